@@ -1,0 +1,34 @@
+# make help lists what there is. Everything runs in .venv, which the first target makes.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+INSTALLED := .venv/installed
+
+.PHONY: help repro test ui lock
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
+	dvc repro
+
+test: $(INSTALLED) ## set up, then run the tests
+	python -m pytest
+
+ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
+	python -m flows.serve
+
+lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  pyproject.toml --output-file requirements.lock
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	  "Tagloom needs Python 3.11 to 3.13, but $(PYTHON) is %d.%d; say which: make PYTHON=python3.12 …" % v)'
+	@echo "Installing the locked versions into .venv (several GB with CUDA's libraries; minutes) …"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@

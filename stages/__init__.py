@@ -1,0 +1,33 @@
+"""The stages of the pipeline, one room each, and what they share on the ground floor.
+
+``python -m stages.NAME`` runs a stage: parameters come from ``params.yaml``, inputs and outputs
+are the artefacts that ``dvc.yaml`` lists for it.
+"""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something only the user can mend: which file, which row, what is wrong, what to do.
+
+    Stages end with its text and exit status 1, without a traceback.
+    """
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a stage's ``main`` and turns errors that are not bugs into one sentence."""
+    stage = (main.__module__ if main.__module__ != "__main__" else _running()).split(".")[1]
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"{stage}: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"{stage}: {where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{stage}: interrupted")
+
+
+def _running() -> str:
+    return sys.modules["__main__"].__spec__.name

@@ -1,0 +1,81 @@
+"""Files that are written whole or not at all, hashes, and the folder for what may be lost."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside ``path``; renamed to ``path`` when the block succeeds.
+
+    The block may make a file or a folder there. A reader sees the old content or the new, never
+    a part of it. When the block raises, ``path`` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield room / path.name
+        if path.is_dir():
+            path.rename(room / "replaced")
+        (room / path.name).rename(path)
+    finally:
+        shutil.rmtree(room)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole(path) as temporary:
+        temporary.write_text(text, "utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def digest(*parts: Path | str) -> str:
+    """SHA-256 over files (their content), folders (their Python files) and strings, in order."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(hashlib.sha256(part.encode()).digest())
+            continue
+        for file in sorted(part.rglob("*.py")) if part.is_dir() else [part]:
+            with file.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def project_root() -> Path:
+    """The checkout people work in, also from an experiment's workspace below it.
+
+    DVC runs queued and temporary experiments in copies at ``.dvc/tmp/exps/NAME``.
+    """
+    here = Path.cwd().resolve()
+    for parent in here.parents:
+        if parent.name == "exps" and parent.parts[-3:-1] == (".dvc", "tmp"):
+            return parent.parents[2]
+    return here
+
+
+def cache_folder(name: str) -> Path:
+    """A folder for what saves work but may be deleted at any time.
+
+    It is no DVC output, so DVC does not empty it before a stage runs, and it is shared by the
+    checkout and the experiments' workspaces below it. ``TAGLOOM_CACHE`` puts it elsewhere.
+    """
+    base = os.environ.get("TAGLOOM_CACHE")
+    return (Path(base) if base else project_root() / ".tagloom") / name

@@ -1,0 +1,1 @@
+"""Photos and labels: read from a source, checked, decoded once."""

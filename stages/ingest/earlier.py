@@ -1,0 +1,59 @@
+"""What the last ingest decoded, so that the next one decodes only what is new.
+
+DVC empties ``data/images`` before the stage runs. The shards are therefore kept a second time in
+the cache folder, as hard links where the file system has them, with an index by the SHA-256 of
+the photo's file. A photo is known if its bytes are; its name does not matter.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from stages.files import cache_folder, digest, whole
+from stages.ingest import images
+from stages.ingest.images import ImageStore, link_or_copy
+
+INDEX = "index.parquet"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What decoding this photo again would say; ``row`` is its row in the earlier store."""
+
+    row: int
+    width: int
+    height: int
+    dhash: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    store: ImageStore | None
+    by_sha256: dict[str, Seen]
+
+
+def load(size: int) -> Earlier:
+    """The photos decoded last at ``size`` pixels by this very decoder; empty if there are none."""
+    folder = _folder(size)
+    if not (folder / INDEX).exists():
+        return Earlier(None, {})
+    columns = pl.read_parquet(folder / INDEX).select(
+        "sha256", "image", "width", "height", "dhash"
+    )
+    return Earlier(
+        ImageStore(folder), {sha256: Seen(*seen) for sha256, *seen in columns.iter_rows()}
+    )
+
+
+def keep(store: Path, records: pl.DataFrame, size: int) -> None:
+    """Keeps the shards in ``store`` for the next time, in place of those kept before."""
+    with whole(_folder(size)) as temporary:
+        temporary.mkdir()
+        for shard in store.glob("*.npy"):
+            link_or_copy(shard, temporary / shard.name)
+        records.write_parquet(temporary / INDEX)
+
+
+def _folder(size: int) -> Path:
+    return cache_folder("images") / f"{size}-{digest(Path(images.__file__))[:12]}"

@@ -1,0 +1,89 @@
+"""``data/records.parquet``: what is known of each photo, a row a photo, in the source's order.
+
+=========  ================  ==============================================================
+column     type              meaning
+=========  ================  ==============================================================
+id         String            the source's name for the photo, unique
+subset     String            ``train`` or ``test``
+labels     List(String)      null: not known; empty: known to have none
+caption    String            null: none given
+width      Int32             pixels, as it is seen (EXIF orientation applied)
+height     Int32             pixels
+sha256     String            of the photo's file
+dhash      UInt64            difference hash of the photo, alike for near-identical photos
+image      Int32             its row in the image store
+=========  ================  ==============================================================
+
+The label names, in the order every matrix of the pipeline has them, are kept in the file's own
+metadata: a name that no photo carries is still a label.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.files import whole
+
+RECORDS = Path("data/records.parquet")
+SUBSETS = ("train", "test")
+SCHEMA = pl.Schema(
+    {
+        "id": pl.String,
+        "subset": pl.String,
+        "labels": pl.List(pl.String),
+        "caption": pl.String,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "sha256": pl.String,
+        "dhash": pl.UInt64,
+        "image": pl.Int32,
+    }
+)
+
+
+def write(records: pl.DataFrame, label_names: list[str], path: Path = RECORDS) -> None:
+    """Writes ``records`` (columns of ``SCHEMA``) with the names of all labels, in order."""
+    with whole(path) as temporary:
+        records.match_to_schema(SCHEMA).write_parquet(
+            temporary, metadata={"labels": json.dumps(label_names)}
+        )
+
+
+def read(path: Path = RECORDS) -> pl.DataFrame:
+    return pl.read_parquet(path)
+
+
+def read_label_names(path: Path = RECORDS) -> list[str]:
+    return json.loads(pl.read_parquet_metadata(path)["labels"])
+
+
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Sorts names as people do: ``2`` before ``10``, ``im9`` before ``im10``."""
+
+    def key(name: str) -> list[tuple[int, int, str]]:
+        parts = re.findall(r"\d+|\D+", name)
+        return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
+
+    return sorted(names, key=key)
+
+
+def label_matrix(labels: pl.Series, label_names: list[str]) -> np.ndarray:
+    """Label lists as a bool matrix (rows × labels), columns in the order of ``label_names``.
+
+    ``labels`` is a List(String) series without nulls, all of its names in ``label_names``.
+    """
+    matrix = np.zeros((len(labels), len(label_names)), bool)
+    rows = np.repeat(np.arange(len(labels)), labels.list.len().to_numpy())
+    names = labels.explode(empty_as_null=False)
+    matrix[rows, names.cast(pl.Enum(label_names)).to_physical().to_numpy()] = True
+    return matrix
+
+
+def label_lists(matrix: np.ndarray, label_names: list[str]) -> pl.Series:
+    """The inverse of ``label_matrix``: a List(String) series, names in the matrix's order."""
+    names = np.asarray(label_names, object)
+    return pl.Series("labels", [list(names[row]) for row in matrix], pl.List(pl.String))

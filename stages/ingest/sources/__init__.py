@@ -1,0 +1,86 @@
+"""Where rows come from: one module a source, chosen by ``ingest.source``.
+
+A source is a module with two names; adding one is adding its file here:
+
+- ``Options``: a pydantic model (of ``stages.params.Section``) of the section of its name below
+  ``ingest`` in ``params.yaml``;
+- ``rows(root, options)``: yields a ``Row`` a photo, in a fixed order, and ``Unreadable`` for what
+  it cannot read as one. It opens no photo.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from stages import UserError
+from stages.params import Ingest, check
+
+
+@dataclass(frozen=True)
+class Row:
+    """A photo as its source describes it.
+
+    Attributes:
+        file: the file that lists it, below the root.
+        row: its line there (its row, where the file has no lines), from 1.
+        id: the source's name for the photo.
+        photo: path of its file below the root, or a function that makes the file's bytes.
+        subset: ``train`` or ``test``.
+        labels: None where they are not known; an empty list where there are none.
+    """
+
+    file: str
+    row: int
+    id: str
+    photo: str | Callable[[], bytes]
+    subset: str
+    labels: list[str] | None
+    caption: str | None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row that says too little to be a photo's."""
+
+    file: str
+    row: int
+    reason: str
+
+
+def rows(params: Ingest) -> Iterable[Row | Unreadable]:
+    """The rows of the source that ``params`` choose.
+
+    Raises:
+        UserError: an option is wrong, or a file that the source needs is missing or not as said.
+    """
+    source = import_module(f"{__name__}.{params.source.replace('-', '_')}")
+    options = check(source.Options, params.source_options, f"ingest.{params.source}")
+    return source.rows(Path(params.root), options)
+
+
+def read_text(root: Path, name: str) -> str:
+    """The text of ``root/name``, UTF-8 with or without a byte order mark, line ends as they are.
+
+    Raises:
+        UserError: it is missing or not UTF-8.
+    """
+    try:
+        return (root / name).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{root / name} does not exist (ingest.root is {root})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{root / name} is not UTF-8 text: byte {error.start} is wrong") from error
+
+
+def photo_files(root: Path, folder: str) -> list[str]:
+    """Names of the files in ``root/folder``, without hidden ones, in the order of their names.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not (root / folder).is_dir():
+        raise UserError(f"{root / folder} is no folder (ingest.root is {root})")
+    return sorted(
+        file.name for file in (root / folder).iterdir() if not file.name.startswith(".")
+    )

@@ -1,0 +1,62 @@
+"""``class-files``: a folder of text files, one a class, each listing ids; a folder of photos.
+
+The file's name is the label, ``baby.txt``. Every photo of the folder is a record: one that no
+file lists is known to have no label. A list may name photos that are not there; those are set
+aside.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages import UserError
+from stages.ingest.records import in_natural_order
+from stages.ingest.sources import Row, Unreadable, photo_files, read_text
+from stages.params import Section
+
+
+class Options(Section):
+    lists: str
+    photos: str
+    test: str | None
+    pattern: str
+
+
+def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
+    if options.pattern.count("{id}") != 1:
+        raise UserError(
+            f"ingest.class-files.pattern is {options.pattern!r}; it must hold {{id}} once, "
+            "as in im{id}.jpg"
+        )
+    labels: dict[str, list[str]] = {}
+    first_listed: dict[str, tuple[str, int]] = {}
+    for name in photo_files(root, options.lists):
+        file = f"{options.lists}/{name}"
+        for line, listed in enumerate(read_text(root, file).splitlines(), 1):
+            if id := listed.strip():
+                labels.setdefault(id, []).append(Path(name).stem)
+                first_listed.setdefault(id, (file, line))
+
+    for subset, folder in (("train", options.photos), ("test", options.test)):
+        if folder is None:
+            continue
+        ids = _ids(photo_files(root, folder), options.pattern)
+        known = subset == "train"
+        missing = [id for id in labels if known and id not in ids]
+        for number, id in enumerate(in_natural_order(ids) + missing, 1):
+            file, row = first_listed.get(id, (folder, number)) if known else (folder, number)
+            yield Row(
+                file=file,
+                row=row,
+                id=id,
+                photo=f"{folder}/{options.pattern.replace('{id}', id)}",
+                subset=subset,
+                labels=sorted(set(labels.get(id, []))) if known else None,
+                caption=None,
+            )
+
+
+def _ids(names: list[str], pattern: str) -> set[str]:
+    before, after = map(re.escape, pattern.split("{id}"))
+    found = (re.fullmatch(f"{before}(.+){after}", name) for name in names)
+    return {match[1] for match in found if match}

@@ -1,0 +1,69 @@
+"""A progress bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 10
+
+
+class Progress:
+    """Counts up to ``total``, with figures beside the count (``show(loss=0.31)``).
+
+    Use it as a context manager, or ``track`` for a plain loop.
+    """
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self._done = 0
+        self._figures: dict[str, Any] = {}
+        self._started = self._said = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(desc=what, total=total, unit=f" {unit}", dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif error[0] is None:
+            self._say()
+
+    def advance(self, count: int = 1) -> None:
+        self._done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._say()
+
+    def show(self, **figures: Any) -> None:
+        """Figures to show beside the count, from now on."""
+        self._figures = figures
+        if self._bar is not None:
+            self._bar.set_postfix(figures)
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        rate = self._done / max(self._said - self._started, 1e-9)
+        figures = "".join(f", {name} {value}" for name, value in self._figures.items())
+        print(
+            f"{self.what}: {self._done:,} of {self.total:,} {self.unit} "
+            f"({rate:,.0f}/s){figures}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def track(items: Iterable[Item], what: str, total: int, unit: str) -> Iterator[Item]:
+    """Yields ``items`` and shows how many have been taken."""
+    with Progress(what, total, unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()
