@@ -17,7 +17,7 @@ class UserError(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Runs a stage's ``main`` and turns errors that are not bugs into one sentence."""
-    stage = (main.__module__ if main.__module__ != "__main__" else _running()).split(".")[1]
+    stage = main.__globals__["__package__"].rpartition(".")[2]
     try:
         main()
     except UserError as error:
@@ -27,7 +27,3 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{stage}: {where}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted")
-
-
-def _running() -> str:
-    return sys.modules["__main__"].__spec__.name

@@ -59,34 +59,46 @@ def hamming_loss(truth: np.ndarray, predicted: np.ndarray) -> float:
     return float((truth != predicted).mean())
 
 
-def average_precision(
-    truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
-) -> float:
-    """Average precision of one label: Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct scores, falling.
+class Ranking:
+    """One label's rows by falling score, sorted once, for average precision many times over.
 
     Args:
         truth: bool, (rows,).
         scores: float, (rows,).
-        weights: float, (rows,); None: every row counts once.
-
-    Returns:
-        A figure in [0, 1]; NaN where no row is true, since it is not defined there.
     """
-    order = np.argsort(-scores, kind="stable")
-    weights = np.ones(len(scores)) if weights is None else weights[order]
-    hits = np.cumsum(truth[order] * weights)
-    if len(hits) == 0 or hits[-1] == 0:
-        return float("nan")
-    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
-    hits, seen = hits[last_of_ties], np.cumsum(weights)[last_of_ties]
-    recall_steps = np.diff(hits, prepend=0) / hits[-1]
-    return float((recall_steps * ratio(hits, seen)).sum())
+
+    def __init__(self, truth: np.ndarray, scores: np.ndarray) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        self._truth = truth[self._order]
+        self._ends = np.flatnonzero(np.diff(scores[self._order], append=np.nan) != 0)
+
+    def average_precision(self, weights: np.ndarray | None = None) -> float:
+        """Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct scores, falling.
+
+        Args:
+            weights: float, (rows,), how often each row counts; None: once.
+
+        Returns:
+            A figure in [0, 1]; NaN where no row is true, since it is not defined there.
+        """
+        weights = np.ones(len(self._order)) if weights is None else weights[self._order]
+        hits = np.cumsum(self._truth * weights)[self._ends]
+        if len(hits) == 0 or hits[-1] == 0:
+            return float("nan")
+        seen = np.cumsum(weights)[self._ends]
+        return float((np.diff(hits, prepend=0) / hits[-1] * ratio(hits, seen)).sum())
 
 
 def mean_average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean of the labels' average precision, over the labels that are true somewhere."""
-    each = [average_precision(truth[:, i], probabilities[:, i]) for i in range(truth.shape[1])]
+    each = average_precisions(truth, probabilities)
     return float(np.nanmean(each)) if not np.isnan(each).all() else 0.0
+
+
+def average_precisions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Each label's average precision, (labels,); NaN for a label that is true nowhere."""
+    columns = zip(truth.T, probabilities.T, strict=True)
+    return np.array([Ranking(*column).average_precision() for column in columns])
 
 
 def _rounded(value: Any) -> Any:

@@ -5,10 +5,11 @@ value has one home. Names, types and bounds stand here.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from stages import UserError
@@ -39,7 +40,7 @@ class Ingest(Section):
     source: str
     root: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
-    labels: list[str] | None
+    labels: Annotated[list[str], Field(min_length=1)] | None
     max_rejected: Fraction
 
     @model_validator(mode="before")
@@ -55,6 +56,14 @@ class Ingest(Section):
                 f"ingest.source is {section['source']!r}; the sources are {', '.join(sources)}"
             )
         return section
+
+    @field_validator("labels")
+    @classmethod
+    def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
+        for name in labels or ():
+            if labels.count(name) > 1:
+                raise ValueError(f"ingest.labels names {name!r} twice")
+        return labels
 
     @property
     def source_options(self) -> dict[str, Any]:
@@ -188,7 +197,7 @@ def read(model: type[Model], path: Path = PARAMS) -> Model:
     # YAML 1.2, as DVC reads it: in YAML 1.1, 5e-4 is a string.
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold one section a stage: {', '.join(SECTIONS)}")
@@ -209,7 +218,8 @@ def check(model: type[Model], values: Any, prefix: str, path: Path = PARAMS) -> 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is both missing and unknown; unknown says more.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join([prefix, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
@@ -220,7 +230,7 @@ def check(model: type[Model], values: Any, prefix: str, path: Path = PARAMS) -> 
         elif first["type"] == "value_error":
             message = str(first["ctx"]["error"])
         else:
-            wish = first["msg"].removeprefix("Input ")
+            wish = re.sub(r"^\w+ (?=should )", "", first["msg"])
             message = f"{key} {wish}, but is {first['input']!r}"
         raise UserError(f"{path}: {message}") from error
 

@@ -11,7 +11,7 @@ from stages import UserError
 
 # Words of scikit-learn's list that name things or how many there are; labels hang on them.
 CONTENT_WORDS = frozenset(
-    "bill bottom computer cry detail empty fill find fire front full interest mill mine move part "
+    "bill bottom cry detail empty fill find fire front full interest mill mine move part "
     "serious side system thick thin top "
     "one two three four five six eight nine ten eleven twelve fifteen twenty forty fifty sixty "
     "hundred".split()

@@ -1,11 +1,27 @@
-"""What tests of every room share: real photos where there are any, small repositories."""
+"""What tests of every room share: real photos where there are any, small parameters and data."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+
+# Small enough for seconds, large enough for every label to be in every part.
+SMALL = {
+    "ingest.digits.train": 160,
+    "ingest.digits.test": 40,
+    "ingest.image_size": 32,
+    "train.text.embedding": 8,
+    "train.text.hidden": 8,
+    "train.epochs": 3,
+    "train.batch_size": 32,
+    "threshold.bootstrap": 100,
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,3 +47,52 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TAGLOOM_CACHE", raising=False)
     return tmp_path
+
+
+def write_params(changes: dict[str, Any], folder: Path | None = None) -> None:
+    """Writes the repository's ``params.yaml`` to a folder, ``changes`` applied: ``train.lr``: …"""
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        section = params
+        for part in sections:
+            section = section[part]
+        assert name in section, f"{key} is no parameter"
+        section[name] = value
+    yaml.dump(params, (folder or Path.cwd()) / "params.yaml")
+
+
+@pytest.fixture
+def params(in_tmp: Path) -> Callable[..., None]:
+    """A function that writes ``params.yaml`` in the current folder: the small sample's, changed."""
+
+    def write(changes: dict[str, Any] | None = None) -> None:
+        write_params(SMALL | (changes or {}))
+
+    write()
+    return write
+
+
+@pytest.fixture(scope="session")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sample, as far as vocab."""
+    from stages.ingest.__main__ import main as ingest
+    from stages.split.__main__ import main as split
+    from stages.vocab.__main__ import main as vocab
+
+    folder = tmp_path_factory.mktemp("prepared")
+    write_params(SMALL, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("TAGLOOM_CACHE", raising=False)
+        for main in (ingest, split, vocab):
+            main()
+    return folder
+
+
+@pytest.fixture
+def prepared(_prepared: Path, in_tmp: Path, params: Callable[..., None]) -> Path:
+    """The current folder, holding the small sample with all that comes before train."""
+    shutil.copytree(_prepared, in_tmp, dirs_exist_ok=True)
+    return in_tmp

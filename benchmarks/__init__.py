@@ -1,0 +1,1 @@
+"""What is fast, beside what people would use instead: ``python -m benchmarks.NAME``."""

@@ -1,0 +1,192 @@
+"""The tables of ``statistics`` as pictures for reading.
+
+Each shows as many labels as can still be read, the most frequent ones, and says so.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from stages import figures
+from stages.figures import Figure
+
+MOST_LABELS = 100  # bars, and rows of the heat map
+MOST_ANNOTATED = 25  # labels of a heat map with numbers in its cells
+MOST_SETS = 20  # label sets, and sizes
+MOST_PANELS = 24  # labels with a panel of words
+MOST_PHOTOS = 120  # on the contact sheet
+SHEET_COLUMNS = 8
+
+
+def labels(table: pl.DataFrame, labelled: int, missing: Sequence[int]) -> Figure:
+    """Bars of ``per_label``; ``labelled``: photos whose labels are known; ``missing``: ids."""
+    shown = table.head(MOST_LABELS)
+    figure = figures.new(
+        7.5,
+        1.0 + 0.26 * len(shown),
+        f"How many of the {labelled:,} labelled photos carry each label" + _limit(shown, table),
+    )
+    texts = [f"{photos:,}  {rate:.1%}" for _, photos, rate, *_ in shown.iter_rows()]
+    axes = figure.subplots()
+    figures.bars(axes, shown["label"], shown["photos"], texts)
+    if missing:
+        figures.titled(axes, f"No label has the number {_listed(missing)}.")
+    return figure
+
+
+def label_sets(sets: pl.DataFrame, per_photo: pl.DataFrame) -> Figure:
+    """Bars of ``labels_per_photo`` beside those of the most frequent sets.
+
+    ``sets`` has the columns ``set``, a name, and ``photos``.
+    """
+    numbers, shown = per_photo.head(MOST_SETS), sets.head(MOST_SETS)
+    mean = (per_photo["labels"] * per_photo["photos"]).sum() / per_photo["photos"].sum()
+    slots = max(len(numbers), len(shown))
+    figure = figures.new(11, 1.2 + 0.26 * slots, f"{mean:.2f} labels on a photo on average")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 3])
+    names = [str(number) for number in numbers["labels"]]
+    figures.bars(left, names, numbers["photos"], _counts(numbers), slots)
+    figures.titled(left, "Photos with so many labels" + _limit(numbers, per_photo, "numbers"))
+    figures.bars(right, shown["set"], shown["photos"], _counts(shown), slots)
+    figures.titled(right, "Photos with just these labels" + _limit(shown, sets, "sets"))
+    return figure
+
+
+def cooccurrence(matrix: np.ndarray, table: pl.DataFrame) -> Figure:
+    """Heat map of which label comes with which.
+
+    ``table`` is that of ``per_label``; ``matrix`` that of ``statistics.cooccurrence``, its rows
+    and columns in the order of ``table``.
+    """
+    shown = table.head(MOST_LABELS)
+    counts = matrix[: len(shown), : len(shown)]
+    photos = np.maximum(counts.diagonal(), 1)[:, None]
+    share = np.where(np.eye(len(shown), dtype=bool), np.nan, counts / photos)
+    annotated = len(shown) <= MOST_ANNOTATED
+    side = 2.0 + len(shown) * (0.4 if annotated else 0.15)
+    figure = figures.new(
+        max(side + 2.2, 7.5), max(side, 3.0), "Which label comes with which" + _limit(shown, table)
+    )
+    axes = figure.subplots()
+    texts = np.where(np.isnan(share), "", counts.astype(str)) if annotated else None
+    image = figures.heat_map(axes, share, shown["label"], shown["label"], texts)
+    if annotated:
+        figures.titled(axes, "In the cells: photos that carry both.")
+    totals = [f"{n:,}  {ratio:.2f}" for n, ratio in shown.select("together", "ratio").iter_rows()]
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(shown)), totals)
+    right.tick_params(length=0, labelsize=8.5 if annotated else 7, colors=figures.INK)
+    right.spines[:].set_visible(False)
+    right.set_ylabel("sum of the row, and that for each photo of its label", size=9)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, format=lambda x, _: f"{x:.0%}")
+    bar.set_label("share of the photos of the label at the left", size=9)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def sizes(table: pl.DataFrame) -> Figure:
+    """The most frequent sizes as bars; all of them as spots in the plane."""
+    shown = table.head(MOST_SETS)
+    many = "size" if len(table) == 1 else "sizes"
+    title = f"{table['photos'].sum():,} photos, {len(table):,} {many}"
+    figure = figures.new(11, 4.8, title)
+    left, right = figure.subplots(1, 2, width_ratios=[2, 3])
+    names = [f"{width} × {height}" for width, height, _ in shown.iter_rows()]
+    figures.bars(left, names, shown["photos"], _counts(shown), MOST_SETS)
+    figures.titled(left, "Width × height" + _limit(shown, table, "sizes"))
+    figures.plain(right)
+    figures.titled(right, "Each size a spot, the larger the more photos have it")
+    area = 400 * np.sqrt(table["photos"] / table["photos"].max())
+    right.scatter(table["width"], table["height"], area, figures.ACCENT, alpha=0.35, linewidths=0)
+    largest = 1.08 * max(table["width"].max(), table["height"].max())
+    right.plot([0, largest], [0, largest], color=figures.PALE, linewidth=0.8, zorder=0)
+    right.text(0.12 * largest, 0.14 * largest, "square", ha="right", size=8.5, color=figures.PALE)
+    right.set(xlim=(0, largest), ylim=(0, largest), xlabel="width, pixels", ylabel="height, pixels")
+    return figure
+
+
+def caption_lengths(table: pl.DataFrame, subsets: Sequence[str]) -> Figure:
+    """Curves of ``statistics.caption_lengths``, one for each subset that has captions."""
+    total = table["captions"].sum()
+    mean, longest = (table["words"] * table["captions"]).sum() / total, table["words"].max()
+    figure = figures.new(
+        8, 3.8, f"{total:,} captions of {mean:.1f} words on average; the longest has {longest}"
+    )
+    axes = figure.subplots()
+    figures.plain(axes)
+    figures.titled(axes, "Share of the captions that have so many words")
+    for subset, color in zip(subsets, (figures.ACCENT, figures.SECOND), strict=True):
+        count = table[subset].sum()
+        if count:
+            axes.plot(table["words"], table[subset] / count, color=color, marker="o", markersize=3,
+                      label=f"{subset}: {count:,}")  # fmt: skip
+    # One very long caption would press all others to the left.
+    common = table.filter(pl.col("captions").cum_sum() <= 0.999 * total)["words"].max()
+    axes.set(xlim=(0, 1.1 * max(common or 0, 10)), xlabel="words", ylim=(0, None))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def words(table: pl.DataFrame, by: str, form: str, title: str, order: Sequence[str]) -> Figure:
+    """A panel of bars for each label: its words, with the column ``by`` written as ``form``."""
+    has_words = set(table["label"])
+    found = [label for label in order if label in has_words]
+    shown = found[:MOST_PANELS]
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    deepest = table["label"].value_counts()["count"].max()
+    if len(shown) < len(found):
+        title += f" ({len(shown)} of {len(found)} labels)"
+    figure = figures.new(
+        max(2.7 * columns, 0.095 * len(title)), 0.6 + rows * (0.45 + 0.19 * deepest), title
+    )
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for label, axes in zip(shown, grid, strict=False):
+        of_label = table.filter(pl.col("label") == label)
+        texts = [form.format(value) for value in of_label[by]]
+        figures.bars(axes, of_label["word"], of_label[by], texts, deepest)
+        figures.titled(axes, figures.short(label), "bold")
+    for axes in grid:
+        axes.set_visible(False)
+    return figure
+
+
+def examples(table: pl.DataFrame, photos: np.ndarray, order: Sequence[str], count: int) -> Figure:
+    """Contact sheet of photos that carry one label alone, ``count`` places a label.
+
+    Args:
+        table: of ``statistics.alone``.
+        photos: uint8, (rows of ``table``, size, size, 3).
+    """
+    has_photos = set(table["label"])
+    found = [label for label in order if label in has_photos]
+    shown = found[: max(1, MOST_PHOTOS // count)]
+    sheet: list[tuple[np.ndarray | None, str, str]] = []
+    for label in shown:
+        rows = table.with_row_index().filter(pl.col("label") == label)
+        for row, caption in rows.select("index", "caption").iter_rows():
+            sheet.append((photos[row], label, caption or ""))
+        sheet += [(None, label, "no further photo")] * (count - len(rows))
+    title = "Photos that carry one label alone"
+    if len(shown) < len(found):
+        title += f" ({len(shown)} of {len(found)} labels)"
+    if len(found) < len(order):
+        title += f"; {len(order) - len(found)} of {len(order)} labels never are alone"
+    columns = count * (SHEET_COLUMNS // count) or SHEET_COLUMNS  # a label's photos in one row
+    return figures.contact_sheet(title, *zip(*sheet, strict=True), min(columns, len(sheet)))
+
+
+def _counts(table: pl.DataFrame) -> list[str]:
+    return [f"{photos:,}" for photos in table["photos"]]
+
+
+def _limit(shown: pl.DataFrame, table: pl.DataFrame, what: str = "labels") -> str:
+    if len(shown) == len(table):
+        return ""
+    return f" ({len(shown)} of {len(table):,} {what})"
+
+
+def _listed(numbers: Sequence[int], most: int = 12) -> str:
+    return ", ".join(map(str, numbers[:most])) + (" …" if len(numbers) > most else "")

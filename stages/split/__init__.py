@@ -1,0 +1,1 @@
+"""split: which rows train and which validate, with label rates equal in both."""

@@ -1,0 +1,133 @@
+"""split: records → the part that each labelled photo plays, and how equal the parts are."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from stages import UserError, run
+from stages.ingest import records
+from stages.metrics import write as write_metrics
+from stages.params import Split, read
+from stages.split import folds
+from stages.split.stratify import relative_gaps, smallest_gaps, stratify
+
+
+def main() -> None:
+    params = read(Split)
+    table, names = records.read(), records.read_label_names()
+    in_test = pl.col("subset") == "test"
+    photos = table.filter(~in_test, pl.col("labels").is_not_null())
+    wanted = part_sizes(len(photos), params)
+    labels, groups = records.label_matrix(photos["labels"], names), same_photo(photos)
+    fold = stratify(labels, wanted, params.seed, groups)
+    check_parts(fold, params, groups)
+    validates = fold == params.fold
+    folds.write(
+        pl.DataFrame(
+            {
+                "id": photos["id"],
+                "fold": fold,
+                "part": np.where(validates, "validation", "train"),
+            },
+            schema=folds.SCHEMA,
+        )
+    )
+    measured = {
+        **sizes(validates, labels, groups),
+        "photos_that_test_has_too": photos_in(photos, table.filter(in_test)),
+        **gaps(labels, validates, names, params.seed),
+    }
+    write_metrics("split", measured)
+    print(
+        f"split: {(~validates).sum():,} photos train, {validates.sum():,} validate; largest "
+        f"relative gap of a label's rate {measured['largest_relative_gap']:.2g}"
+    )
+
+
+def part_sizes(photos: int, params: Split) -> np.ndarray:
+    """How many photos go to each part: int, (2,) for validation and train, or (folds,)."""
+    if photos == 0:
+        raise UserError(
+            f"{records.RECORDS} holds no photo of subset train with known labels, so there is "
+            "nothing to split; give the source some labelled photos"
+        )
+    parts = params.folds or 2
+    if photos < parts:
+        raise UserError(
+            f"{photos} photos with known labels cannot be split into {parts} parts; add photos"
+            + (" or lower split.folds" if params.folds else "")
+        )
+    if params.folds:
+        return photos // parts + (np.arange(parts) < photos % parts)
+    validation = min(max(round(photos * params.validation), 1), photos - 1)
+    return np.array([validation, photos - validation])
+
+
+def same_photo(photos: pl.DataFrame) -> np.ndarray:
+    """Numbers the groups of photos that are linked by an equal ``sha256`` or an equal ``dhash``.
+
+    int, (photos,), from 0; most photos are a group of their own.
+    """
+    # Hashes are the nodes of a graph, and each photo is an edge from its one to its other.
+    file, look = (
+        photos[column].rank("dense").cast(pl.Int64).to_numpy() - 1 for column in ("sha256", "dhash")
+    )
+    nodes = file.max() + look.max() + 2
+    edges = sparse.coo_array(
+        (np.ones(len(photos), bool), (file, file.max() + 1 + look)), shape=(nodes, nodes)
+    )
+    _, group = sparse.csgraph.connected_components(edges, directed=False)
+    return group[file]
+
+
+def check_parts(fold: np.ndarray, params: Split, groups: np.ndarray) -> None:
+    """Ends the stage when photos that stay together leave a part without any."""
+    parts = params.folds or 2
+    if len(np.unique(fold)) < parts:
+        raise UserError(
+            f"the {len(fold):,} photos with known labels are only {groups.max() + 1:,} different "
+            f"ones (identical and near-identical photos stay together), and their groups are too "
+            f"large for {parts} parts; add photos, or make the parts fewer or more even"
+        )
+
+
+def photos_in(photos: pl.DataFrame, others: pl.DataFrame) -> int:
+    """How many of ``photos`` have the ``sha256`` or the ``dhash`` of one of ``others``."""
+    shared = [pl.col(name).is_in(others[name].implode()) for name in ("sha256", "dhash")]
+    return photos.filter(pl.any_horizontal(shared)).height
+
+
+def sizes(validates: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    members = np.bincount(groups)
+    members = members[members > 1]
+    without = ~labels.any(axis=1)
+    return {
+        "photos": {"train": (~validates).sum(), "validation": validates.sum()},
+        "photos_without_labels": {
+            "train": (without & ~validates).sum(),
+            "validation": (without & validates).sum(),
+        },
+        "kept_together": {
+            "groups": len(members),
+            "photos": members.sum(),
+            "largest": members.max(initial=0),
+        },
+    }
+
+
+def gaps(labels: np.ndarray, validates: np.ndarray, names: list[str], seed: int) -> dict[str, Any]:
+    """Relative gaps of the labels' rates, beside what whole photos allow and what chance gives."""
+    by_label = relative_gaps(labels, validates)
+    by_chance = relative_gaps(labels, np.random.default_rng(seed).permutation(validates))
+    return {
+        "largest_relative_gap": by_label.max(initial=0),
+        "largest_relative_gap_smallest_possible": smallest_gaps(labels, validates).max(initial=0),
+        "largest_relative_gap_random": by_chance.max(initial=0),
+        "relative_gap": dict(zip(names, by_label, strict=True)),
+    }
+
+
+if __name__ == "__main__":
+    run(main)

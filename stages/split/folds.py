@@ -1,0 +1,38 @@
+"""``data/folds.parquet``: the part that each labelled photo of subset ``train`` plays.
+
+======  ======  ============================================================================
+column  type    meaning
+======  ======  ============================================================================
+id      String  as in the records
+fold    Int32   number of the fold; with one split: 0 validation, 1 train
+part    String  ``train`` or ``validation``
+======  ======  ============================================================================
+
+Photos of subset ``test``, and photos whose labels are not known, are not listed.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages.files import whole
+
+FOLDS = Path("data/folds.parquet")
+PARTS = ("train", "validation")
+SCHEMA = pl.Schema({"id": pl.String, "fold": pl.Int32, "part": pl.String})
+
+
+def write(folds: pl.DataFrame, path: Path = FOLDS) -> None:
+    """Writes ``folds`` (columns of ``SCHEMA``), whole or not at all."""
+    with whole(path) as temporary:
+        folds.match_to_schema(SCHEMA).write_parquet(temporary)
+
+
+def read(path: Path = FOLDS) -> pl.DataFrame:
+    return pl.read_parquet(path)
+
+
+def rows_of(records: pl.DataFrame, folds: pl.DataFrame, part: str) -> pl.DataFrame:
+    """The records of ``part`` (one of ``PARTS``), in the records' order."""
+    ids = folds.filter(pl.col("part") == part).select("id")
+    return records.join(ids, on="id", how="semi", maintain_order="left")

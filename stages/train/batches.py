@@ -1,0 +1,87 @@
+"""Rows to batches on the device: the next one is made while this one is in use."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from stages.ingest.images import ImageStore
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network sees of ``n`` rows.
+
+    Attributes:
+        images: (n, 3, height, width) in channels-last memory: uint8 as stored, float once
+            ``stages.train.augment`` has prepared it; None where photos are not looked at.
+        words: int64 (n, length of the longest caption), padded with 0; None without captions.
+        lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
+        targets: float32 (n, labels); None where labels are not known.
+    """
+
+    images: torch.Tensor | None
+    words: torch.Tensor | None
+    lengths: torch.Tensor | None
+    targets: torch.Tensor | None
+
+    def with_images(self, images: torch.Tensor) -> "Batch":
+        return replace(self, images=images)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a part of the data, as a network is fed with them.
+
+    Attributes:
+        store: where the photos are; None where photos are not looked at.
+        images: int (rows,), each row's place in the store.
+        words: int64 (rows, maximum length) from ``Vocabulary.encode``; None without captions.
+        targets: float32 (rows, labels); None where labels are not known.
+    """
+
+    store: ImageStore | None
+    images: np.ndarray
+    words: torch.Tensor | None
+    targets: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(
+        self, size: int, device: torch.device, order: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        """Yields the rows in ``order`` (all of them, as they stand, by default) ``size`` at a time.
+
+        A thread copies the next batch out of the store, and towards a GPU, meanwhile.
+        """
+        order = np.arange(len(self)) if order is None else order
+        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        with ThreadPoolExecutor(1) as ahead:
+            following = ahead.submit(self._batch, chunks[0], device) if chunks else None
+            for chunk in [*chunks[1:], None]:
+                if following is None:
+                    return
+                batch = following.result()
+                following = ahead.submit(self._batch, chunk, device) if chunk is not None else None
+                yield batch
+
+    def _batch(self, chunk: np.ndarray, device: torch.device) -> Batch:
+        def on_device(tensor: torch.Tensor) -> torch.Tensor:
+            if device.type == "cuda":
+                tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)
+
+        images = words = lengths = targets = None
+        if self.store is not None:
+            pixels = torch.from_numpy(self.store.gather(self.images[chunk]))
+            images = on_device(pixels).permute(0, 3, 1, 2)
+        if self.words is not None:
+            words = self.words[chunk]
+            lengths = (words != 0).sum(dim=1)
+            words = on_device(words[:, : max(1, int(lengths.max()))].contiguous())
+        if self.targets is not None:
+            targets = on_device(self.targets[chunk])
+        return Batch(images, words, lengths, targets)

@@ -1,0 +1,54 @@
+"""Training's state after each epoch, so that a killed run goes on where it was.
+
+Checkpoints are no DVC output (DVC empties outputs before a stage runs): they lie in the cache
+folder, under a key of everything that decides what the weights will be.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.files import cache_folder, digest, whole
+from stages.ingest.records import RECORDS
+from stages.params import Train
+from stages.split.folds import FOLDS
+from stages.vocab.vocabulary import VOCABULARY
+
+BUDGETS = {"max_mb", "max_hours"}  # these decide how far a run may go, not where to
+
+
+class Checkpoint:
+    """The checkpoint of the run that these parameters, data and code define."""
+
+    def __init__(self, params: Train, image_size: int) -> None:
+        weights = Path(params.weights)
+        key = digest(
+            params.model_dump_json(exclude=BUDGETS),
+            f"{image_size} {torch.__version__}",
+            Path(__file__).parent,
+            RECORDS,
+            FOLDS,
+            VOCABULARY,
+            *([weights] if weights.is_file() else []),
+        )
+        self.path = cache_folder("checkpoints") / f"{key[:32]}.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        with whole(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state after the last finished epoch; None where there is none to go on from."""
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # torch raises many kinds for a file that is something else
+            # It was written whole, so the disk or a person spoilt it: start anew, but say so.
+            print(f"train: {self.path} cannot be read ({error}); starting from the first epoch")
+            return None
+
+    def remove(self) -> None:
+        """To be called once the results are written: the next run of the same starts anew."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What networks are made of: backbones for photos, an encoder for captions, their classifier."""

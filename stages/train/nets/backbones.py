@@ -1,0 +1,124 @@
+"""Image backbones by name: ours, or any classification model of torchvision, without its head."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import nn
+from torchvision import models
+
+from stages import UserError
+from stages.train.nets.small_cnn import SmallCNN
+
+OUTPUTS = 1000  # of every classification model in torchvision: ImageNet's classes
+
+
+def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module, int]:
+    """Builds a backbone that maps (n, 3, image_size, image_size) to (n, features).
+
+    The last layer with ImageNet's 1,000 outputs is taken off, whatever the family calls it and
+    whether it is linear or, as in SqueezeNet, a convolution; what the family computes up to there
+    are the features. Auxiliary heads (GoogLeNet, Inception) are taken off too.
+
+    Args:
+        name: ``small_cnn`` or a name that ``torchvision.models.list_models`` gives.
+        image_size: in pixels; transformers are built for it.
+        weights: ``none`` (random), ``imagenet`` (torchvision's best, downloaded) or a file with
+            the state dict of the whole torchvision model, ``.safetensors`` or as ``torch.save``
+            writes it.
+
+    Returns:
+        The backbone and its number of features.
+
+    Raises:
+        UserError: no such model; weights that cannot be had or do not fit it.
+    """
+    if name == "small_cnn":
+        if weights != "none":
+            raise UserError("train.backbone small_cnn has no weights; set train.weights to none")
+        return SmallCNN(), SmallCNN.features
+    known = models.list_models(module=models)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, ["small_cnn", *known], n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(f"train.backbone {name} is neither small_cnn nor in torchvision{hint}")
+    network = models.get_model(name, weights=None, **_options(name, image_size))
+    head_name, head = _head(network)
+    if weights != "none":
+        _load(network, head_name, name, weights)
+    for auxiliary in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(network, auxiliary):
+            network.aux_logits = False
+            setattr(network, auxiliary, None)
+    network.set_submodule(head_name, nn.Identity())
+    return network, head.in_channels if isinstance(head, nn.Conv2d) else head.in_features
+
+
+def _options(name: str, image_size: int) -> dict[str, Any]:
+    if name.startswith("vit_"):
+        return {"image_size": image_size}
+    if name.startswith("maxvit"):
+        return {"input_size": (image_size, image_size)}
+    if name in ("googlenet", "inception_v3"):
+        return {"init_weights": True}  # else they warn that the default will change
+    return {}
+
+
+def _head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    heads = [
+        (name, module)
+        for name, module in network.named_modules()
+        if (isinstance(module, nn.Linear) and module.out_features == OUTPUTS)
+        or (isinstance(module, nn.Conv2d) and module.out_channels == OUTPUTS)
+    ]
+    main = [head for head in heads if not head[0].lower().startswith("aux")]
+    return main[-1]
+
+
+def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
+    state = _imagenet(name) if weights == "imagenet" else _file(Path(weights))
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # these were trained on another normalisation
+    # The head goes anyway; the file's may have another number of outputs.
+    state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
+    own = {key for key in network.state_dict() if not key.startswith((f"{head}.", "aux", "Aux"))}
+    missing = sorted(own - state.keys())
+    if missing:
+        raise UserError(
+            f"train.weights {weights} is not of {name}: it lacks {missing[0]}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
+        )
+    try:
+        network.load_state_dict({key: state[key] for key in own}, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
+
+
+def _imagenet(name: str) -> dict[str, torch.Tensor]:
+    weights = models.get_model_weights(name).DEFAULT
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"train.weights imagenet: {weights.url} cannot be downloaded ({error}). Download it "
+            "where the network allows, and set train.weights to the file"
+        ) from error
+
+
+def _file(path: Path) -> dict[str, torch.Tensor]:
+    if not path.exists():
+        raise UserError(f"train.weights {path} does not exist; it is none, imagenet or a file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both readers raise many kinds for a file that is something else
+        raise UserError(f"train.weights {path} holds no weights that can be read") from error
+    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
+        raise UserError(f"train.weights {path} is no state dict (names to tensors)")
+    return state

@@ -1,0 +1,41 @@
+"""A table of ids with a probability for each label: ``data/validation.parquet`` and predict's.
+
+Columns: ``id`` String; ``labels`` List(String), the true ones, null where they are not known;
+``probabilities`` Array(Float32, labels), in the order of the label names, which are kept in the
+file's own metadata. No module here needs torch.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.files import whole
+
+VALIDATION = Path("data/validation.parquet")
+
+
+def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
+    """``probabilities`` is float32 (rows, labels)."""
+    width = probabilities.shape[1]
+    return pl.DataFrame(
+        [
+            ids.alias("id"),
+            labels.alias("labels"),
+            pl.Series("probabilities", probabilities, pl.Array(pl.Float32, width)),
+        ]
+    )
+
+
+def write(probabilities: pl.DataFrame, label_names: list[str], path: Path = VALIDATION) -> None:
+    with whole(path) as temporary:
+        probabilities.write_parquet(temporary, metadata={"labels": json.dumps(label_names)})
+
+
+def read(path: Path = VALIDATION) -> pl.DataFrame:
+    return pl.read_parquet(path)
+
+
+def read_label_names(path: Path = VALIDATION) -> list[str]:
+    return json.loads(pl.read_parquet_metadata(path)["labels"])

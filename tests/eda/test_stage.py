@@ -1,0 +1,173 @@
+"""The stage as DVC runs it, on small records."""
+
+import csv
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+from stages.eda import __main__ as eda
+from stages.ingest import records
+
+PICTURES = {
+    "caption_lengths", "cooccurrence", "examples", "label_sets", "labels", "sizes", "telling_words",
+    "top_words",
+}  # fmt: skip
+CAPTION_PICTURES = {"caption_lengths", "telling_words", "top_words"}
+
+
+def set_params(**changes: int) -> None:
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["eda"] |= changes
+    YAML().dump(params, Path("params.yaml"))
+
+
+def write_records(labels: list, captions: list, names: list[str], train: int) -> None:
+    """Photos of noise with these labels and captions; those after the first ``train``: test."""
+    count = len(labels)
+    folder = Path("data/images")
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(7).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    np.save(folder / "00000.npy", noise)
+    table = pl.DataFrame(
+        {
+            "id": [f"{i}.jpg" for i in range(count)],
+            "subset": ["train"] * train + ["test"] * (count - train),
+            "labels": labels,
+            "caption": captions,
+            "width": [30] * count,
+            "height": [20] * count,
+            "sha256": [f"{i:064x}" for i in range(count)],
+            "dhash": [0] * count,
+            "image": list(range(count)),
+        },
+        schema=records.SCHEMA,
+    )
+    records.write(table, names)
+
+
+def run() -> dict:
+    eda.main()
+    return json.loads(Path("metrics/eda.json").read_text())
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with Path(f"metrics/eda/{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pictures() -> set[str]:
+    return {file.stem for file in Path("data/eda").iterdir()}
+
+
+@pytest.fixture
+def digits(in_tmp):
+    """Ten labelled photos of twos and fours, six words a caption, and two test photos."""
+    labels = [["2"]] * 6 + [["2", "4"]] * 2 + [["4"], []] + [None, ["4"]]
+    captions = ["two by hand"] * 8 + ["four in pencil", "some paper"] + ["a 2nd two", None]
+    write_records(labels, captions, ["2", "4"], train=10)
+    set_params()
+
+
+def test_figures_of_a_small_sample(digits):
+    found = run()
+    assert found["photos"] == {
+        "train": 10, "test": 2, "labelled": 10, "without_any_label": 1, "with_one_label": 7,
+    }  # fmt: skip
+    assert found["labels"]["missing_ids"] == [3]
+    assert found["labels"]["per_photo"] == {"min": 0, "median": 1, "mean": 1.1, "max": 2}
+    assert found["captions"]["length"]["max"] == 3
+    assert (found["captions"]["train"], found["captions"]["test"]) == (10, 1)
+    assert rows("labels")[0] == {
+        "label": "2", "photos": "8", "rate": "0.8", "alone": "6", "together": "2", "ratio": "0.25",
+    }  # fmt: skip
+    assert {"label": "4", "other": "2", "photos": "2", "share": "0.666667"} in rows("cooccurrence")
+    assert {"set": "no label", "photos": "1"} in rows("label_sets")
+    assert [(row["label"], row["word"]) for row in rows("telling_words")] == [
+        ("2", "hand"),
+        ("2", "two"),
+    ]
+    assert pictures() == PICTURES
+
+
+def test_same_input_same_bytes(digits):
+    def written():
+        files = [*Path("data/eda").iterdir(), *Path("metrics").rglob("*.*")]
+        return {file: file.read_bytes() for file in files}
+
+    run()
+    first = written()
+    run()
+    assert written() == first
+    assert len(first) == len(PICTURES) + 8 + 1
+
+
+def test_both_parameters_have_an_effect(digits):
+    run()
+    words, sheet = len(rows("top_words")), Path("data/eda/examples.png").read_bytes()
+    set_params(top_words=1, examples=1)
+    run()
+    assert len(rows("top_words")) == 2 < words
+    assert Path("data/eda/examples.png").read_bytes() != sheet
+
+
+def test_labels_of_test_photos_are_not_looked_at(in_tmp):
+    write_records([["a"], ["b"]], [None, None], ["a", "b"], train=1)
+    set_params()
+    found = run()
+    assert found["photos"]["labelled"] == 1
+    assert found["labels"]["never_used"] == 1
+
+
+def test_without_captions_there_are_no_pictures_of_words(in_tmp):
+    write_records([["a"], ["a"], None], [None] * 3, ["a"], train=2)
+    set_params()
+    found = run()
+    assert found["captions"] == {"train": 0, "test": 0, "distinct": 0, "length": {}, "words": 0}
+    assert pictures() == PICTURES - CAPTION_PICTURES
+    assert Path("metrics/eda/top_words.csv").read_text() == "label,word,captions,share,pmi,npmi\n"
+
+
+@pytest.mark.parametrize(("labels", "names"), [([None, None], ["a"]), ([[], []], [])])
+def test_without_labels_there_are_sizes_and_captions(in_tmp, labels, names):
+    write_records(labels, ["", "a bus"], names, train=2)
+    set_params()
+    assert run()["labels"]["names"] == len(names)
+    assert pictures() == {"sizes", "caption_lengths"}
+
+
+def test_without_photos_of_one_label_there_is_no_sheet_of_examples(in_tmp):
+    write_records([["a", "b"], []], [None, None], ["a", "b"], train=2)
+    set_params()
+    assert run()["photos"]["with_one_label"] == 0
+    assert pictures() == PICTURES - CAPTION_PICTURES - {"examples"}
+
+
+def test_tables_of_many_labels_stay_small(in_tmp):
+    names = [f"label {i}" for i in range(130)]
+    write_records([[name] for name in names] + [names], [None] * 131, names, train=131)
+    found = eda.tables(eda.look(records.read(), names, top_words=5))
+    assert len(found["labels"]) == 130
+    assert found["cooccurrence"]["label"].n_unique() == eda.MOST_LABELS
+    assert len(found["label_sets"]) == eda.MOST_ROWS
+
+
+@pytest.mark.shared
+def test_the_real_sample(in_tmp, shared):
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["ingest"] |= {"source": "kaggle-csv", "root": str(shared / "coco18"), "image_size": 8}
+    YAML().dump(params, Path("params.yaml"))
+    runpy.run_module("stages.ingest", run_name="__main__")
+    found = run()
+    assert found["labels"]["names"] == 18
+    assert found["labels"]["missing_ids"] == [12]
+    ratios = {row["label"]: float(row["ratio"]) for row in rows("labels")}
+    assert ratios["1"] == pytest.approx(0.62, abs=0.02)  # people
+    assert max(ratios, key=ratios.get) == "10"  # traffic light
+    first = {row["label"]: row["word"] for row in reversed(rows("telling_words"))}
+    assert (first["17"], first["14"]) == ("cat", "meter")

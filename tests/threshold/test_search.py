@@ -1,0 +1,102 @@
+"""The search against trying everything, on data small enough for that."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from stages import metrics
+from stages.threshold.search import curve, search, shrink
+
+METRICS = {
+    "micro_f1": metrics.micro_f1,
+    "macro_f1": metrics.macro_f1,
+    "subset_accuracy": metrics.subset_accuracy,
+}
+
+
+def data(seed: int, rows: int = 14, labels: int = 3, values: int = 8):
+    """Truth, and float32 scores with many ties, 0 and 1 among them."""
+    random = np.random.default_rng(seed)
+    truth = random.random((rows, labels)) < 0.4
+    noisy = truth * 0.3 + random.random((rows, labels)) * 0.7
+    return truth, (np.round(noisy * values) / values).astype(np.float32)
+
+
+def candidates(scores: np.ndarray) -> list[float]:
+    distinct = np.unique(scores.astype(float))
+    return [0.0, *((distinct[1:] + distinct[:-1]) / 2), 1.1]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(8))
+def test_global_search_is_as_good_as_trying_every_threshold(metric: str, seed: int):
+    truth, scores = data(seed)
+    found = search(truth, scores, "global", metric)
+    assert len(set(found)) == 1
+    best = max(METRICS[metric](truth, scores >= t) for t in candidates(scores))
+    assert METRICS[metric](truth, scores.astype(float) >= found) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1"])
+@pytest.mark.parametrize("seed", range(8))
+def test_search_by_label_is_as_good_as_trying_every_combination(metric: str, seed: int):
+    truth, scores = data(seed)
+    columns = [candidates(scores[:, i]) for i in range(truth.shape[1])]
+    best = max(
+        METRICS[metric](truth, scores >= np.array(each)) for each in itertools.product(*columns)
+    )
+    found = search(truth, scores, "label", metric)
+    assert METRICS[metric](truth, scores.astype(float) >= found) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_subset_accuracy_by_label_cannot_be_improved_by_one_label(seed: int):
+    truth, scores = data(seed)
+    found = search(truth, scores, "label", "subset_accuracy")
+    reached = metrics.subset_accuracy(truth, scores.astype(float) >= found)
+    overall = search(truth, scores, "global", "subset_accuracy")
+    assert reached >= metrics.subset_accuracy(truth, scores.astype(float) >= overall)
+    for label in range(truth.shape[1]):
+        for candidate in candidates(scores[:, label]):
+            other = found.copy()
+            other[label] = candidate
+            assert reached >= metrics.subset_accuracy(truth, scores.astype(float) >= other)
+
+
+def test_neighbouring_single_precision_scores_are_told_apart():
+    low = np.float32(0.3)
+    high = np.nextafter(low, np.float32(1))
+    scores = np.array([[low], [high]])
+    truth = np.array([[False], [True]])
+    (threshold,) = search(truth, scores, "global", "micro_f1")
+    assert low < threshold < high
+
+
+@pytest.mark.parametrize("scope", ["global", "label"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_nothing_true_and_everything_true(scope: str, metric: str):
+    scores = np.array([[0.2, 1.0], [0.9, 0.4]], np.float32)
+    everything = np.ones((2, 2), bool)
+    found = search(everything, scores, scope, metric)
+    assert (scores >= found).all()
+    found = search(~everything, scores, scope, "subset_accuracy")
+    assert not (scores >= found).any()
+
+
+def test_rare_labels_go_further_toward_the_global_threshold():
+    own, overall = np.array([0.1, 0.1, 0.1]), np.array([0.5, 0.5, 0.5])
+    moved = shrink(own, overall, np.array([0, 20, 2000]), 20)
+    assert moved == pytest.approx([0.5, 0.3, 0.1 + 0.4 * 20 / 2020])
+    assert shrink(own, overall, np.array([0, 1, 5]), 0) == pytest.approx([0.5, 0.1, 0.1])
+
+
+def test_the_curve_agrees_with_counting():
+    truth, scores = data(3, rows=50)
+    found = curve(truth, scores, 11)
+    for threshold, precision, recall, f1 in zip(*found.values(), strict=True):
+        predicted = scores.astype(float) >= threshold
+        hits = (truth & predicted).sum()
+        assert precision == pytest.approx(hits / max(predicted.sum(), 1))
+        assert recall == pytest.approx(hits / truth.sum())
+        assert f1 == pytest.approx(metrics.micro_f1(truth, predicted))

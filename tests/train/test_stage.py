@@ -1,0 +1,241 @@
+"""The stage as it runs: what it writes, how it goes on after a kill, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from stages import UserError, metrics
+from stages.ingest import records
+from stages.ingest.images import ImageStore
+from stages.params import Train, read
+from stages.split import folds
+from stages.train import network as networks
+from stages.train import probabilities
+from stages.train.__main__ import main
+from stages.train.checkpoint import Checkpoint
+from stages.train.loop import predict
+from stages.vocab import vocabulary
+
+WEIGHTS = Path("models/network/network.safetensors")
+
+
+def said() -> dict:
+    return json.loads(Path("metrics/train.json").read_text())
+
+
+def validation_rows(description) -> networks.Rows:
+    rows = folds.rows_of(records.read(), folds.read(), "validation")
+    return networks.rows_for(description, rows, ImageStore(), vocabulary.read(), None)
+
+
+def test_what_it_writes_belongs_together(prepared: Path):
+    main()
+    network, description = networks.load()
+    assert description.labels == records.read_label_names()
+    found = probabilities.read()
+    expected = folds.rows_of(records.read(), folds.read(), "validation")
+    assert found["id"].to_list() == expected["id"].to_list()
+    assert found["labels"].to_list() == expected["labels"].to_list()
+    # The network on disk gives the probabilities on disk.
+    again = predict(network, description, validation_rows(description), 32, "fp32")
+    assert np.allclose(found["probabilities"].to_numpy(), again, atol=1e-6)
+    assert sorted(file.name for file in networks.NETWORK.iterdir()) == [
+        "network.json",
+        "network.safetensors",
+    ]
+    figures = said()
+    truth = records.label_matrix(found["labels"], description.labels)
+    f1 = metrics.micro_f1(truth, found["probabilities"].to_numpy() >= 0.5)
+    assert figures["validation"]["micro_f1"] == pytest.approx(f1, abs=1e-6)
+    assert figures["epochs"] == 3
+    assert figures["parameters"] == sum(p.numel() for p in network.parameters())
+    assert figures["mb"] == pytest.approx(WEIGHTS.stat().st_size / 2**20, rel=0.02)
+    assert figures["f1_per_mb"] == pytest.approx(f1 / figures["mb"], rel=1e-3)
+    curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
+    assert len(curve.splitlines()) == 1 + 3
+
+
+def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
+    params({"train.epochs": 6, "train.lr": 0.05, "train.schedule.name": "none"})
+    main()
+    curve = pl.read_csv("metrics/train/plots/metrics/validation/micro_f1.tsv", separator="\t")
+    scores = curve["micro_f1"].to_list()
+    assert said()["best_epoch"] == int(np.argmax(scores)) + 1
+    assert said()["validation"]["micro_f1"] == pytest.approx(max(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize("inputs", ["image", "caption"])
+def test_one_input_alone(prepared: Path, params, inputs: str):
+    params({"train.inputs": inputs, "train.epochs": 1})
+    main()
+    network, _ = networks.load()
+    assert (network.backbone is None) == (inputs == "caption")
+    assert (network.captions is None) == (inputs == "image")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_comes_near_single(prepared: Path, params, precision: str):
+    main()
+    single = said()["validation"]["loss"]
+    params({"train.precision": precision})
+    main()
+    assert said()["hardware"].endswith(precision)
+    assert said()["validation"]["loss"] == pytest.approx(single, rel=0.1)
+    assert said()["validation"]["loss"] != single
+
+
+def test_every_switch_of_the_recipe_runs(prepared: Path, params):
+    params(
+        {
+            "train.backbone": "squeezenet1_1",
+            "train.freeze": True,
+            "train.text.cell": "lstm",
+            "train.text.bidirectional": False,
+            "train.loss.name": "focal",
+            "train.optimizer": "sgd",
+            "train.schedule.name": "plateau",
+            "train.metric": "mean_average_precision",
+            "train.augment.crop": 24,
+            "train.augment.rotation": 10,
+            "train.augment.horizontal_flip": 0.5,
+            "train.epochs": 1,
+        }
+    )
+    main()
+    _, description = networks.load()
+    assert (description.backbone, description.crop) == ("squeezenet1_1", 24)
+
+
+def test_early_stopping(prepared: Path, params):
+    # At this rate nothing changes, so no epoch is better than the first.
+    params({"train.inputs": "caption", "train.epochs": 9, "train.lr": 1e-12,
+            "train.early_stopping": 2})  # fmt: skip
+    main()
+    assert (said()["best_epoch"], said()["epochs"]) == (1, 3)
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, params):
+    params({"train.epochs": 5, "train.early_stopping": 4, "train.dropout": 0.3})
+    main()
+    expected, figures = WEIGHTS.read_bytes(), said()
+    curve = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
+    checkpoint = Checkpoint(read(Train), ImageStore().size).path
+    assert not checkpoint.exists()
+
+    for _ in range(2):
+        before = _version(checkpoint)
+        stage = subprocess.Popen([sys.executable, "-m", "stages.train"], env=_environment())
+        _wait_for(lambda old=before: _version(checkpoint) != old, stage)
+        stage.send_signal(signal.SIGKILL)
+        stage.wait()
+    done = len(torch.load(checkpoint, weights_only=True)["history"])
+    assert 2 <= done < 5
+    last = subprocess.run(
+        [sys.executable, "-m", "stages.train"], env=_environment(), check=True, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert f"going on after epoch {done} of 5" in last.stdout
+    assert WEIGHTS.read_bytes() == expected
+    assert said()["validation"] == figures["validation"]
+    assert said()["best_epoch"] == figures["best_epoch"]
+    losses = [line.split("\t")[1:] for line in curve.splitlines()]
+    again = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
+    assert [line.split("\t")[1:] for line in again.splitlines()] == losses
+    assert not checkpoint.exists()
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _version(checkpoint: Path) -> int | None:
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+
+
+def _wait_for(condition, stage: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        assert stage.poll() is None, "it was done before it could be killed"
+        time.sleep(0.001)
+
+
+def test_other_parameters_do_not_go_on_from_the_checkpoint(prepared: Path, params):
+    first = Checkpoint(read(Train), 32).path
+    params({"train.lr": 0.001})
+    assert Checkpoint(read(Train), 32).path != first
+    params({"train.max_hours": 1, "train.max_mb": 5})
+    assert Checkpoint(read(Train), 32).path == first
+    records.write(records.read().head(9), records.read_label_names())
+    params()
+    assert Checkpoint(read(Train), 32).path != first
+
+
+def test_a_spoilt_checkpoint_is_said_and_passed_over(prepared: Path, capsys):
+    checkpoint = Checkpoint(read(Train), 32)
+    checkpoint.path.parent.mkdir(parents=True)
+    checkpoint.path.write_bytes(b"spoilt")
+    assert checkpoint.load() is None
+    assert "cannot be read" in capsys.readouterr().out
+
+
+def test_a_budget_of_size_stops_it_before_it_starts(prepared: Path, params):
+    params({"train.max_mb": 0.01})
+    with pytest.raises(UserError, match=r"more than train.max_mb = 0.01"):
+        main()
+    assert not networks.NETWORK.exists()
+
+
+def test_a_budget_of_time_stops_it_and_raising_it_goes_on(prepared: Path, params, capsys):
+    main()
+    expected = WEIGHTS.read_bytes()
+    params({"train.max_hours": said()["seconds"] / 3600 / 2})
+    with pytest.raises(UserError, match="is over in epoch"):
+        main()
+    params()
+    main()
+    assert WEIGHTS.read_bytes() == expected
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(prepared: Path, params):
+    params({"train.augment.crop": 64})
+    with pytest.raises(UserError, match="photos are stored with ingest.image_size = 32"):
+        main()
+    params({"train.lr": 1e30, "train.optimizer": "sgd", "train.schedule.name": "none"})
+    with pytest.raises(UserError, match=r"lower train\.lr"):
+        main()
+    params()
+    silent = records.read().with_columns(caption=pl.lit(None, pl.String))
+    records.write(silent, records.read_label_names())
+    with pytest.raises(UserError, match="no training photo has a caption"):
+        main()
+
+
+def test_it_runs_without_dvc_dvclive_and_prefect(prepared: Path, params):
+    params({"train.epochs": 1})
+    blocked = """
+import importlib.util, runpy, sys
+find = importlib.util.find_spec
+class Blocker:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in {"dvc", "dvclive", "prefect"}:
+            raise ModuleNotFoundError(name)
+importlib.util.find_spec = lambda name, *r: None if name == "dvclive" else find(name, *r)
+sys.meta_path.insert(0, Blocker())
+runpy.run_module("stages.train", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", blocked], env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "DVCLive is not installed" in done.stdout
+    assert WEIGHTS.exists()

@@ -1,0 +1,82 @@
+"""Captions to numbers, and the stage."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.ingest import records
+from stages.split import folds
+from stages.vocab import vocabulary
+from stages.vocab.__main__ import main
+from stages.vocab.vocabulary import PADDING, UNKNOWN
+
+CAPTIONS = ["A red bus.", "The buses, red!", "a RED dog", None, ""]
+OPTIONS = {
+    "normalize": "none",
+    "drop_stop_words": True,
+    "min_count": 1,
+    "max_words": 10,
+    "max_length": 3,
+}
+
+
+def build(**changes):
+    return vocabulary.build(CAPTIONS, **(OPTIONS | changes))
+
+
+def test_words_stand_by_frequency_then_by_name():
+    assert build().words == ["red", "bus", "buses", "dog"]
+    assert build(drop_stop_words=False).words == ["red", "a", "bus", "buses", "dog", "the"]
+
+
+def test_rare_and_surplus_words_are_unknown():
+    assert build(min_count=2).words == ["red"]
+    assert build(max_words=2).words == ["red", "bus"]
+
+
+def test_stemming_brings_forms_together():
+    words = vocabulary.build(["two dogs", "a dog, running"], **OPTIONS | {"normalize": "stem"})
+    assert words.words == ["dog", "run", "two"]
+    assert words.encode(["dogs run"]).tolist() == [[2, 3, PADDING]]
+
+
+def test_encoding_pads_cuts_and_marks_the_unknown():
+    words = build()
+    numbers = words.encode(["dog red", "cat", None, "red bus dog buses"])
+    red, bus, _, dog = range(2, 6)
+    assert numbers.tolist() == [
+        [dog, red, PADDING],
+        [UNKNOWN, PADDING, PADDING],
+        [PADDING] * 3,
+        [red, bus, dog],
+    ]
+    assert numbers.dtype == np.int64
+    assert numbers.max() < len(words)
+
+
+def test_what_is_written_reads_back_the_same(in_tmp: Path):
+    words = build(normalize="stem")
+    vocabulary.write(words)
+    assert vocabulary.read() == words
+    assert vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json(words)))) == words
+
+
+def test_only_training_captions_make_words(prepared: Path):
+    everything, parts = records.read(), folds.read()
+    validation = parts.filter(pl.col("part") == "validation")["id"]
+    spoken = pl.when(pl.col("id").is_in(validation.implode())).then(pl.lit("zebra zebra zebra"))
+    spoilt = everything.with_columns(caption=spoken.otherwise(pl.lit("one two two")))
+    records.write(spoilt, records.read_label_names())
+    main()
+    assert vocabulary.read().words == ["two", "one"]
+    said = json.loads(Path("metrics/vocab.json").read_text())
+    assert said["words"] == 2
+    assert said["validation"]["coverage"] == 0
+    assert said["caption_length"] == {"p50": 3, "p90": 3, "p99": 3, "p100": 3}
+    assert said["captions_cut"] == 0
+
+
+def test_number_words_survive_the_stop_list(prepared: Path):
+    assert {"one", "two", "three"} <= set(vocabulary.read().words)
