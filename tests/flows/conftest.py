@@ -1,0 +1,73 @@
+"""A real Prefect server for the session, and copies of a real DVC project."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.flows.toy import FILES, Toy
+
+# DVC 3.67 reads an attribute that the newest pygtrie means to drop.
+PYGTRIE = "ignore:_NoneStep.value will soon:DeprecationWarning"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(PYGTRIE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """DVC's machine-wide files in a temporary folder; no identity from this machine's Git."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for scope in ("GLOBAL", "SYSTEM"):
+            patch.setenv(f"GIT_CONFIG_{scope}", os.devnull)
+        for role in ("AUTHOR", "COMMITTER"):
+            for key in ("NAME", "EMAIL"):
+                patch.delenv(f"GIT_{role}_{key}", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was reproduced and committed once, to be copied."""
+    toy = Toy(tmp_path_factory.mktemp("toy"))
+    for name, text in FILES.items():
+        (toy.folder / name).write_text(text)
+    toy.write()
+    toy.git("init", "--quiet")
+    toy.dvc("init", "--quiet")
+    toy.dvc("repro", "--quiet")
+    toy.git("add", ".")
+    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "toy")
+    return toy.folder
+
+
+@pytest.fixture
+def toy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project where nothing is to be done; the current folder."""
+    folder = tmp_path / "toy"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return Toy(folder)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """A temporary Prefect server."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def client(server: None) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client

@@ -1,0 +1,85 @@
+"""The long-lived process: its deployment, the runs it makes, its end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+
+from flows.serve import healthy
+from tests.flows.toy import ROOT, Toy, eventually
+
+END = 40  # seconds
+
+
+@contextmanager
+def serving(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_RUNNER_POLL_FREQUENCY": "1", **settings}
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "flows.serve"], env=env, stdout=out, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path: Path) -> None:
+    toy.write(slow={"cmd": "sleep 1000 | sleep 1000", "outs": ["slow.txt"]})
+    api = str(client.api_url)
+    with serving(tmp_path / "log", PREFECT_API_URL=api) as process:
+
+        def deployment() -> object:
+            try:
+                return client.read_deployment_by_name("reproduce/reproduce")
+            except ObjectNotFound:
+                return None
+
+        found = eventually(deployment)
+        assert f"{api.removesuffix('/api')} " in (tmp_path / "log").read_text()
+
+        def state(run: FlowRun) -> str:
+            return client.read_flow_run(run.id).state.name
+
+        def start(**parameters: object) -> FlowRun:
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters)
+
+        done = start(targets=["last"])
+        eventually(lambda: state(done) == "Completed")
+        going, both = start(targets=["slow"]), 2
+        eventually(lambda: toy.sleeping() == both)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END) == 0
+        assert toy.sleeping() == 0
+        assert state(going) == "Cancelled"
+        assert not client.read_deployment(found.id).paused
+    assert healthy(api)  # the server is somebody else's
+
+
+def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
+    settings = {"PREFECT_SERVER_API_PORT": "4231", "PREFECT_HOME": str(tmp_path / "prefect")}
+    log = tmp_path / "log"
+    with serving(log, PREFECT_API_URL="", **settings) as process:
+        url = eventually(lambda: re.search(r"http://127\.0\.0\.1:4231", log.read_text()), 90)[0]
+        with urllib.request.urlopen(url) as page:
+            assert b"<html" in page.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(END) == 0
+    assert not healthy(f"{url}/api")
+
+
+def test_a_server_that_does_not_answer(toy: Toy, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", PREFECT_API_URL="http://127.0.0.1:9/api") as process:
+        assert process.wait(END) == 1
+    assert "no Prefect server answers there" in (tmp_path / "log").read_text()

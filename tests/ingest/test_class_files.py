@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from stages import UserError
+from stages.ingest.sources import Row, Unreadable
+from stages.ingest.sources.class_files import Options, rows
+
+OPTIONS = Options(lists="lists", photos="images", test=None, pattern="im{id}.jpg")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "images").mkdir()
+    for id in (1, 2, 9, 10):
+        (tmp_path / "images" / f"im{id}.jpg").touch()
+    (tmp_path / "lists" / "sea.txt").write_bytes(b"2\r\n\r\n 10 \r\n2")
+    (tmp_path / "lists" / "baby.bird.txt").write_text("\ufeff10\n1\n")
+    (tmp_path / "lists" / ".hidden").write_text("77\n")
+    return tmp_path
+
+
+def test_every_photo_is_a_record_listed_or_not(root: Path) -> None:
+    found = list(rows(root, OPTIONS))
+    assert [row.id for row in found] == ["1", "2", "9", "10"]
+    assert [row.labels for row in found] == [["baby.bird"], ["sea"], [], ["baby.bird", "sea"]]
+    assert [row.photo for row in found][3] == "images/im10.jpg"
+    assert {(row.subset, row.caption) for row in found} == {("train", None)}
+
+
+def test_a_listed_id_without_photo_is_a_row_that_says_where(root: Path) -> None:
+    (root / "lists" / "sea.txt").write_text("2\n\n404\n")
+    (missing,) = (row for row in rows(root, OPTIONS) if row.id == "404")
+    assert (missing.file, missing.row, missing.photo) == ("lists/sea.txt", 3, "images/im404.jpg")
+
+
+def test_photos_of_a_test_folder_have_unknown_labels(root: Path) -> None:
+    (root / "test").mkdir()
+    (root / "test" / "im77.jpg").touch()
+    *_, last = rows(root, OPTIONS.model_copy(update={"test": "test"}))
+    assert (last.id, last.subset, last.labels) == ("77", "test", None)
+    assert last.photo == "test/im77.jpg"
+
+
+def test_files_that_the_pattern_does_not_name_are_set_aside(root: Path) -> None:
+    (root / "images" / "im3.png").touch()
+    found = list(rows(root, OPTIONS))
+    assert [row for row in found if isinstance(row, Unreadable)] == [
+        Unreadable("images", 1, "im3.png is not named by ingest.class-files.pattern, im{id}.jpg")
+    ]
+    assert sum(isinstance(row, Row) for row in found) == 4
+
+
+def test_a_pattern_is_no_regular_expression(root: Path) -> None:
+    (root / "images" / "im5xjpg").touch()
+    assert "5" not in [row.id for row in rows(root, OPTIONS) if isinstance(row, Row)]
+
+
+@pytest.mark.parametrize("pattern", ["im.jpg", "{id}{id}.jpg"])
+def test_a_pattern_without_id(root: Path, pattern: str) -> None:
+    with pytest.raises(UserError, match=r"must hold \{id\} once"):
+        list(rows(root, OPTIONS.model_copy(update={"pattern": pattern})))
+
+
+def test_missing_and_empty_folders(root: Path) -> None:
+    for key in ("lists", "photos", "test"):
+        with pytest.raises(UserError, match="nowhere is no folder"):
+            list(rows(root, OPTIONS.model_copy(update={key: "nowhere"})))
+    (root / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no list"):
+        list(rows(root, OPTIONS.model_copy(update={"lists": "empty"})))

@@ -1,0 +1,318 @@
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from stages import UserError
+from stages.ingest import records
+from stages.ingest.images import ImageStore
+
+ROOT = Path(__file__).parents[2]
+OUTS = ("data/records.parquet", "data/images", "data/rejected.csv", "metrics/ingest.json")
+
+
+def sums() -> dict[str, str]:
+    """SHA-256 of everything the stage has written."""
+    return {
+        str(file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for out in OUTS
+        for file in ([Path(out)] if Path(out).is_file() else sorted(Path(out).iterdir()))
+    }
+
+
+def rejected() -> dict[str, str]:
+    with Path("data/rejected.csv").open(newline="") as file:
+        return {row["photo"] or row["row"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def metrics() -> dict:
+    return json.loads(Path("metrics/ingest.json").read_text())
+
+
+@pytest.fixture
+def folder(in_tmp: Path, photo: Callable[..., bytes]) -> Path:
+    """Twenty photos, two of them alike, in ``raw`` as kaggle-csv has them."""
+    (in_tmp / "raw" / "data").mkdir(parents=True)
+    for number in range(20):
+        (in_tmp / "raw" / "data" / f"{number}.jpg").write_bytes(photo(max(number, 1)))
+    list_photos(range(20))
+    return in_tmp / "raw"
+
+
+def list_photos(numbers: object, extra: str = "") -> None:
+    lines = [f'{number}.jpg,{number % 3} 10,"photo "{number}""' for number in numbers]
+    Path("raw/train.csv").write_text("\n".join(["ImageID,Labels,Caption", *lines, extra]))
+
+
+def run_stage() -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stages.ingest"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> None:
+    (folder / "test.csv").write_text('ImageID,Caption\ntest/a.png,"seen "here""\n')
+    (folder / "data" / "test").mkdir()
+    Image.new("L", (30, 50), 77).save(folder / "data" / "test" / "a.png")
+    ingest("kaggle-csv")
+    found = records.read()
+    assert len(found) == len(ImageStore()) == 21
+    assert found["image"].to_list() == list(range(21))
+    assert found.row(7, named=True)["labels"] == ["1", "10"]
+    assert found.row(7, named=True)["caption"] == 'photo "7"'
+    last = found.row(20, named=True)
+    assert (last["id"], last["subset"], last["labels"]) == ("test/a.png", "test", None)
+    assert (last["width"], last["height"], last["caption"]) == (30, 50, 'seen "here"')
+    assert (ImageStore().gather(np.array([20])) == 77).all()
+    assert records.read_label_names() == ["0", "1", "2", "10"]
+    assert rejected() == {}
+    assert metrics() == {
+        "photos": {"train": 20, "test": 1},
+        "labels": 4,
+        "photos_with_known_labels": 20,
+        "photos_with_caption": 21,
+        "photos_identical_to_another": 1,
+        "rejected": 0,
+    }
+
+
+def test_labels_are_in_the_order_that_is_asked_for(
+    folder: Path, ingest: Callable[..., None]
+) -> None:
+    ingest("kaggle-csv", {"test": None}, labels=["unused", "10", "2", "1", "0"])
+    assert records.read_label_names() == ["unused", "10", "2", "1", "0"]
+    assert records.read()["labels"][1].to_list() == ["10", "1"]
+
+
+def test_photos_without_any_label(folder: Path, ingest: Callable[..., None]) -> None:
+    Path("raw/train.csv").write_text("ImageID,Labels\n0.jpg,\n1.jpg,\n")
+    ingest("kaggle-csv", {"test": None})
+    assert records.read()["labels"].to_list() == [[], []]
+    assert records.read_label_names() == []
+
+
+def test_decoded_afresh_or_reused_the_bytes_are_the_same(
+    folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest("kaggle-csv", {"test": None})
+    first = sums()
+    assert "20 photos, 20 decoded" in capsys.readouterr().out
+    for out in OUTS:  # as DVC does before a stage runs
+        shutil.rmtree(out) if Path(out).is_dir() else Path(out).unlink()
+    ingest("kaggle-csv", {"test": None})
+    assert sums() == first
+    assert "20 photos, 0 decoded" in capsys.readouterr().out
+    shutil.rmtree(".tagloom")
+    ingest("kaggle-csv", {"test": None})
+    assert sums() == first
+    assert "20 photos, 20 decoded" in capsys.readouterr().out
+
+
+def test_new_removed_and_renamed_photos(
+    folder: Path,
+    ingest: Callable[..., None],
+    photo: Callable[..., bytes],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ingest("kaggle-csv", {"test": None})
+    capsys.readouterr()
+    (folder / "data" / "99.jpg").write_bytes(photo(99))  # new
+    (folder / "data" / "50.jpg").write_bytes(photo(5))  # known under another name
+    (folder / "data" / "6.jpg").write_bytes(photo(66))  # another photo, the name as before
+    list_photos([99, *range(19, 3, -1), 50])
+    ingest("kaggle-csv", {"test": None})
+    assert "18 photos, 2 decoded" in capsys.readouterr().out
+    reused = sums()
+    shutil.rmtree(".tagloom")
+    ingest("kaggle-csv", {"test": None})
+    assert sums() == reused
+
+
+def test_another_size_is_decoded_anew(folder: Path, ingest: Callable[..., None]) -> None:
+    ingest("kaggle-csv", {"test": None})
+    ingest("kaggle-csv", {"test": None}, image_size=24)
+    assert ImageStore().size == 24
+    ingest("kaggle-csv", {"test": None})
+    assert ImageStore().size == 16
+
+
+def test_everything_that_is_set_aside_is_listed(
+    folder: Path, ingest: Callable[..., None], photo: Callable[..., bytes]
+) -> None:
+    data = folder / "data"
+    (data / "20.jpg").write_bytes(b"")
+    (data / "21.jpg").write_bytes(photo(21)[:300])
+    (data / "22.jpg").write_text("I am a text")
+    (data / "23.jpg").symlink_to("/etc/hostname")
+    (data / "24.jpg").mkdir()
+    lines = [f'{number}.jpg,1,"x "y""' for number in range(20, 26)]
+    lines += ['../train.csv,1,"x"', '3.jpg,1,"again"', '19.jpg,77,"z"', '19.jpg,"', ',1,"x"']
+    list_photos(range(19), "\n".join(lines))
+    ingest("kaggle-csv", {"test": None}, labels=["0", "1", "2", "10"], max_rejected=0.5)
+    assert len(records.read()) == 19
+    reasons = rejected()
+    assert len(reasons) == 11
+    for photo_path, told in {
+        "data/20.jpg": "the file is empty",
+        "data/21.jpg": "cannot be decoded: ",
+        "data/22.jpg": "not an image that Pillow can read",
+        "data/23.jpg": "it is a link that leaves ingest.root",
+        "data/24.jpg": "it is not a file",
+        "data/25.jpg": "the file is missing",
+        "data/../train.csv": "its path leaves ingest.root",
+        "data/3.jpg": "the id 3.jpg was used before: train.csv, row 5",
+        "data/19.jpg": "not in ingest.labels: 77",
+        "30": "not a record of 3 fields",
+        "data/": "the id is empty",
+    }.items():
+        assert told in reasons[photo_path], photo_path
+    assert metrics()["rejected"] == 11
+
+
+def test_text_that_no_file_can_hold_is_set_aside(folder: Path, ingest: Callable[..., None]) -> None:
+    instances = {
+        "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 4)]
+        + [{"id": 4, "file_name": "\ud800.jpg"}],
+        "annotations": [],
+        "categories": [],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+    options = {"instances": "instances.json", "photos": "data"}
+    ingest("coco-json", options, max_rejected=0.5)
+    assert records.read()["id"].to_list() == ["1.jpg", "2.jpg", "3.jpg"]
+    assert "not text" in rejected()["data/\\ud800.jpg"]
+
+
+@pytest.mark.parametrize("max_rejected", [0.04, 0.05])
+def test_more_than_may_be_lost_ends_the_stage(
+    folder: Path, ingest: Callable[..., None], max_rejected: float
+) -> None:
+    ingest("kaggle-csv", {"test": None})
+    before = sums()
+    (folder / "data" / "7.jpg").unlink()
+    if max_rejected == 0.05:  # one of twenty is just allowed
+        ingest("kaggle-csv", {"test": None}, max_rejected=max_rejected)
+        assert len(records.read()) == 19
+        return
+    with pytest.raises(UserError) as error:
+        ingest("kaggle-csv", {"test": None}, max_rejected=max_rejected)
+    assert "1 of 20 rows were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
+    assert "data/rejected.csv lists them, 1 times: the file is missing" in str(error.value)
+    assert rejected() == {"data/7.jpg": "the file is missing"}
+    after = sums()
+    assert after.pop("data/rejected.csv") != before.pop("data/rejected.csv")
+    assert after == before
+    assert not list(Path("data").glob(".*"))
+
+
+def test_rows_are_counted_before_photos_are_decoded(
+    folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    list_photos([*range(10), *range(10)])
+    with pytest.raises(UserError, match="10 of 20 rows"):
+        ingest("kaggle-csv", {"test": None})
+    assert "photos" not in capsys.readouterr().err
+
+
+def test_nothing_left_and_nothing_listed(folder: Path, ingest: Callable[..., None]) -> None:
+    list_photos([100, 101])
+    with pytest.raises(UserError, match="2 of 2 rows were set aside, so that none is left"):
+        ingest("kaggle-csv", {"test": None}, max_rejected=1)
+    (folder / "photos.csv").write_text("id,labels\n")
+    with pytest.raises(UserError, match="the source table lists no photo in raw"):
+        ingest("table")
+
+
+def test_an_error_is_one_sentence_and_status_1(
+    folder: Path, write_params: Callable[..., None]
+) -> None:
+    write_params("kaggle-csv", {"test": "none.csv"})
+    done = run_stage()
+    assert done.returncode == 1
+    assert done.stderr == "ingest: raw/none.csv does not exist (ingest.root is raw)\n"
+    Path("params.yaml").unlink()
+    done = run_stage()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ingest: params.yaml: No such file or directory\n"
+
+
+def test_pillows_warnings_are_not_shown(folder: Path, write_params: Callable[..., None]) -> None:
+    stream = io.BytesIO()
+    Image.new("1", (10_000, 9_500)).save(stream, "PNG")  # Pillow warns of it, and would open it
+    (folder / "data" / "3.jpg").write_bytes(stream.getvalue())
+    write_params("kaggle-csv", {"test": None}, max_rejected=0.5)
+    done = run_stage()
+    assert done.returncode == 0
+    assert "decompression bomb: 10000 × 9500 pixels" in rejected()["data/3.jpg"]
+    assert "Warning" not in done.stderr
+    assert done.stdout == "ingest: 19 photos, 19 decoded, 1 rows set aside\n"
+
+
+def test_a_killed_stage_leaves_the_outputs_of_the_last(
+    in_tmp: Path, write_params: Callable[..., None]
+) -> None:
+    write_params("digits", {"train": 30, "test": 10})
+    assert run_stage().returncode == 0
+    before = sums()
+    write_params("digits", {"train": 6000, "test": 10})
+    with subprocess.Popen(
+        [sys.executable, "-m", "stages.ingest"], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    ) as stage:
+        while stage.poll() is None and not list(Path("data").glob(".images.*/images/00000.npy")):
+            time.sleep(0.01)
+        stage.send_signal(signal.SIGKILL)
+    assert stage.returncode == -signal.SIGKILL
+    assert sums() == before
+
+
+def test_every_digit_is_a_record(in_tmp: Path, ingest: Callable[..., None]) -> None:
+    ingest("digits", {"train": 60, "test": 20}, image_size=32)
+    found = records.read()
+    assert metrics()["photos"] == {"train": 60, "test": 20}
+    assert (len(found), len(ImageStore()), ImageStore().size) == (80, 80, 32)
+    assert found["labels"].null_count() == 0
+
+
+@pytest.mark.shared
+def test_published_photos(shared: Path, in_tmp: Path, ingest: Callable[..., None]) -> None:
+    (in_tmp / "raw").mkdir()
+    for file in ("train.csv", "test.csv"):
+        lines = (shared / "coco18" / file).read_text().splitlines(keepends=True)
+        (in_tmp / "raw" / file).write_text("".join(lines[:31]))
+    shutil.copytree(
+        shared / "coco18" / "data",
+        in_tmp / "raw" / "data",
+        ignore=lambda _, names: [
+            name
+            for name in names
+            if int(name.split(".")[0]) not in {*range(35), *range(30000, 30035)}
+        ],
+    )
+    ingest("kaggle-csv", image_size=64)
+    found = records.read()
+    assert found.group_by("subset").len().sort("subset").rows() == [("test", 30), ("train", 30)]
+    assert found.select(pl.min_horizontal("width", "height").min()).item() > 64
+    assert rejected() == {}
+    for row in found.sample(5, seed=0).iter_rows(named=True):
+        with Image.open(shared / "coco18" / "data" / row["id"]) as image:
+            assert image.size == (row["width"], row["height"])
+            expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR), np.int16)
+        pixels = ImageStore().gather(np.array([row["image"]]))[0]
+        assert np.abs(pixels - expected).mean() < 6  # decoded at a half, and resized from there

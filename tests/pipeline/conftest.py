@@ -1,0 +1,70 @@
+"""A real repository of the pipeline in a temporary folder, run once on a small sample."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SMALL, write_params
+
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".tagloom", "__pycache__", ".*_cache", "cache", "tmp", "images", "*.parquet"
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the pipeline with a Git and a DVC repository."""
+
+    root: Path
+
+    def __call__(self, *command: str) -> str:
+        """Runs a command there and returns what it printed; raises if it failed."""
+        done = subprocess.run(
+            command, cwd=self.root, env=environment(), text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        return self(sys.executable, "-m", "dvc", *arguments)
+
+    def ran(self, *arguments: str) -> list[str]:
+        """The stages that a DVC command ran, in order."""
+        return re.findall(r"^Running stage '(.+)':", self.dvc(*arguments), re.MULTILINE)
+
+
+def environment() -> dict[str, str]:
+    """This process's, with this Python first; Git knows nobody's name here."""
+    bin = str(Path(sys.executable).parent)
+    return os.environ | {
+        "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "Test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "Test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+    }
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, reproduced and committed; tests leave it as they found it."""
+    root = tmp_path_factory.mktemp("pipeline") / "tagloom"
+    shutil.copytree(ROOT, root, ignore=NOT_COPIED)
+    write_params(SMALL, root)
+    project = Project(root)
+    project("git", "init", "--quiet", "--initial-branch=main")
+    project("git", "config", "user.name", "Test")
+    project("git", "config", "user.email", "test@example.org")
+    project.dvc("repro")
+    project("git", "add", "--all")
+    project("git", "commit", "--quiet", "--message", "The small sample")
+    return project

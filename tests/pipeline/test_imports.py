@@ -1,0 +1,93 @@
+"""The import graph is the DVC graph: rooms import only what stands before them, and dvc.yaml
+lists all that a stage imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+
+
+def imported(file: Path) -> set[str]:
+    """The modules that ``file`` names in imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def own_files(module: str) -> set[Path]:
+    """The file of a module of ours; none for other names."""
+    path = ROOT / module.replace(".", "/")
+    candidates = {path.with_suffix(".py"), path / "__init__.py"}
+    return {file for file in candidates if file.is_file()} if module.startswith("stages") else set()
+
+
+def reached(room: Path) -> set[Path]:
+    """The files of a stage's room and all of ours that they import, directly or not."""
+    found, new = set(), set(room.rglob("*.py"))
+    while new:
+        found |= new
+        new = {f for file in new for name in imported(file) for f in own_files(name)} - found
+    return found
+
+
+def is_room_marker(file: Path) -> bool:
+    """A package's docstring, which decides nothing; the top one holds code."""
+    return file.name == "__init__.py" and len(ast.parse(file.read_text("utf-8")).body) <= 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_yaml_lists_what_a_stage_imports(stage: str):
+    needed = {file for file in reached(ROOT / "stages" / stage) if not is_room_marker(file)}
+    listed = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith("stages")]
+    missing = {
+        str(file.relative_to(ROOT))
+        for file in needed
+        if not any(file == dep or dep in file.parents for dep in listed)
+    }
+    assert missing == set()
+    surplus = {
+        str(dep.relative_to(ROOT))
+        for dep in listed
+        if not any(file == dep or dep in file.parents for file in needed)
+    }
+    assert surplus == set()
+
+
+def upstream(stage: str) -> set[str]:
+    made_by = {
+        (out if isinstance(out, str) else next(iter(out))): name
+        for name, definition in STAGES.items()
+        for out in definition["outs"]
+    }
+    direct = {made_by[dep] for dep in STAGES[stage]["deps"] if dep in made_by}
+    return direct.union(*(upstream(name) for name in direct))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_room_imports_only_rooms_whose_data_it_can_have(stage: str):
+    rooms = {
+        file.relative_to(ROOT / "stages").parts[0]
+        for file in reached(ROOT / "stages" / stage)
+        if file.parent != ROOT / "stages"
+    }
+    assert rooms - {stage} <= upstream(stage)
+
+
+def test_flows_and_stages_do_not_know_each_other():
+    for file in (ROOT / "flows").rglob("*.py"):
+        assert not {name for name in imported(file) if name.split(".")[0] == "stages"}, file
+        dvc = {name for name in imported(file) if name.split(".")[0] == "dvc"}
+        assert not dvc or file.name == "dvc_project.py", file
+    for file in (ROOT / "stages").rglob("*.py"):
+        names = {name.split(".")[0] for name in imported(file)}
+        assert not names & {"flows", "dvc", "prefect"}, file

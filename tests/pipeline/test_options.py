@@ -1,0 +1,139 @@
+"""The option surface stands still: params.yaml, its typed models and dvc.yaml say the same."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from stages.params import SECTIONS, Ingest, source_names
+from tests.conftest import ROOT
+from tests.pipeline.conftest import Project
+
+yaml = YAML(typ="safe", pure=True)
+PARAMS = yaml.load((ROOT / "params.yaml").read_text("utf-8"))
+STAGES = yaml.load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+
+
+def leaves(section: dict[str, Any], prefix: str) -> list[str]:
+    return [
+        key
+        for name, value in section.items()
+        for key in (
+            leaves(value, f"{prefix}.{name}") if isinstance(value, dict) else [f"{prefix}.{name}"]
+        )
+    ]
+
+
+def fields(model: type[BaseModel], prefix: str) -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        found += fields(field.annotation, f"{prefix}.{name}") if nested else [f"{prefix}.{name}"]
+    return found
+
+
+KEYS = [key for name, section in PARAMS.items() for key in leaves(section, name)]
+
+
+def of_source(key: str) -> str | None:
+    """The source whose option ``key`` is."""
+    stage, name, *_ = key.split(".")
+    return name if stage == "ingest" and name in source_names() else None
+
+
+def test_params_yaml_holds_just_the_fields_of_the_models():
+    expected = [key for name, model in SECTIONS.items() for key in fields(model, name)]
+    for source in source_names():
+        module = import_module(f"stages.ingest.sources.{source.replace('-', '_')}")
+        expected += fields(module.Options, f"ingest.{source}")
+    assert sorted(KEYS) == sorted(expected)
+
+
+def test_each_stage_lists_just_the_keys_of_its_section():
+    for stage, definition in STAGES.items():
+        listed = [key.replace("${ingest.source}", PARAMS["ingest"]["source"])
+                  for key in definition["params"]]  # fmt: skip
+        own = [key for key in KEYS if key.split(".")[0] == stage and not of_source(key)]
+        if stage == "ingest":
+            own.append(f"ingest.{PARAMS['ingest']['source']}")
+        assert sorted(listed) == sorted(own), stage
+
+
+def test_every_word_of_params_yaml_is_explained_where_it_stands():
+    assert Ingest.model_fields.keys() <= PARAMS["ingest"].keys()
+    assert list(PARAMS) == list(STAGES) == list(SECTIONS)
+
+
+@pytest.fixture(scope="module")
+def repo(project: Project):
+    from dvc.repo import Repo
+
+    with Repo(str(project.root)) as repo:
+        yield repo
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else f"{value or ''}x"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_changed_key_makes_just_its_stage_stale(project: Project, repo, key: str):
+    path = project.root / "params.yaml"
+    before = path.read_text("utf-8")
+    params = yaml.load(before)
+    *sections, name = key.split(".")
+    section = params
+    for part in sections:
+        section = section[part]
+    section[name] = other(section[name])
+    if key in ("ingest.source", "ingest.root"):  # dvc.yaml itself depends on these
+        section[name] = {"source": "table", "root": "stages"}[name]
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(params, file)
+        repo.reset()
+        stale = {stage for stage in repo.status() if stage in STAGES}
+    finally:
+        path.write_text(before, "utf-8")
+        repo.reset()
+    source = of_source(key)
+    if source and source != PARAMS["ingest"]["source"]:
+        assert stale == set()
+    else:
+        assert stale == {key.split(".")[0]}
+
+
+def test_nothing_is_stale_to_begin_with(repo):
+    repo.reset()
+    assert repo.status() == {}
+
+
+def test_the_lock_satisfies_pyproject_and_names_no_address():
+    import tomllib
+
+    from packaging.markers import default_environment
+    from packaging.requirements import Requirement
+
+    lock = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    assert not [line for line in lock if "://" in line or line.startswith("-")]
+    locked = {}
+    for line in lock:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate(default_environment()):
+            locked[requirement.name.lower().replace("_", "-")] = requirement
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    for wanted in map(Requirement, [*project["dependencies"], *sum(extras, [])]):
+        (specifier,) = locked[wanted.name.lower()].specifier
+        assert specifier.operator == "=="
+        assert wanted.specifier.contains(specifier.version), wanted
+
+
+def test_every_room_of_the_plan_stands():
+    for room in ("flows", "stages", "tests", "data", "metrics", "benchmarks"):
+        assert Path(ROOT, room).is_dir()

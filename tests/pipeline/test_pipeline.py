@@ -1,0 +1,93 @@
+"""What DVC's users do, on the real pipeline: reproduce, change, compare."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from tests.pipeline.conftest import Project
+
+STAGES = ["ingest", "eda", "split", "vocab", "train", "threshold", "predict"]
+
+
+@pytest.fixture
+def back(project: Project):
+    """Puts parameters and outputs back as they were committed."""
+    yield
+    project("git", "checkout", "--quiet", ".")
+    project.dvc("checkout", "--quiet", "--force")
+
+
+def test_everything_is_written_and_git_keeps_the_figures(project: Project):
+    tracked = project("git", "ls-files").splitlines()
+    for stage in STAGES:
+        assert f"metrics/{stage}.json" in tracked
+    assert "dvc.lock" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/"))][1:]
+    predictions = pl.read_csv(project.root / "data/predictions.csv", infer_schema=False)
+    assert predictions.columns == ["ImageID", "Labels"]
+    assert len(predictions) == 40
+
+
+def test_with_nothing_changed_nothing_runs(project: Project):
+    assert project.ran("repro") == []
+    assert project("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "runs"),
+    [
+        ("train.lr=5e-4", ["train", "threshold", "predict"]),
+        ("threshold.scope=label", ["threshold", "predict"]),
+        ("eda.top_words=5", ["eda"]),
+        ("predict.batch_size=7", ["predict"]),
+    ],
+)
+def test_a_change_runs_what_it_touches_and_back_runs_nothing(
+    project: Project, back, change: str, runs: list[str]
+):
+    assert project.ran("exp", "run", "-S", change) == runs
+    shutil.copy(project.root / "params.yaml", project.root / "changed.yaml")
+    project("git", "checkout", "--quiet", "params.yaml")
+    assert project.ran("repro") == []
+    assert project("git", "status", "--porcelain") == "?? changed.yaml\n"
+    # … and forth again: the run cache knows both.
+    shutil.move(project.root / "changed.yaml", project.root / "params.yaml")
+    assert project.ran("repro") == []
+
+
+def test_a_stage_that_fails_says_why_in_a_sentence(project: Project, back):
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("small_cnn", "small_cnm"))
+    with pytest.raises(AssertionError) as failure:
+        project.dvc("repro")
+    printed = str(failure.value)
+    assert "train: train.backbone small_cnm is neither small_cnn nor in torchvision" in printed
+    assert "did you mean small_cnn?" in printed
+    assert "Traceback" not in printed
+
+
+def test_comparisons_have_something_to_say(project: Project, back):
+    project.dvc("exp", "run", "--name", "labelwise", "-S", "threshold.scope=label")
+    metrics = json.loads(project.dvc("metrics", "diff", "--json"))
+    changed = metrics["diff"]["metrics/threshold.json"]
+    assert any(name.startswith("found.") for name in changed)
+    params = json.loads(project.dvc("params", "diff", "--json"))
+    assert params["diff"] == {
+        "params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}
+    }
+    shown = json.loads(project.dvc("exp", "show", "--json"))
+    names = [e["revs"][0]["name"] for rev in shown for e in rev.get("experiments") or []]
+    assert names == ["labelwise"]
+    project.dvc("exp", "remove", "labelwise")
+
+
+def test_every_plot_has_data(project: Project):
+    shown = json.loads(project.dvc("plots", "show", "--json"))
+    assert "errors" not in shown
+    for plot, (drawn, *more) in shown["data"].items():
+        assert not more, f"{plot} is drawn twice"
+        assert drawn["type"] == "image" or drawn["anchor_definitions"]["<DVC_METRIC_DATA>"], plot
+    kinds = {plot.split("::")[0].split("/")[1].split(".")[0] for plot in shown["data"]}
+    assert kinds == {"eda", "train", "threshold", "predictions"}

@@ -1,0 +1,95 @@
+"""The stage as it runs, after a real train and threshold."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from sklearn.metrics import f1_score
+
+from stages import metrics
+from stages.ingest import records
+from stages.predict.__main__ import PREDICTIONS, SHEET, SUBMISSION, main
+from stages.threshold import decision as decisions
+from stages.threshold.__main__ import main as threshold
+from stages.train import probabilities
+from stages.train.__main__ import main as train
+
+
+@pytest.fixture
+def trained(prepared: Path) -> Path:
+    train()
+    threshold()
+    return prepared
+
+
+def said() -> dict:
+    return json.loads(Path("metrics/predict.json").read_text())
+
+
+def test_each_test_photo_gets_its_labels(trained: Path):
+    main()
+    test = records.read().filter(pl.col("subset") == "test")
+    names = records.read_label_names()
+    table = probabilities.read(PREDICTIONS)
+    assert table["id"].to_list() == test["id"].to_list()
+    assert probabilities.read_label_names(PREDICTIONS) == names
+    found = table["probabilities"].to_numpy()
+    assert found.shape == (40, 10)
+    expected = decisions.read().apply(found)
+    assert (records.label_matrix(table["predicted"], names) == expected).all()
+    with SUBMISSION.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["ImageID", "Labels"]
+    assert rows[1:] == [
+        [id, " ".join(labels)] for id, labels in table.select("id", "predicted").iter_rows()
+    ]
+    truth = records.label_matrix(test["labels"], names)
+    f1 = f1_score(truth, expected, average="micro")
+    assert said()["micro_f1"] == pytest.approx(f1, abs=1e-6)
+    assert said()["photos"] == said()["photos_with_known_labels"] == 40
+    with Image.open(SHEET) as sheet:
+        assert sheet.width > 500
+
+
+def test_the_batch_size_changes_nothing(trained: Path, params):
+    main()
+    first = probabilities.read(PREDICTIONS)["probabilities"].to_numpy()
+    params({"predict.batch_size": 7})
+    main()
+    again = probabilities.read(PREDICTIONS)["probabilities"].to_numpy()
+    assert np.allclose(first, again, atol=1e-6)
+
+
+def test_metrics_count_only_photos_whose_labels_are_known(trained: Path):
+    everything = records.read()
+    unknown = (pl.col("subset") == "test") & (pl.col("image") % 2 == 0)
+    labels = pl.when(~unknown).then(pl.col("labels"))
+    records.write(everything.with_columns(labels=labels), records.read_label_names())
+    main()
+    table = probabilities.read(PREDICTIONS).drop_nulls("labels")
+    names = records.read_label_names()
+    truth = records.label_matrix(table["labels"], names)
+    predicted = records.label_matrix(table["predicted"], names)
+    assert said()["photos_with_known_labels"] == len(table) == 20
+    assert said()["micro_f1"] == pytest.approx(metrics.micro_f1(truth, predicted), abs=1e-6)
+
+
+def test_without_known_labels_there_are_no_metrics(trained: Path):
+    unknown = pl.lit(None, pl.List(pl.String))
+    records.write(records.read().with_columns(labels=unknown), records.read_label_names())
+    main()
+    assert "micro_f1" not in said()
+    assert said()["photos"] == 40
+
+
+def test_without_a_test_photo_the_tables_are_empty(trained: Path):
+    train_only = records.read().filter(pl.col("subset") == "train")
+    records.write(train_only, records.read_label_names())
+    main()
+    assert len(probabilities.read(PREDICTIONS)) == 0
+    assert SUBMISSION.read_text() == "ImageID,Labels\n"
+    assert said()["photos"] == 0

@@ -1,0 +1,205 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from stages import UserError, params
+from stages.ingest import sources
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(file: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(ROOT / file)
+
+
+def keys(model: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a section; those that are sections themselves with theirs."""
+    return {
+        name: keys(field.annotation)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        else None
+        for name, field in model.model_fields.items()
+    }
+
+
+def keys_of(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: keys_of(value) if isinstance(value, dict) else None for name, value in values.items()
+    }
+
+
+def leaves(tree: dict[str, Any], prefix: str) -> list[str]:
+    return [
+        leaf
+        for name, below in tree.items()
+        for leaf in (leaves(below, f"{prefix}.{name}") if below else [f"{prefix}.{name}"])
+    ]
+
+
+def changed(section: str, **values: Any) -> Path:
+    """``params.yaml`` in the current folder: the project's own with ``a__b`` set to a value."""
+    content = load("params.yaml")
+    for key, value in values.items():
+        place = content[section]
+        *parents, last = key.split("__")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    YAML(typ="safe").dump(content, Path("params.yaml"))
+    return Path("params.yaml")
+
+
+def test_every_section_of_params_yaml_is_a_model_and_has_its_keys() -> None:
+    content = load("params.yaml")
+    assert list(content) == list(params.SECTIONS)
+    for name, model in params.SECTIONS.items():
+        expected = keys(model)
+        found = keys_of(content[name])
+        if name == "ingest":
+            for source in params.source_names():
+                module = __import__(
+                    f"{sources.__name__}.{source.replace('-', '_')}", fromlist=["_"]
+                )
+                expected[source] = keys(module.Options)
+        assert found == expected
+
+
+def test_every_stage_lists_the_parameters_of_its_section() -> None:
+    stages = load("dvc.yaml")["stages"]
+    for name, model in params.SECTIONS.items():
+        listed = leaves(keys(model), name)
+        if name == "ingest":
+            listed.append("ingest.${ingest.source}")
+        assert stages[name]["params"] == listed
+
+
+@pytest.mark.parametrize("model", params.SECTIONS.values())
+def test_the_projects_own_parameters_are_valid(model: type[params.Section]) -> None:
+    assert isinstance(params.read(model, ROOT / "params.yaml"), model)
+
+
+def test_numbers_are_read_as_dvc_reads_them(in_tmp: Path) -> None:
+    text = re.sub(r" lr: \S+", " lr: 5e-4", (ROOT / "params.yaml").read_text())
+    Path("params.yaml").write_text(text)
+    assert params.read(params.Train).lr == 5e-4
+
+
+def test_a_section_cannot_be_changed() -> None:
+    section = params.read(params.Eda, ROOT / "params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        section.top_words = 3
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        (
+            "train",
+            {"optimiser": "sgd"},
+            "train.optimiser is not a parameter; did you mean train.optimizer?",
+        ),
+        (
+            "train",
+            {"loss__gama": 1},
+            "train.loss.gama is not a parameter; did you mean train.loss.gamma?",
+        ),
+        ("train", {"lr": 0}, "train.lr should be greater than 0, but is 0"),
+        ("train", {"lr": float("nan")}, "train.lr should be a finite number, but is nan"),
+        (
+            "train",
+            {"optimizer": "lamb"},
+            "train.optimizer should be 'sgd', 'adam' or 'adamw', but is 'lamb'",
+        ),
+        ("train", {"text": None}, "train.text should be a valid dictionary"),
+        ("train", {"epochs": 1.5}, "train.epochs should be a valid integer"),
+        ("split", {"folds": 5}, "give either split.validation"),
+        ("split", {"validation": None}, "give either split.validation"),
+        ("split", {"fold": 1}, "split.fold is 1, but the folds are numbered 0 to 0"),
+        ("split", {"validation": 1.0}, "split.validation should be less than 1"),
+        (
+            "ingest",
+            {"image_sise": 3},
+            "ingest.image_sise is not a parameter; did you mean ingest.image_size?",
+        ),
+        ("ingest", {"cocojson": {}}, "did you mean ingest.coco-json?"),
+        (
+            "ingest",
+            {"source": "kaggle"},
+            "ingest.source is 'kaggle'; the sources are class-files, coco-json",
+        ),
+        ("ingest", {"source": None}, "ingest.source should be a valid string"),
+        ("ingest", {"image_size": 4}, "ingest.image_size should be greater than or equal to 8"),
+        ("ingest", {"labels": []}, "ingest.labels should have at least 1 item"),
+        ("ingest", {"labels": ["a", "b", "a"]}, "ingest.labels names 'a' twice"),
+        ("ingest", {"labels": [1]}, "ingest.labels.0 should be a valid string, but is 1"),
+        ("ingest", {"max_rejected": 2}, "ingest.max_rejected should be less than or equal to 1"),
+    ],
+)
+def test_wrong_values_are_told_by_name(
+    in_tmp: Path, section: str, values: dict[str, Any], told: str
+) -> None:
+    changed(section, **values)
+    with pytest.raises(UserError, match=re.escape(told)) as error:
+        params.read(params.SECTIONS[section])
+    assert str(error.value).startswith("params.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_misspelt_key_is_named_rather_than_the_missing_one(in_tmp: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("top_words:", "topwords:")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"eda\.topwords is .* did you mean eda\.top_words\?"):
+        params.read(params.Eda)
+
+
+def test_a_missing_key(in_tmp: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("  top_words:", "  # top_words:")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"eda\.top_words is missing"):
+        params.read(params.Eda)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "must hold one section a stage"),
+        (b"- 1", "must hold one section a stage"),
+        (b"eda: {", "is not YAML"),
+        (b"eda: 1\neda: 2", "is not YAML"),
+        (b"eda: \xff", "is not YAML"),
+        (b"edda: {}", "edda is not a parameter; did you mean eda?"),
+        (b"split: {}", "the section eda is missing"),
+        (b"eda:", "eda should be a valid dictionary"),
+    ],
+)
+def test_a_file_that_is_not_params_yaml(in_tmp: Path, content: bytes, told: str) -> None:
+    Path("params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(told)):
+        params.read(params.Eda)
+
+
+def test_options_of_the_chosen_source(in_tmp: Path) -> None:
+    changed("ingest", source="kaggle-csv")
+    assert params.read(params.Ingest).source_options["train"] == "train.csv"
+    changed("ingest", digits=None)
+    assert params.read(params.Ingest).source_options == {}
+
+
+def test_wrong_options_of_the_chosen_source(in_tmp: Path) -> None:
+    changed("ingest", digits__trian=5)
+    with pytest.raises(
+        UserError, match=r"digits\.trian is .* did you mean ingest\.digits\.train\?"
+    ):
+        sources.rows(params.read(params.Ingest))
+    changed("ingest", source="table", table__delimiter="||")
+    with pytest.raises(
+        UserError, match=r"table\.delimiter should have at most 1 character, but is"
+    ):
+        sources.rows(params.read(params.Ingest))
+    changed("ingest", digits=[1])
+    with pytest.raises(UserError, match=r"ingest\.digits should be a valid dictionary"):
+        sources.rows(params.read(params.Ingest))

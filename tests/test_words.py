@@ -1,0 +1,47 @@
+import nltk
+import pytest
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from stages import UserError, words
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("A man's red Bus, 2 dogs", ["a", "man", "s", "red", "bus", "dogs"]),
+        ('labeled "Seltzer Way," with', ["labeled", "seltzer", "way", "with"]),
+        ("Ein GRÜNER Café-Stuhl", ["ein", "grüner", "café", "stuhl"]),
+        ("snake_case x2y\nline", ["snake", "case", "x", "y", "line"]),
+        ("東京 Москва", ["東京", "москва"]),
+        ("123 !?", []),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_tokenize(caption: str | None, expected: list[str]) -> None:
+    assert words.tokenize(caption) == expected
+
+
+def test_stop_words_keep_what_labels_hang_on() -> None:
+    stop = words.stop_words()
+    assert {"the", "a", "of", "with"} <= stop
+    assert not {"two", "fire", "front", "side", "bill"} & stop
+
+
+def test_every_content_word_is_one_that_the_list_would_drop() -> None:
+    assert words.CONTENT_WORDS <= ENGLISH_STOP_WORDS
+
+
+def test_normalizers() -> None:
+    assert [words.normalizer("none")(word) for word in ("dogs", "running")] == ["dogs", "running"]
+    stem = words.normalizer("stem")
+    assert stem("dogs") == stem("dog") == "dog"
+    assert stem("skateboarding") == stem("skateboards") == "skateboard"
+
+
+def test_lemma_needs_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nltk.data, "path", [])
+    with pytest.raises(
+        UserError, match=r"nltk\.downloader wordnet, or set vocab.normalize to stem"
+    ):
+        words.normalizer("lemma")
