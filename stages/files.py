@@ -21,12 +21,16 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    replaced = room / f"{path.name}.replaced"
     try:
         yield room / path.name
+        # A folder cannot be renamed onto another.
         if path.is_dir():
-            path.rename(room / "replaced")
+            path.rename(replaced)
         (room / path.name).rename(path)
     finally:
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
         shutil.rmtree(room)
 
 
@@ -40,7 +44,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    # File names may hold bytes that are not text; they are shown escaped.
+    with (
+        whole(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -110,6 +110,7 @@ class Text(Section):
     embedding: Positive
     hidden: Positive
     dropout: Fraction
+    caption_dropout: Fraction
 
 
 class Loss(Section):

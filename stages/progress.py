@@ -54,8 +54,7 @@ class Progress:
         rate = self._done / max(self._said - self._started, 1e-9)
         figures = "".join(f", {name} {value}" for name, value in self._figures.items())
         print(
-            f"{self.what}: {self._done:,} of {self.total:,} {self.unit} "
-            f"({rate:,.0f}/s){figures}",
+            f"{self.what}: {self._done:,} of {self.total:,} {self.unit} ({rate:,.0f}/s){figures}",
             file=sys.stderr,
             flush=True,
         )

@@ -1,5 +1,6 @@
 """ingest: photos and labels from a source → records, image store, list of what was set aside."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 from stages import UserError, run
 from stages.files import whole, write_csv
 from stages.ingest import earlier, records, sources
+from stages.ingest.earlier import Earlier
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.photos import open_all
 from stages.ingest.sources import Row, Unreadable
@@ -23,43 +25,25 @@ Rejected = tuple[str, int, str, str]  # file, row, photo, reason
 
 
 def main() -> None:
+    # What Pillow finds odd in a photo that it can read all the same.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     params = read(Ingest)
     listed = list(sources.rows(params))
     rows, rejected = set_aside(listed, params.labels)
+    check_loss(len(listed), rejected, params)  # before the photos: decoding may take hours
     known = earlier.load(params.image_size)
-    table: list[dict[str, Any]] = []
-    decoded = 0
-    with whole(IMAGES) as folder:
-        folder.mkdir()
-        writer = ImageWriter(folder, params.image_size, known.store)
-        opened = open_all(rows, Path(params.root), params.image_size, known)
-        for row, photo in zip(rows, track(opened, "ingest", len(rows), "photos"), strict=True):
-            if isinstance(photo, UnreadablePhoto):
-                rejected.append((row.file, row.row, _name(row), str(photo)))
-                continue
-            decoded += not isinstance(photo.image, Known)
-            table.append(
-                {
-                    "id": row.id,
-                    "subset": row.subset,
-                    "labels": row.labels,
-                    "caption": row.caption,
-                    "width": photo.width,
-                    "height": photo.height,
-                    "sha256": photo.sha256,
-                    "dhash": photo.dhash,
-                    "image": writer.append(photo.image),
-                }
-            )
-        writer.close()
-        write_csv(REJECTED, ["file", "row", "photo", "reason"], sorted(rejected))
+    with whole(IMAGES) as store, whole(records.RECORDS) as table:
+        store.mkdir()
+        with ImageWriter(store, params.image_size, known.store) as writer:
+            found, decoded, unreadable = take_in(rows, params, known, writer)
+        rejected += unreadable
         check_loss(len(listed), rejected, params)
-        found = pl.DataFrame(table, schema=records.SCHEMA)
         names = params.labels or label_names(found)
-        records.write(in_label_order(found, names), names)
-        earlier.keep(folder, found, params.image_size)
-    print(f"ingest: {len(found):,} photos, {decoded:,} of them decoded, {len(rejected):,} set aside")
+        found = in_label_order(found, names)
+        records.write(found, names, table)
+        earlier.keep(store, found, params.image_size)
     write_metrics("ingest", figures(found, names, rejected))
+    print(f"ingest: {len(found):,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
 
 
 def set_aside(
@@ -72,12 +56,7 @@ def set_aside(
     for row in listed:
         if isinstance(row, Unreadable):
             rejected.append((row.file, row.row, "", row.reason))
-        elif row.id in first:
-            other = first[row.id]
-            reason = f"the id {row.id} was used before: {other.file}, row {other.row}"
-            rejected.append((row.file, row.row, _name(row), reason))
-        elif labels and (strange := set(row.labels or ()).difference(labels)):
-            reason = f"not in ingest.labels: {', '.join(sorted(strange))}"
+        elif reason := _fault(row, first.get(row.id), labels):
             rejected.append((row.file, row.row, _name(row), reason))
         else:
             first[row.id] = row
@@ -85,17 +64,68 @@ def set_aside(
     return rows, rejected
 
 
+def _fault(row: Row, first: Row | None, labels: list[str] | None) -> str | None:
+    """Why ``row`` cannot be a record; ``first`` is the row that has its id already."""
+    if not row.id.strip():
+        return "the id is empty"
+    if first is not None:
+        return f"the id {row.id} was used before: {first.file}, row {first.row}"
+    if labels and (strange := set(row.labels or ()).difference(labels)):
+        return f"not in ingest.labels: {', '.join(sorted(strange))}"
+    try:
+        "".join([row.id, row.caption or "", *(row.labels or ())]).encode()
+    except UnicodeEncodeError as error:
+        return f"its id, caption or labels are not text: {error.reason}"
+    return None
+
+
+def take_in(
+    rows: list[Row], params: Ingest, known: Earlier, writer: ImageWriter
+) -> tuple[pl.DataFrame, int, list[Rejected]]:
+    """Opens the photos of ``rows`` and writes them to the store.
+
+    Returns:
+        The records of those that could be opened, how many of them had to be decoded, and the
+        others.
+    """
+    table: list[dict[str, Any]] = []
+    rejected: list[Rejected] = []
+    decoded = 0
+    opened = open_all(rows, Path(params.root), params.image_size, known)
+    for row, photo in zip(rows, track(opened, "ingest", len(rows), "photos"), strict=True):
+        if isinstance(photo, UnreadablePhoto):
+            rejected.append((row.file, row.row, _name(row), str(photo)))
+            continue
+        decoded += not isinstance(photo.image, Known)
+        table.append(
+            {
+                "id": row.id,
+                "subset": row.subset,
+                "labels": row.labels,
+                "caption": row.caption,
+                "width": photo.width,
+                "height": photo.height,
+                "sha256": photo.sha256,
+                "dhash": photo.dhash,
+                "image": writer.append(photo.image),
+            }
+        )
+    return pl.DataFrame(table, schema=records.SCHEMA), decoded, rejected
+
+
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
-    """Ends the stage when nothing is left, or more was set aside than the user allows."""
+    """Lists what was set aside; ends the stage when it is all, or more than the user allows."""
+    write_csv(REJECTED, ["file", "row", "photo", "reason"], sorted(rejected))
     if not listed:
         raise UserError(f"the source {params.source} lists no photo in {params.root}")
-    fraction = len(rejected) / listed
-    if fraction > params.max_rejected or fraction == 1:
+    if len(rejected) == listed or len(rejected) / listed > params.max_rejected:
         (reason, count), *_ = Counter(rejection[3] for rejection in rejected).most_common(1)
+        limit = f"more than ingest.max_rejected = {params.max_rejected:g} allows"
+        if len(rejected) == listed:
+            limit = "so that none is left"
         raise UserError(
-            f"{len(rejected):,} of {listed:,} rows were set aside, more than "
-            f"ingest.max_rejected = {params.max_rejected:g} allows; {REJECTED} lists them, "
-            f"{count:,} times: {reason}"
+            f"{len(rejected):,} of {listed:,} rows were set aside, {limit}; "
+            f"{REJECTED} lists them, {count:,} times: {reason}"
         )
 
 

@@ -8,6 +8,7 @@ the photo's file. A photo is known if its bytes are; its name does not matter.
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
 import polars as pl
 
 from stages.files import cache_folder, digest, whole
@@ -19,9 +20,9 @@ INDEX = "index.parquet"
 
 @dataclass(frozen=True)
 class Seen:
-    """What decoding this photo again would say; ``row`` is its row in the earlier store."""
+    """What decoding this photo again would say; ``rows`` are its rows in the earlier store."""
 
-    row: int
+    rows: tuple[int, ...]
     width: int
     height: int
     dhash: int
@@ -33,16 +34,26 @@ class Earlier:
     by_sha256: dict[str, Seen]
 
 
+NOTHING = Earlier(None, {})
+
+
 def load(size: int) -> Earlier:
-    """The photos decoded last at ``size`` pixels by this very decoder; empty if there are none."""
+    """The photos decoded last at ``size`` pixels by this very decoder; ``NOTHING`` without any.
+
+    What was kept may have been deleted in part, or damaged; then it counts as nothing.
+    """
     folder = _folder(size)
-    if not (folder / INDEX).exists():
-        return Earlier(None, {})
-    columns = pl.read_parquet(folder / INDEX).select(
-        "sha256", "image", "width", "height", "dhash"
-    )
+    try:
+        index = pl.read_parquet(folder / INDEX)
+        store = ImageStore(folder)
+        photos = index.group_by("sha256").agg("image", pl.col("width", "height", "dhash").first())
+    except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
+        return NOTHING
+    if len(store) != len(index) or store.size != size:
+        return NOTHING
     return Earlier(
-        ImageStore(folder), {sha256: Seen(*seen) for sha256, *seen in columns.iter_rows()}
+        store,
+        {sha256: Seen(tuple(rows), *seen) for sha256, rows, *seen in photos.iter_rows()},
     )
 
 
@@ -56,4 +67,5 @@ def keep(store: Path, records: pl.DataFrame, size: int) -> None:
 
 
 def _folder(size: int) -> Path:
-    return cache_folder("images") / f"{size}-{digest(Path(images.__file__))[:12]}"
+    decoder = digest(Path(images.__file__), PIL.__version__)
+    return cache_folder("images") / f"{size}-{decoder[:12]}"

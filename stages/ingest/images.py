@@ -8,15 +8,29 @@ as they are.
 
 import io
 import os
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 4096
+
+# What brings a photo upright, by its EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = [UPRIGHT[orientation] for orientation in (5, 6, 7, 8)]
 
 
 class UnreadablePhoto(Exception):
@@ -48,13 +62,14 @@ def decode(content: bytes, size: int) -> Photo:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
                 raise UnreadablePhoto(_bomb(image))
+            if image.format == "EPS":
+                raise UnreadablePhoto("it is PostScript, a program, and is not run")
+            width, height = image.size
             # Large JPEGs are decoded at a fraction of their size, never below twice ours.
-            original = image.size
             image.draft(None, (2 * size, 2 * size))
-            turned = ImageOps.exif_transpose(image)
-            if turned.size != image.size:
-                original = original[::-1]
-            rgb = _to_rgb(turned)
+            image.load()
+            turn = _turn(image)
+            rgb = _to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -64,7 +79,11 @@ def decode(content: bytes, size: int) -> Photo:
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise UnreadablePhoto(f"cannot be decoded: {error}") from error
     resized = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return Photo(np.asarray(resized), *original, difference_hash(resized))
+    if turn is not None:
+        resized = resized.transpose(turn)
+    if turn in SIDEWAYS:
+        width, height = height, width
+    return Photo(np.asarray(resized), width, height, difference_hash(resized))
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -73,10 +92,19 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What brings a loaded photo upright, by its EXIF data; None where those cannot be read."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # as with broken pixels; a photo is not lost for its notes
+        return None
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips these at 255; a 16-bit grey's white is 65535.
-        grey = np.asarray(image, np.float32) / 257
+        # Pillow clips these at 255; white is 65535 in a 16-bit grey, 1 in a floating-point one.
+        white = 1 if image.mode == "F" else 65535
+        grey = np.nan_to_num(np.asarray(image, np.float32) * (255 / white))
         image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -129,85 +157,83 @@ class ImageStore:
 
 @dataclass(frozen=True)
 class Known:
-    """A photo that an earlier store already holds: row ``row`` of that store."""
+    """A photo that an earlier store already holds, at each of ``rows`` of that store."""
 
-    row: int
+    rows: tuple[int, ...]
 
 
 class ImageWriter:
-    """Writes a store's shards into ``folder``, photo after photo.
+    """Writes a store's shards into ``folder``, photo after photo; a context manager.
 
     Args:
         folder: an empty folder.
         size: height and width of every photo, in pixels.
-        earlier: a store to take ``Known`` photos from. A shard that would repeat one of its
-            shards row for row is linked instead of written.
+        earlier: a store of that size to take ``Known`` photos from. A shard that repeats its
+            shard of the same number row for row is linked instead of written.
     """
 
     def __init__(self, folder: Path, size: int, earlier: ImageStore | None = None) -> None:
         self.folder, self.size, self.earlier = folder, size, earlier
         self.rows = 0
-        self._shard: np.ndarray | None = None
-        # While every row of the shard stands at the same place of one earlier shard, nothing is
-        # written: (earlier shard's number, rows so far).
-        self._repeated: tuple[int, int] | None = None
+        self._stream: BinaryIO | None = None  # None while the shard repeats the earlier one
+
+    def __enter__(self) -> "ImageWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None and self.rows % SHARD_ROWS:
+            self._finish_shard(self.rows % SHARD_ROWS)
+        if self._stream is not None:
+            self._stream.close()
 
     def append(self, photo: np.ndarray | Known) -> int:
         """Adds a photo, uint8 (size, size, 3), or one of the earlier store; returns its row."""
         place = self.rows % SHARD_ROWS
-        if not self._goes_on_repeating(photo, place):
-            self._write(place, photo)
+        if self._stream is None and not (isinstance(photo, Known) and self.rows in photo.rows):
+            self._start_shard(place)
+        if self._stream is not None:
+            self._stream.write(self._pixels(photo))
         self.rows += 1
-        if self.rows % SHARD_ROWS == 0:
+        if place + 1 == SHARD_ROWS:
             self._finish_shard(SHARD_ROWS)
         return self.rows - 1
 
-    def close(self) -> None:
-        """Finishes the last shard."""
-        if self.rows % SHARD_ROWS:
-            self._finish_shard(self.rows % SHARD_ROWS)
-
-    def _goes_on_repeating(self, photo: np.ndarray | Known, place: int) -> bool:
-        if not isinstance(photo, Known) or photo.row % SHARD_ROWS != place:
-            return False
-        shard = photo.row // SHARD_ROWS
-        if place == 0 or self._repeated == (shard, place):
-            self._repeated = (shard, place + 1)
-            return True
-        return False
-
-    def _write(self, place: int, photo: np.ndarray | Known) -> None:
-        if self._shard is None:
-            self._shard = np.lib.format.open_memmap(
-                self._file(), "w+", np.uint8, (SHARD_ROWS, self.size, self.size, 3)
-            )
-            if self._repeated is not None:
-                shard, rows = self._repeated
-                self._shard[:rows] = self.earlier.shard(shard)[:rows]
-                self._repeated = None
+    def _pixels(self, photo: np.ndarray | Known) -> np.ndarray:
         if isinstance(photo, Known):
-            photo = self.earlier.shard(photo.row // SHARD_ROWS)[photo.row % SHARD_ROWS]
-        self._shard[place] = photo
+            shard, place = divmod(photo.rows[0], SHARD_ROWS)
+            photo = self.earlier.shard(shard)[place]
+        if photo.shape != (self.size, self.size, 3) or photo.dtype != np.uint8:
+            raise ValueError(f"a photo is {photo.dtype} {photo.shape} in a store of {self.size}")
+        return np.ascontiguousarray(photo)
+
+    def _start_shard(self, repeated: int) -> None:
+        """Opens a shard that begins with the first ``repeated`` rows of the earlier one."""
+        number = self.rows // SHARD_ROWS
+        self._stream = self._file(number).open("wb")
+        self._write_header(SHARD_ROWS)
+        if repeated:
+            self._stream.write(self.earlier.shard(number)[:repeated])
 
     def _finish_shard(self, rows: int) -> None:
-        file = self._file(last=True)
-        if self._shard is not None:
-            self._shard.flush()
-            if rows < SHARD_ROWS:  # the last one is cut to its rows
-                kept = self._shard[:rows]
-                with file.with_suffix(".cut").open("wb") as stream:
-                    np.save(stream, kept)
-                file.with_suffix(".cut").replace(file)
+        number = (self.rows - 1) // SHARD_ROWS
+        if self._stream is not None:
+            self._stream.seek(0)
+            self._write_header(rows)
+            self._stream.close()
+            self._stream = None
+        elif rows == len(self.earlier.shard(number)):
+            link_or_copy(self.earlier.shard_file(number), self._file(number))
         else:
-            shard, repeated = self._repeated
-            if repeated == len(self.earlier.shard(shard)):
-                link_or_copy(self.earlier.shard_file(shard), file)
-            else:
-                np.save(file, self.earlier.shard(shard)[:rows])
-        self._shard = self._repeated = None
+            np.save(self._file(number), self.earlier.shard(number)[:rows])
 
-    def _file(self, last: bool = False) -> Path:
-        return self.folder / f"{(self.rows - last) // SHARD_ROWS:05}.npy"
+    def _write_header(self, rows: int) -> None:
+        # As long for any number of rows: NumPy leaves room for the first axis to grow.
+        shape = (rows, self.size, self.size, 3)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:05}.npy"
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -215,4 +241,4 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        target.write_bytes(source.read_bytes())
+        shutil.copyfile(source, target)

@@ -42,14 +42,14 @@ def open_all(
             content = row.photo() if callable(row.photo) else _read(root, row.photo, allowed)
             sha256 = hashlib.sha256(content).hexdigest()
             if seen := earlier.by_sha256.get(sha256):
-                return Opened(Known(seen.row), sha256, seen.width, seen.height, seen.dhash)
+                return Opened(Known(seen.rows), sha256, seen.width, seen.height, seen.dhash)
             photo = decode(content, size)
             return Opened(photo.pixels, sha256, photo.width, photo.height, photo.dhash)
         except UnreadablePhoto as error:
             return error
 
     # Threads: Pillow decodes and resizes, and hashlib hashes, without holding Python's lock.
-    yield from _ordered_map(open_one, rows, len(os.sched_getaffinity(0)))
+    yield from _ordered_map(open_one, rows, _cores())
 
 
 def _read(root: Path, photo: str, allowed: list[Path]) -> bytes:
@@ -63,6 +63,8 @@ def _read(root: Path, photo: str, allowed: list[Path]) -> bytes:
         path = (root / photo).resolve(strict=True)
         if not any(path.is_relative_to(place) for place in allowed):
             raise UnreadablePhoto("it is a link that leaves ingest.root")
+        if not path.is_file():  # a folder, or a pipe that would never end
+            raise UnreadablePhoto("it is not a file")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadablePhoto("the file is missing") from error
@@ -70,6 +72,11 @@ def _read(root: Path, photo: str, allowed: list[Path]) -> bytes:
         raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:  # a NUL in the name, a link that points to itself
         raise UnreadablePhoto(f"its path is not one: {error}") from error
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _ordered_map(

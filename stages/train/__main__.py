@@ -135,6 +135,8 @@ def curves() -> Iterator[Callable[[Figures], None]]:
             live.next_step()
 
         yield report
+    # DVCLive's summary says again what metrics/train.json says.
+    Path(live.metrics_file).unlink()
 
 
 if __name__ == "__main__":

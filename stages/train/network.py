@@ -77,9 +77,16 @@ def build(description: Description, weights: str = "none", frozen: bool = False)
     captions = None
     if description.reads_captions:
         words = len(vocabulary.from_json(description.vocabulary))
-        captions = CaptionEncoder(words, **description.text)
+        options = {k: v for k, v in description.text.items() if k != "caption_dropout"}
+        captions = CaptionEncoder(words, **options)
     return Classifier(
-        backbone, image_features, captions, len(description.labels), description.dropout, frozen
+        backbone,
+        image_features,
+        captions,
+        outputs=len(description.labels),
+        dropout=description.dropout,
+        caption_dropout=description.text["caption_dropout"],
+        frozen=frozen,
     )
 
 

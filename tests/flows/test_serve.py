@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -47,7 +48,8 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
                 return None
 
         found = eventually(deployment)
-        assert f"{api.removesuffix('/api')} " in (tmp_path / "log").read_text()
+        address = api.rstrip("/").removesuffix("/api")
+        eventually(lambda: f"runs at {address} " in (tmp_path / "log").read_text())
 
         def state(run: FlowRun) -> str:
             return client.read_flow_run(run.id).state.name
@@ -64,14 +66,19 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
         assert toy.sleeping() == 0
         assert state(going) == "Cancelled"
         assert not client.read_deployment(found.id).paused
-    assert healthy(api)  # the server is somebody else's
+    assert healthy(api.rstrip("/"))  # the server is somebody else's
 
 
 def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
-    settings = {"PREFECT_SERVER_API_PORT": "4231", "PREFECT_HOME": str(tmp_path / "prefect")}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    settings = {"PREFECT_SERVER_API_PORT": port, "PREFECT_HOME": str(tmp_path / "prefect")}
     log = tmp_path / "log"
     with serving(log, PREFECT_API_URL="", **settings) as process:
-        url = eventually(lambda: re.search(r"http://127\.0\.0\.1:4231", log.read_text()), 90)[0]
+        url = eventually(
+            lambda: re.search(rf"runs at (http://127\.0\.0\.1:{port}) ", log.read_text()), 90
+        )[1]
         with urllib.request.urlopen(url) as page:
             assert b"<html" in page.read()
         process.send_signal(signal.SIGTERM)

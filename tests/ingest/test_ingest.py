@@ -271,7 +271,7 @@ def test_a_killed_stage_leaves_the_outputs_of_the_last(
     write_params("digits", {"train": 30, "test": 10})
     assert run_stage().returncode == 0
     before = sums()
-    write_params("digits", {"train": 6000, "test": 10})
+    write_params("digits", {"train": 3000, "test": 10})
     with subprocess.Popen(
         [sys.executable, "-m", "stages.ingest"], env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as stage:

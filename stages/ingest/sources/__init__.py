@@ -81,6 +81,4 @@ def photo_files(root: Path, folder: str) -> list[str]:
     """
     if not (root / folder).is_dir():
         raise UserError(f"{root / folder} is no folder (ingest.root is {root})")
-    return sorted(
-        file.name for file in (root / folder).iterdir() if not file.name.startswith(".")
-    )
+    return sorted(file.name for file in (root / folder).iterdir() if file.name[0] != ".")

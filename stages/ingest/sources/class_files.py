@@ -28,9 +28,12 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             f"ingest.class-files.pattern is {options.pattern!r}; it must hold {{id}} once, "
             "as in im{id}.jpg"
         )
+    lists = photo_files(root, options.lists)
+    if not lists:
+        raise UserError(f"{root / options.lists} holds no list of ids, one file a class")
     labels: dict[str, list[str]] = {}
     first_listed: dict[str, tuple[str, int]] = {}
-    for name in photo_files(root, options.lists):
+    for name in lists:
         file = f"{options.lists}/{name}"
         for line, listed in enumerate(read_text(root, file).splitlines(), 1):
             if id := listed.strip():
@@ -40,7 +43,10 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     for subset, folder in (("train", options.photos), ("test", options.test)):
         if folder is None:
             continue
-        ids = _ids(photo_files(root, folder), options.pattern)
+        ids, strange = _ids(photo_files(root, folder), options.pattern)
+        for number, name in enumerate(strange, 1):
+            reason = f"{name} is not named by ingest.class-files.pattern, {options.pattern}"
+            yield Unreadable(folder, number, reason)
         known = subset == "train"
         missing = [id for id in labels if known and id not in ids]
         for number, id in enumerate(in_natural_order(ids) + missing, 1):
@@ -56,7 +62,9 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             )
 
 
-def _ids(names: list[str], pattern: str) -> set[str]:
+def _ids(names: list[str], pattern: str) -> tuple[set[str], list[str]]:
+    """The ids of the files that are named by the pattern, and the names of the others."""
     before, after = map(re.escape, pattern.split("{id}"))
-    found = (re.fullmatch(f"{before}(.+){after}", name) for name in names)
-    return {match[1] for match in found if match}
+    found = {name: re.fullmatch(f"{before}(.+){after}", name, re.DOTALL) for name in names}
+    ids = {match[1] for match in found.values() if match}
+    return ids, [name for name, match in found.items() if not match]

@@ -26,64 +26,72 @@ class Options(Section):
 
 def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     content = _read(root, options.instances, ["images", "annotations", "categories"])
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    labels: dict[Any, set[str]] = defaultdict(set)
-    for number, annotation in enumerate(content["annotations"], 1):
-        category = annotation.get("category_id")
-        if category not in names or "image_id" not in annotation:
-            reason = f"annotation {annotation.get('id')} has no image or no category of the list"
-            yield Unreadable(options.instances, number, reason)
-            continue
-        labels[annotation["image_id"]].add(names[category])
+    names = _category_names(root / options.instances, content["categories"])
+    listed = [(options.instances, options.photos, "train", content["images"])]
+    if options.test is not None:
+        images = _read(root, options.test, ["images"])["images"]
+        listed.append((options.test, options.test_photos or options.photos, "test", images))
+    known = {image["id"] for *_, images in listed for image in images if _is_image(image)}
 
-    captions: dict[Any, list[str]] = defaultdict(list)
-    if options.captions is not None:
-        told = _read(root, options.captions, ["annotations"])["annotations"]
-        for number, annotation in enumerate(told, 1):
-            if not {"image_id", "caption"} <= annotation.keys():
-                reason = f"annotation {annotation.get('id')} has no image or no caption"
-                yield Unreadable(options.captions, number, reason)
-                continue
+    held: dict[int | str, set[str]] = defaultdict(set)
+    for number, annotation in enumerate(content["annotations"], 1):
+        if _key(annotation, "image_id") not in known:
+            yield Unreadable(options.instances, number, "an annotation of an image not listed")
+        elif _key(annotation, "category_id") not in names:
+            yield Unreadable(options.instances, number, "an annotation of a category not listed")
+        else:
+            held[annotation["image_id"]].add(names[annotation["category_id"]])
+
+    captions: dict[int | str, list[str]] = defaultdict(list)
+    told = _read(root, options.captions, ["annotations"])["annotations"] if options.captions else []
+    for number, annotation in enumerate(told, 1):
+        if _key(annotation, "image_id") not in known:
+            yield Unreadable(options.captions, number, "a caption of an image not listed")
+        elif not isinstance(annotation.get("caption"), str):
+            yield Unreadable(options.captions, number, "a caption without text")
+        else:
             captions[annotation["image_id"]].append(annotation["caption"].strip())
 
-    order = list(names.values())
-    in_order = {image: sorted(held, key=order.index) for image, held in labels.items()}
-    yield from _rows(options.instances, content, options.photos, "train", in_order, captions)
-    if options.test is not None:
-        content = _read(root, options.test, ["images"])
-        folder = options.test_photos or options.photos
-        yield from _rows(options.test, content, folder, "test", None, captions)
+    for file, folder, subset, images in listed:
+        for number, image in enumerate(images, 1):
+            if not _is_image(image):
+                yield Unreadable(file, number, "an image without id or file_name")
+                continue
+            yield Row(
+                file=file,
+                row=number,
+                id=image["file_name"],
+                photo=f"{folder}/{image['file_name']}",
+                subset=subset,
+                labels=sorted(held[image["id"]]) if subset == "train" else None,
+                caption="\n".join(captions[image["id"]]) or None,
+            )
 
 
-def _rows(
-    file: str,
-    content: dict[str, Any],
-    folder: str,
-    subset: str,
-    labels: dict[Any, list[str]] | None,
-    captions: dict[Any, list[str]],
-) -> Iterator[Row | Unreadable]:
-    for number, image in enumerate(content["images"], 1):
-        if not {"id", "file_name"} <= image.keys():
-            yield Unreadable(file, number, "an image without id or file_name")
-            continue
-        yield Row(
-            file=file,
-            row=number,
-            id=image["file_name"],
-            photo=f"{folder}/{image['file_name']}",
-            subset=subset,
-            labels=None if labels is None else labels.get(image["id"], []),
-            caption="\n".join(captions.get(image["id"], [])) or None,
-        )
+def _is_image(image: dict[str, Any]) -> bool:
+    return _key(image, "id") is not None and isinstance(image.get("file_name"), str)
 
 
-def _read(root: Path, file: str, keys: list[str]) -> dict[str, Any]:
+def _key(item: dict[str, Any], name: str) -> int | str | None:
+    return item[name] if isinstance(item.get(name), int | str) else None
+
+
+def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int | str, str]:
+    for number, category in enumerate(categories, 1):
+        if _key(category, "id") is None or not isinstance(category.get("name"), str):
+            raise UserError(f"{path}: category {number} has no id or no name")
+    return {category["id"]: category["name"] for category in categories}
+
+
+def _read(root: Path, file: str, keys: list[str]) -> dict[str, list[dict[str, Any]]]:
     try:
         content = json.loads(read_text(root, file))
     except json.JSONDecodeError as error:
         raise UserError(f"{root / file} is not JSON: {error}") from error
     for key in keys:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{root / file} has no list {key!r}, as COCO's files of this kind do")
+        values = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise UserError(
+                f"{root / file} has no list {key!r} of objects, as COCO's files of this kind do"
+            )
     return content

@@ -1,9 +1,10 @@
 """``digits``: photos made on the spot from scikit-learn's 1,797 handwritten digits.
 
 Nothing is downloaded. Each photo shows none to four different digits on paper of its own shade;
-small digits are common, large ones rare, and some go together. The caption names about three
-quarters of the digits in words and gets some of those wrong, so that neither the photo nor the
-caption alone tells everything. Handwriting used for ``test`` is never used for ``train``.
+small digits are common, large ones rare, and some go together. A few digits have faded away. The
+caption names about three quarters of the digits in words and gets some of those wrong. So neither
+the photo nor the caption alone tells everything. Handwriting used for ``test`` is never used for
+``train``.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from PIL import Image
 from stages.ingest.sources import Row
 from stages.params import Positive, Section, Seed
 
-SIDE = 64  # pixels of a photo
+SIDE = 48  # pixels of a photo
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 HOW_MANY = [0.08, 0.30, 0.32, 0.20, 0.10]  # rate of photos with 0, 1, … 4 digits
 HOW_COMMON = 1 / np.arange(1, 11) ** 0.8  # of 0, 1, … 9
 COMPANION = [7, 4, 9, 8, 1, 6, 5, 0, 3, 2]  # the digit that likes to stand beside 0, 1, … 9
 COMPANY = 5  # times as likely as by its rate alone
+FADED, FAINT = 0.08, 0.05  # rate of digits that have faded, and what is left of their ink
 NAMED, WRONG = 0.75, 0.08  # rate of digits in the caption, and of wrong words among those
 HELD_OUT = 397  # of the 1,797, the last are for test
 NOTHING_NAMED = ["some paper", "a note", "handwriting", "something in pencil"]
@@ -90,14 +92,14 @@ def _draw(scans: np.ndarray, seed: int) -> bytes:
     ink = np.zeros((SIDE, SIDE))
     quarter = SIDE // 2
     for scan, place in zip(scans, random.permutation(4), strict=False):
-        side = int(random.integers(17, 29))
+        side = int(random.integers(13, 22))
         digit = Image.fromarray((scan * 15).astype(np.uint8)).resize((side, side))
-        top, left = random.integers(0, quarter - side + 1, 2) + quarter * np.array(
-            divmod(place, 2)
-        )
-        ink[top : top + side, left : left + side] = np.asarray(digit) / 240
+        corner = quarter * np.array(divmod(place, 2))
+        top, left = corner + random.integers(0, quarter - side + 1, 2)
+        strength = FAINT if random.random() < FADED else random.uniform(0.6, 1)
+        ink[top : top + side, left : left + side] = strength * np.asarray(digit) / 240
     paper, pencil = random.uniform(130, 255, 3), random.uniform(0, 90, 3)
-    shade = paper + (pencil - paper) * ink[..., None] * random.uniform(0.5, 1)
+    shade = paper + (pencil - paper) * ink[..., None]
     grain = random.normal(0, 12, shade.shape)
     pixels = (shade + grain).round().clip(0, 255).astype(np.uint8)
     # The simplest format there is, so that no encoder's version changes a byte.

@@ -1,10 +1,9 @@
 """``kaggle-csv``: ``ImageID,Labels,Caption`` for train, ``ImageID,Caption`` for test, a folder.
 
 The files of this kind that people hand out are often not well-formed CSV: captions hold double
-quotes that are not doubled, and line breaks. No general reader gets those right, so the records
-are found by how one starts (the name of an image file at the start of a line), and whether quotes
-are doubled is judged once for the whole file. Well-formed files come out the same as from
-``csv.reader``.
+quotes that are not doubled, and line breaks. A file that is well formed to the last record is
+read as such. In any other, the records are found by how one starts, and whether quotes are
+doubled is judged once for the whole file.
 """
 
 import csv
@@ -21,6 +20,11 @@ from stages.params import Section
 
 LABELLED = ("ImageID,Labels,Caption", "ImageID,Labels")
 HEADERS = {"train": LABELLED, "test": ("ImageID,Caption", "ImageID", *LABELLED)}
+NAME = r'(?:"[^"\r\n]+"|[^",\r\n]+)'  # quoted or not, without quotes or line breaks inside
+FIELD = r'(?:"[^"\r\n]*"|[^",\r\n]*)'  # the same, or nothing
+HEAD = rf"(?:{FIELD},){{{{{{}}}}}}"  # so many fields, each with its comma
+
+Record = tuple[int, list[str] | str]  # the line it starts on; fields, or why there are none
 
 
 class Options(Section):
@@ -36,9 +40,11 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
         header, records = parse(read_text(root, file))
         if ",".join(header) not in HEADERS[subset]:
             raise UserError(
-                f"{root / file}: the header is {','.join(header)}; it must be "
+                f"{root / file}: the header is {','.join(header)[:80]!r}; it must be "
                 f"{' or '.join(HEADERS[subset])}"
             )
+        if not records:
+            raise UserError(f"{root / file} holds a header and no record (for {subset})")
         for line, fields in records:
             if isinstance(fields, str):
                 yield Unreadable(file, line, fields)
@@ -51,50 +57,82 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 photo=f"{options.photos}/{record['ImageID']}",
                 subset=subset,
                 labels=record["Labels"].split() if "Labels" in record else None,
-                caption=record.get("Caption"),
+                caption=record.get("Caption") or None,
             )
 
 
-def parse(text: str) -> tuple[list[str], list[tuple[int, list[str] | str]]]:
+def parse(text: str) -> tuple[list[str], list[Record]]:
     """Splits ``text`` into its header and its records.
 
     Returns:
         The header's fields, and a pair a record: the line it starts on (from 1), and its fields,
         or a sentence that says why it cannot be read.
     """
-    first_line, _, body = text.partition("\n")
-    header = first_line.rstrip("\r").split(",")
-    pieces = list(_pieces(body))
-    doubled = _quotes_are_doubled([piece for _, piece in pieces])
-    return header, [(line, _fields(piece, len(header), doubled)) for line, piece in pieces]
+    lines = list(io.StringIO(text, newline=""))
+    header = next(csv.reader(line[:1000] for line in lines[:1]), [])
+    records = _well_formed(lines, len(header))
+    if records is None:
+        pieces = list(_pieces(lines[1:], len(header)))
+        doubled = _quotes_are_doubled([piece for _, piece in pieces])
+        records = [(line, _fields(piece, len(header), doubled)) for line, piece in pieces]
+    return header, records
 
 
-def _pieces(body: str) -> Iterator[tuple[int, str]]:
-    """Yields each record's line and text, without the line end it closes with."""
-    Image.init()  # fills in the suffixes below
-    suffixes = "|".join(re.escape(suffix) for suffix in Image.registered_extensions())
-    start = re.compile(rf'^"?[^",\r\n]+(?:{suffixes})"?(?=[,\r\n]|\Z)', re.IGNORECASE | re.MULTILINE)
-    starts = [match.start() for match in start.finditer(body)]
-    if not starts or body[: starts[0]].strip():
-        # Ids without a suffix do not tell where a record starts; well-formed CSV does.
-        yield from _well_formed_pieces(body)
-        return
-    line = 2
-    for begin, end in zip(starts, [*starts[1:], len(body)], strict=True):
-        piece = body[begin:end]
-        yield line + body.count("\n", starts[0], begin), piece.rstrip("\r\n")
+def _well_formed(lines: list[str], count: int) -> list[Record] | None:
+    """The records of a file whose every record is good CSV of ``count`` fields; else None."""
+    reader = csv.reader(lines, strict=True)
+    records: list[Record] = []
+    try:
+        next(reader, None)
+        first = reader.line_num + 1
+        for fields in reader:
+            if fields and len(fields) != count:
+                return None
+            if fields:
+                records.append((first, fields))
+            first = reader.line_num + 1
+    except csv.Error:
+        return None
+    return records
 
 
-def _well_formed_pieces(body: str) -> Iterator[tuple[int, str]]:
-    line, piece = 2, ""
-    for number, text in enumerate(body.splitlines(keepends=True), 2):
-        piece += text
-        if piece.count('"') % 2 == 0:
-            if piece.strip():
-                yield line, piece.rstrip("\r\n")
-            line, piece = number + 1, ""
-    if piece.strip():
-        yield line, piece.rstrip("\r\n")
+def _pieces(lines: list[str], count: int) -> Iterator[tuple[int, str]]:
+    """Yields each record's line and text, without the line end it closes with.
+
+    A quote at the end of a line may close the record or stand in the caption: what the next line
+    looks like decides. A line that surely starts a record does so even where a quote before it is
+    open, so that a record whose quote is never closed takes no other with it.
+    """
+    head = re.compile(HEAD.format(count - 1))
+    all_but_last = re.compile(rf'(?:"[^"\r\n]+"|[^",\s]+)(?:,{FIELD}){{{max(count - 2, 0)}}},"')
+    piece: list[str] = []
+    begin, quoted, complete = 0, False, True
+    for number, line in enumerate(lines, 2):
+        if not quoted and not line.strip():
+            continue
+        fields = head.match(line)
+        surely = (fields and _names_photo(line, r",\S")) or all_but_last.match(line)
+        maybe = not quoted or _names_photo(line, r",|\s|$") or re.match(rf"{NAME},(?! )", line)
+        if surely or (complete and maybe):
+            if piece:
+                yield begin, _joined(piece, quoted)
+            piece, begin = [], number
+            last = line[fields.end() :].rstrip() if fields else ""
+            quoted = last.startswith('"')
+        piece.append(line)
+        complete = not quoted or (line.rstrip().endswith('"') and (len(piece) > 1 or last != '"'))
+    if piece:
+        yield begin, _joined(piece, quoted)
+
+
+def _names_photo(line: str, followed_by: str) -> bool:
+    """Whether ``line`` starts with the name of an image file, and goes on as ``followed_by``."""
+    name = re.match(rf"({NAME})(?:{followed_by})", line)
+    return bool(name) and Path(name[1].strip('"')).suffix.lower() in Image.registered_extensions()
+
+
+def _joined(piece: list[str], quoted: bool) -> str:
+    return "".join(piece).rstrip(None if quoted else "\r\n")
 
 
 def _quotes_are_doubled(pieces: list[str]) -> bool:
@@ -108,18 +146,25 @@ def _quotes_are_doubled(pieces: list[str]) -> bool:
 
 
 def _fields(piece: str, count: int, doubled: bool) -> list[str] | str:
-    if not doubled:
-        fields = piece.split(",", count - 1)
-        if len(fields) == count:
-            last = fields[-1]
-            if last.startswith('"') and not (len(last) > 1 and last.endswith('"')):
-                return "the caption opens with a quote that nothing closes"
-            plain = [field.strip('"') for field in fields[:-1]]
-            return [*plain, last[1:-1] if last.startswith('"') else last]
+    if doubled:
+        return _strict_fields(piece, count)
+    head = re.match(HEAD.format(count - 1), piece)
+    if not head:
+        return f"not a record of {count} fields"
+    last = piece[head.end() :]
+    if last.startswith('"'):
+        if len(last) == 1 or not last.endswith('"'):
+            return "the last field opens with a quote that nothing closes"
+        last = last[1:-1]
+    before = re.findall(f"({FIELD}),", head[0])
+    return [*(field.strip('"') for field in before), last]
+
+
+def _strict_fields(piece: str, count: int) -> list[str] | str:
     try:
-        (fields,) = csv.reader(io.StringIO(piece, newline=""), strict=True)
-    except (csv.Error, ValueError) as error:
-        return f"not a record of {count} fields: {error}"
-    if len(fields) != count:
-        return f"{len(fields)} fields where the header has {count}"
-    return fields
+        records = list(csv.reader(io.StringIO(piece, newline=""), strict=True))
+    except csv.Error as error:
+        return f"not well-formed CSV, as the rest of the file is: {error}"
+    if len(records) != 1 or len(records[0]) != count:
+        return f"not a record of {count} fields"
+    return records[0]

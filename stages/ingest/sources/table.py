@@ -1,19 +1,25 @@
 """``table``: one CSV or Parquet file, with one-hot columns or one column of label lists.
 
 Labels that are null are not known. A CSV cannot tell null from an empty list; there, an empty
-cell means no label for a train photo, and not known for a test photo.
+cell of labels means no label for a train photo, and not known for a test photo. One-hot columns
+can tell: 0 everywhere is no label, nothing anywhere is not known.
 """
 
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import Field
 
 from stages import UserError
 from stages.ingest.records import SUBSETS
-from stages.ingest.sources import Row, Unreadable
+from stages.ingest.sources import Row, Unreadable, read_text
 from stages.params import Section
+
+YES, NO = (1, "1", "1.0", "true"), (0, "0", "0.0", "false")
 
 
 class Options(Section):
@@ -23,34 +29,28 @@ class Options(Section):
     labels: str | list[str] | None
     caption: str | None
     subset: str | None
-    delimiter: str
-    separator: str
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
+    separator: Annotated[str, Field(min_length=1)]
 
 
 def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
-    table = _read(root / options.file, options)
-    used = [name for name in (options.id, options.caption, options.subset) if name]
-    one_hot: list[str] = []
-    if isinstance(options.labels, str):
-        used.append(options.labels)
-    else:
-        one_hot = options.labels or [name for name in table.columns if name not in used]
-        used += one_hot
-    for name in used:
-        if name not in table.columns:
-            raise UserError(
-                f"{root / options.file} has no column {name!r}; it has {', '.join(table.columns)}"
-            )
-    parquet = _is_parquet(root / options.file)
-    for number, record in enumerate(table.iter_rows(named=True), 1 if parquet else 2):
+    path = root / options.file
+    read = _read_parquet if _is_parquet(path) else _read_csv
+    columns, records = read(root, options)
+    one_hot = _one_hot_columns(path, columns, options)
+    for number, record in records:
+        if isinstance(record, str):
+            yield Unreadable(options.file, number, record)
+            continue
         try:
             subset = _subset(record[options.subset]) if options.subset else "train"
             if one_hot:
                 labels = _one_hot(record, one_hot)
             else:
                 labels = _label_list(record[options.labels], options.separator)
-            if labels is None and subset == "train" and not parquet:
-                labels = []
+                if labels is None and subset == "train" and not _is_parquet(path):
+                    labels = []
+            caption = record[options.caption] if options.caption else None
             yield Row(
                 file=options.file,
                 row=number,
@@ -58,25 +58,81 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 photo=f"{options.photos}/{record[options.id]}",
                 subset=subset,
                 labels=labels,
-                caption=record[options.caption] if options.caption else None,
+                caption=None if caption is None else str(caption),
             )
         except ValueError as error:
             yield Unreadable(options.file, number, str(error))
 
 
-def _read(path: Path, options: Options) -> pl.DataFrame:
+def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[str]:
+    """The one-hot columns, none where there is a column of label lists."""
+    used = [name for name in (options.id, options.caption, options.subset) if name]
+    one_hot: list[str] = []
+    if isinstance(options.labels, str):
+        used.append(options.labels)
+    else:
+        one_hot = options.labels or [name for name in columns if name not in used]
+    for name in [*used, *one_hot]:
+        if name not in columns:
+            raise UserError(f"{path} has no column {name!r}; it has {', '.join(columns)}")
+        if columns.count(name) > 1:
+            raise UserError(f"{path} has {columns.count(name)} columns named {name!r}")
+    if not one_hot and not isinstance(options.labels, str):
+        raise UserError(f"{path} has no column of labels beside {', '.join(used)}")
+    return one_hot
+
+
+# A table as its columns, and for each record its row and its values, or why there are none.
+Table = tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]
+
+
+def _read_parquet(root: Path, options: Options) -> Table:
+    path = root / options.file
     try:
-        if _is_parquet(path):
-            return pl.read_parquet(path)
-        # Everything as text: 007 is an id, not a number.
-        return pl.read_csv(path, separator=options.delimiter, infer_schema=False)
+        table = pl.read_parquet(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist (see ingest.root, ingest.table.file)") from error
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as a table (ingest.table.delimiter is "
-            f"{options.delimiter!r}): {error}"
-        ) from error
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+    return table.columns, enumerate(table.iter_rows(named=True), 1)
+
+
+def _read_csv(root: Path, options: Options) -> Table:
+    # csv, not a data frame: a row that is too short or too long is set aside, not filled or cut.
+    lines = io.StringIO(read_text(root, options.file), newline="")
+    reader = csv.reader(lines, delimiter=options.delimiter, strict=True)
+    try:
+        columns = next(reader, [])
+    except csv.Error as error:
+        raise UserError(f"{root / options.file}: the header is not CSV: {error}") from error
+    return columns, _csv_records(root / options.file, reader, columns)
+
+
+def _csv_records(
+    path: Path, reader: Any, columns: list[str]
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Empty cells become None; rows are numbered by the line that they start on."""
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader)
+            fault = f"{len(cells)} cells where the header has {len(columns)}"
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells, fault = None, f"not well-formed CSV: {error}"
+        if cells == []:  # a blank line
+            continue
+        if cells is not None and len(cells) == len(columns):
+            yield start, {name: cell or None for name, cell in zip(columns, cells, strict=True)}
+        elif reader.line_num > start:
+            # A quote that is never closed takes in the rows that follow; how many, none can say.
+            raise UserError(
+                f"{path}, row {start}: a cell's quote seems not to be closed where it should be, "
+                f"and the row goes on to line {reader.line_num}: {fault}"
+            )
+        else:
+            yield start, fault
 
 
 def _is_parquet(path: Path) -> bool:
@@ -99,16 +155,19 @@ def _label_list(value: Any, separator: str) -> list[str] | None:
     if value is None:
         return None
     names = value if isinstance(value, list) else str(value).split(separator)
-    return [str(name).strip() for name in names if str(name).strip()]
+    return [str(name).strip() for name in names if name is not None and str(name).strip()]
 
 
 def _one_hot(record: dict[str, Any], columns: list[str]) -> list[str] | None:
     """The columns that say yes; None where they all are empty."""
-    values = [record[name] for name in columns]
-    if all(value in (None, "") for value in values):
+    if all(record[name] is None for name in columns):
         return None
-    yes, no = (1, True, "1", "1.0", "true", "True"), (0, False, "0", "0.0", "false", "False")
-    for name, value in zip(columns, values, strict=True):
-        if value not in yes and value not in no:
-            raise ValueError(f"column {name} is {value!r}; a one-hot column holds 0 or 1")
-    return [name for name, value in zip(columns, values, strict=True) if value in yes]
+    labels = []
+    for name in columns:
+        value = record[name]
+        value = value.strip().lower() if isinstance(value, str) else value
+        if value in YES:
+            labels.append(name)
+        elif value not in NO:
+            raise ValueError(f"column {name} is {record[name]!r}; a one-hot column holds 0 or 1")
+    return labels

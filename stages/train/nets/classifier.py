@@ -13,6 +13,8 @@ class Classifier(nn.Module):
         backbone: maps (n, 3, h, w) to (n, features); None: photos are not looked at.
         image_features: its number of features.
         captions: a ``CaptionEncoder``; None: captions are not read.
+        caption_dropout: fraction of the captions left out while training on both, so that the
+            photo has to be learnt as well (a modality is dropped whole: Neverova et al. 2015).
         frozen: the backbone stays as it is, running statistics of batch norm included.
     """
 
@@ -23,11 +25,13 @@ class Classifier(nn.Module):
         captions: nn.Module | None,
         outputs: int,
         dropout: float,
+        caption_dropout: float = 0.0,
         frozen: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.captions, self.frozen = backbone, captions, frozen
         self.dropout = nn.Dropout(dropout)
+        self.caption_dropout = caption_dropout if backbone is not None else 0.0
         caption_features = captions.features if captions is not None else 0
         self.head = nn.Linear(image_features + caption_features, outputs)
         if backbone is not None and frozen:
@@ -45,5 +49,9 @@ class Classifier(nn.Module):
         if self.backbone is not None:
             features.append(self.backbone(batch.images))
         if self.captions is not None:
-            features.append(self.captions(batch.words, batch.lengths))
+            # A photo without a caption has features of zero, as one whose caption is left out.
+            given = batch.words[:, :1] != 0
+            if self.training:
+                given &= torch.rand(given.shape, device=given.device) >= self.caption_dropout
+            features.append(self.captions(batch.words, batch.lengths) * given)
         return self.head(self.dropout(torch.cat(features, dim=1)))
