@@ -25,7 +25,7 @@ class Seen:
     rows: tuple[int, ...]
     width: int
     height: int
-    dhash: int
+    dhash: int | None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 4096
+LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 
 # What brings a photo upright, by its EXIF orientation.
 UPRIGHT = {
@@ -44,7 +45,7 @@ class Photo:
     pixels: np.ndarray
     width: int
     height: int
-    dhash: int
+    dhash: int | None
 
 
 def decode(content: bytes, size: int) -> Photo:
@@ -86,9 +87,14 @@ def decode(content: bytes, size: int) -> Photo:
     return Photo(np.asarray(resized), width, height, difference_hash(resized))
 
 
-def difference_hash(image: Image.Image) -> int:
-    """64 bits: is each of 8 × 8 grey cells darker than the one to its right? (Krawetz, 2013)"""
+def difference_hash(image: Image.Image) -> int | None:
+    """64 bits: is each of 8 × 8 grey cells darker than the one to its right? (Krawetz, 2013)
+
+    None for a photo of one shade, whose bits would say nothing and equal those of any other.
+    """
     cells = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
+    if np.ptp(cells) < LEAST_CONTRAST:
+        return None
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
 

@@ -28,7 +28,7 @@ class Opened:
     sha256: str
     width: int
     height: int
-    dhash: int
+    dhash: int | None
 
 
 def open_all(

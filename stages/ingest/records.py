@@ -10,7 +10,7 @@ caption    String            null: none given
 width      Int32             pixels, as it is seen (EXIF orientation applied)
 height     Int32             pixels
 sha256     String            of the photo's file
-dhash      UInt64            difference hash of the photo, alike for near-identical photos
+dhash      UInt64            difference hash, alike for near-identical photos; null: too plain
 image      Int32             its row in the image store
 =========  ================  ==============================================================
 

@@ -70,9 +70,11 @@ def same_photo(photos: pl.DataFrame) -> np.ndarray:
 
     int, (photos,), from 0; most photos are a group of their own.
     """
-    # Hashes are the nodes of a graph, and each photo is an edge from its one to its other.
+    # Hashes are the nodes of a graph, and each photo is an edge from its one to its other. A photo
+    # too plain for a dhash looks like no other.
+    looks = photos.select(pl.coalesce(pl.col("dhash").cast(pl.String), "sha256")).to_series()
     file, look = (
-        photos[column].rank("dense").cast(pl.Int64).to_numpy() - 1 for column in ("sha256", "dhash")
+        hashes.rank("dense").cast(pl.Int64).to_numpy() - 1 for hashes in (photos["sha256"], looks)
     )
     nodes = file.max() + look.max() + 2
     edges = sparse.coo_array(

@@ -203,6 +203,7 @@ def test_difference_hash() -> None:
         255  # only in the first row of cells, and there only from the first to the second
     )
     assert difference_hash(Image.fromarray(half)) == 1 << 63
+    assert difference_hash(Image.new("RGB", (32, 32), "white")) is None
 
 
 SIZE = 4

@@ -96,6 +96,13 @@ def test_the_same_photo_is_on_one_side(in_tmp):
     assert figures()["kept_together"] == {"groups": 1, "photos": 4, "largest": 4}
 
 
+def test_photos_too_plain_for_a_hash_are_not_taken_for_one_another(in_tmp):
+    write_records(some_labels(40), dhash=[None] * 41)
+    split()
+    assert figures()["kept_together"]["groups"] == 0
+    assert figures()["photos_that_test_has_too"] == 0
+
+
 def test_cross_validation(in_tmp):
     write_records(some_labels(103))
     first = split(validation=None, folds=4, fold=0)
