@@ -1,0 +1,11 @@
+"""The pipeline of ``dvc.yaml`` as Prefect flows.
+
+Nothing here imports from ``stages/`` or names a stage: what there is to run is read from
+``dvc.yaml``. Only ``dvc_project`` touches DVC.
+"""
+
+import os
+
+# Read by Prefect when it is imported, by its server, and by the processes of flow runs.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -1,0 +1,155 @@
+"""The DVC graph as a Prefect flow: a task a stage, its state, its output, the metrics at the end.
+
+``python -m flows.reproduce [stage …] [-S train.lr=5e-4] [--force]``
+"""
+
+import argparse
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import AfterValidator, Field
+
+from flows.dvc_project import Line, Project, ProjectError
+
+LAST_LINES = 10  # of a failed stage's output, in the message of its task
+
+
+def check_override(text: str) -> str:
+    """``text`` as it is, when it reads ``key=value``; ValueError otherwise."""
+    key, separator, _ = text.partition("=")
+    if not (separator and key.strip()):
+        raise ValueError(f"{text!r} is no override: write key=value, as in train.lr=5e-4")
+    return text
+
+
+Override = Annotated[
+    str, AfterValidator(check_override), Field(json_schema_extra={"pattern": ".="})
+]
+
+
+@flow(description="Brings the stages of dvc.yaml up to date; runs only what changed.")
+def reproduce(
+    targets: Sequence[str] = (), overrides: Sequence[Override] = (), force: bool = False
+) -> State:
+    """Reproduces the DVC project in the current folder, a task a stage.
+
+    Args:
+        targets: Stages to bring up to date, with all that they depend on. None: every stage.
+        overrides: Parameters to try in place of those in params.yaml, each as key=value, like
+            train.lr=5e-4. With any, the run is an experiment (dvc exp run).
+        force: Run the stages even where nothing changed.
+    """
+    log = get_run_logger()
+    states: dict[str, State] = {}
+    try:
+        project = Project(Path.cwd(), targets)
+        with closing(project.run(overrides, force)) as lines:
+            for stage, part in groupby(lines, key=attrgetter("stage")):
+                if stage is None:
+                    for line in part:
+                        log.info(line.text)
+                    continue
+                upstream = [states[name] for name in project.upstream[stage] if name in states]
+                states[stage] = run_stage.with_options(name=stage, task_run_name=stage)(
+                    part, wait_for=upstream, return_state=True
+                )
+    except ProjectError as error:
+        return Failed(message=str(error))
+    for stage, state in states.items():
+        if state.is_failed():
+            return Failed(message=_failure(stage, [s for s in project.upstream if s not in states]))
+    create_table_artifact(
+        _rows(project.metrics()),
+        key="metrics",
+        description=f"Experiment {project.experiment}" if project.experiment else "Workspace",
+    )
+    ran = [stage for stage, state in states.items() if state.name != "Cached"]
+    return Completed(message=f"Ran {', '.join(ran)}" if ran else "Nothing changed, nothing ran")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def run_stage(lines: Iterable[Line]) -> State:
+    """Follows one stage: its output to the log, how it ended as the state."""
+    log = get_run_logger()
+    start = time.perf_counter()
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    outcome, reason, failure = None, "", None
+    for line in lines:
+        log.info(line.text)
+        if line.outcome == "failed":
+            failure = line.text
+        elif line.outcome:
+            outcome, reason = line.outcome, line.reason
+        else:
+            last.append(line.text)
+    if failure:
+        return Failed(message="\n".join([failure, *last]))
+    if outcome == "cached":
+        return Completed(name="Cached", message=reason)
+    return Completed(message=f"Ran in {time.perf_counter() - start:.1f} s: {reason}")
+
+
+def _failure(failed: str, left: list[str]) -> str:
+    return f"Stage {failed} failed" + (f"; not run: {', '.join(left)}" if left else "")
+
+
+def _rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a metric; nested keys are joined by dots."""
+    return [
+        {"file": path, "metric": key, "value": value}
+        for path, content in metrics.items()
+        for key, value in _leaves(content)
+    ]
+
+
+def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(content, dict):
+        yield prefix, content
+        return
+    for key, value in content.items():
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.reproduce",
+        description="Bring the stages of dvc.yaml up to date, as a flow that Prefect shows.",
+    )
+    parser.add_argument("targets", nargs="*", metavar="stage", help="default: every stage")
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        dest="overrides",
+        action="append",
+        default=[],
+        type=_override,
+        metavar="KEY=VALUE",
+        help="try a parameter, as an experiment (dvc exp run); may be repeated",
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="run what did not change too")
+    options = vars(parser.parse_args(arguments))
+    state = reproduce(**options, return_state=True)
+    sys.exit(0 if state.is_completed() else f"reproduce: {state.message}")
+
+
+def _override(text: str) -> str:
+    try:
+        return check_override(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

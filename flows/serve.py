@@ -1,0 +1,104 @@
+"""The Prefect server and the deployments of the flows: ``python -m flows.serve``."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from prefect import Flow
+from prefect.runner import Runner
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_API_HOST,
+    PREFECT_SERVER_API_PORT,
+    temporary_settings,
+)
+
+from flows.reproduce import reproduce
+
+SERVER_START = 120.0  # seconds; the first start makes the database
+
+
+def main() -> None:
+    """Serves the deployments until it is stopped; starts a server where none is running."""
+    # While the server starts: SIGTERM shall end it as Ctrl-C does, and not leave it behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), server() as api, temporary_settings({PREFECT_API_URL: api}):
+        asyncio.run(serve(reproduce))
+
+
+async def serve(*flows: Flow) -> None:
+    """Runs what is asked of the flows' deployments, until SIGINT or SIGTERM.
+
+    As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
+    ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages.
+    """
+    # One at a time: the flows share a workspace, and often a GPU.
+    runner = Runner(limit=1, pause_on_shutdown=False)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner.handle_sigterm = lambda *_: loop.call_soon_threadsafe(stop.set)  # it takes SIGTERM over
+    for flow in flows:
+        await runner.aadd_deployment(await flow.ato_deployment(flow.name))
+    pages = PREFECT_API_URL.value().removesuffix("/api")
+    print(f"Start and watch runs at {pages} (Ctrl-C stops)", flush=True)
+    running = asyncio.create_task(runner.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set() and runner.started:
+        await runner.astop()
+    elif stop.is_set():
+        raise KeyboardInterrupt
+    stopping.cancel()
+    await running
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Yields the API's address: of the configured server, of one that runs here, or of a new one.
+
+    Only a server that was started here is stopped at the end.
+    """
+    if configured := (PREFECT_API_URL.value() or "").rstrip("/"):
+        if not healthy(configured):
+            sys.exit(f"PREFECT_API_URL names {configured}, but no Prefect server answers there")
+        yield configured
+        return
+    host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
+    api = f"http://{host}:{port}/api"
+    if healthy(api):
+        yield api
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C shall reach the runs first, which report to the server
+    )
+    try:
+        deadline = time.monotonic() + SERVER_START
+        while not healthy(api):
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"The Prefect server did not start at {api}; is the port taken?")
+            time.sleep(0.5)
+        yield api
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def healthy(api: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=2):
+            return True
+    except OSError:  # no answer, or one that is an error
+        return False
+
+
+if __name__ == "__main__":
+    main()
