@@ -1,24 +1,28 @@
 # make help lists what there is. Everything runs in .venv, which the first target makes.
 PYTHON ?= python3
-BIN := $(CURDIR)/.venv/bin
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 INSTALLED := .venv/installed
 
-.PHONY: help repro test ui lock
+.PHONY: help repro test ui picture lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
 	dvc repro
 
-test: $(INSTALLED) ## set up, then run the tests
+test: $(INSTALLED) ## set up, then check the style and run the tests
+	ruff check --quiet .
+	ruff format --check --quiet .
 	python -m pytest
 
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
+
+picture: repro ## take the README's picture anew
+	cp data/predictions.png docs/predictions.png
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

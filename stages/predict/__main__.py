@@ -89,9 +89,12 @@ def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> N
     """The first test photos with what was predicted, and what is true where that is known."""
     shown = test.head(SHEET_PHOTOS)
     photos = list(store.gather(shown["image"].to_numpy()))
-    names = [_name(list(p), t) for p, t in zip(predicted.head(len(shown)), shown["labels"], strict=True)]
+    found = predicted.head(len(shown))
+    names = [_name(list(p), true) for p, true in zip(found, shown["labels"], strict=True)]
     captions = [caption or "" for caption in shown["caption"]]
     title = f"Predicted labels of the first {len(shown)} of {len(test):,} test photos"
+    if shown["labels"].is_not_null().any():
+        title += "; after ✗ what is true"
     sheet = figures.contact_sheet(title, photos, names, captions, SHEET_COLUMNS)
     with whole(SHEET) as temporary:
         figures.save_photos(sheet, temporary)

@@ -30,9 +30,7 @@ def main() -> None:
     scores = table["probabilities"].to_numpy()
 
     thresholds = find(truth, scores, params)
-    decision = Decision(
-        labels, thresholds.tolist(), params.scope, params.metric, params.shrinkage
-    )
+    decision = Decision(labels, thresholds.tolist(), params.scope, params.metric, params.shrinkage)
     decisions.write(decision)
     write_curves(truth, scores, decision)
     figures.write("threshold", measure(truth, scores, decision, params))

@@ -49,9 +49,7 @@ def by_label(
     truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Count, precision, recall, F1 and average precision of each label: (labels,) arrays."""
-    hits, positives, chosen = (
-        part.sum(axis=0) for part in (truth & predicted, truth, predicted)
-    )
+    hits, positives, chosen = (part.sum(axis=0) for part in (truth & predicted, truth, predicted))
     return {
         "count": positives,
         "precision": ratio(hits, chosen),
@@ -64,9 +62,7 @@ def by_label(
 class _Measured:
     """Decisions and rankings, prepared once so that each resampling is a few sums."""
 
-    def __init__(
-        self, truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray
-    ) -> None:
+    def __init__(self, truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> None:
         self._hits = (truth & predicted).astype(float)
         self._chosen = predicted.astype(float)
         self._positives = truth.astype(float)

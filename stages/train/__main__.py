@@ -61,9 +61,7 @@ def main() -> None:
     )
     checkpoint = Checkpoint(params, store.size)
     with curves() as report:
-        result = fit(
-            network, description, train_rows, validation_rows, params, checkpoint, report
-        )
+        result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
     precision = recipe.precision_for(device, params.precision)
     found = predict(network, description, validation_rows, params.batch_size, precision)
     networks.save(network, description)

@@ -1,6 +1,6 @@
 """Rows to batches on the device: the next one is made while this one is in use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -27,8 +27,9 @@ class Batch:
     lengths: torch.Tensor | None
     targets: torch.Tensor | None
 
-    def with_images(self, images: torch.Tensor) -> "Batch":
-        return replace(self, images=images)
+    def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """This batch with what ``function`` makes of its images, where it has any."""
+        return self if self.images is None else replace(self, images=function(self.images))
 
 
 @dataclass(frozen=True)

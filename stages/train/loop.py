@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,9 +92,8 @@ def fit(
         network.train()
         seen = _Running(device)
         with Progress(f"epoch {epoch} of {params.epochs}", len(train), "photos") as progress:
-            for batch in train.batches(params.batch_size, device, order):
-                if batch.images is not None:
-                    batch = batch.with_images(augment(batch.images, params.augment, chance))
+            for stored in train.batches(params.batch_size, device, order):
+                batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
                 with autocast():
                     output = network(batch)
                 loss = loss_of(output.float(), batch.targets)  # outside: fp16 would overflow

@@ -142,10 +142,10 @@ def logits(
     network.eval()
     device = next(network.parameters()).device
     context = autocast(device, precision)
-    for batch in batches:
-        if batch.images is not None:
-            images = prepare(batch.images, description.crop, description.mean, description.std)
-            batch = batch.with_images(images)
+    for stored in batches:
+        batch = stored.map_images(
+            lambda images: prepare(images, description.crop, description.mean, description.std)
+        )
         with context():
             output = network(batch)
         yield batch, output.float()

@@ -1,6 +1,7 @@
 """The option surface stands still: params.yaml, its typed models and dvc.yaml say the same."""
 
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_changed_key_makes_just_its_stage_stale(project: Project, repo, key: s
     if source and source != PARAMS["ingest"]["source"]:
         assert stale == set()
     else:
-        assert stale == {key.split(".")[0]}
+        assert stale == {key.split(".", maxsplit=1)[0]}
 
 
 def test_nothing_is_stale_to_begin_with(repo):
@@ -128,7 +129,7 @@ def test_the_lock_satisfies_pyproject_and_names_no_address():
             locked[requirement.name.lower().replace("_", "-")] = requirement
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"].values()
-    for wanted in map(Requirement, [*project["dependencies"], *sum(extras, [])]):
+    for wanted in map(Requirement, chain(project["dependencies"], *extras)):
         (specifier,) = locked[wanted.name.lower()].specifier
         assert specifier.operator == "=="
         assert wanted.specifier.contains(specifier.version), wanted

@@ -74,9 +74,7 @@ def test_comparisons_have_something_to_say(project: Project, back):
     changed = metrics["diff"]["metrics/threshold.json"]
     assert any(name.startswith("found.") for name in changed)
     params = json.loads(project.dvc("params", "diff", "--json"))
-    assert params["diff"] == {
-        "params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}
-    }
+    assert params["diff"] == {"params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}}
     shown = json.loads(project.dvc("exp", "show", "--json"))
     names = [e["revs"][0]["name"] for rev in shown for e in rev.get("experiments") or []]
     assert names == ["labelwise"]

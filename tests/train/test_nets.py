@@ -63,7 +63,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not of resnet18: it lacks"):
         backbones.build("resnet18", 64, str(file))
     torch.save({**models.resnet18().state_dict(), "conv1.weight": torch.zeros(1)}, file)
-    with pytest.raises(UserError, match="does not fit resnet18.*conv1"):
+    with pytest.raises(UserError, match=r"does not fit resnet18.*conv1"):
         backbones.build("resnet18", 64, str(file))
     file.write_bytes(b"no weights")
     with pytest.raises(UserError, match="holds no weights"):
@@ -75,7 +75,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_imagenet_weights_out_of_reach_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="set train.weights to the file"):
+    with pytest.raises(UserError, match=r"set train\.weights to the file"):
         backbones.build("squeezenet1_1", 64, "imagenet")
 
 
@@ -118,7 +118,7 @@ def test_the_classifier_uses_what_it_is_given():
     batch = batch_of(4)
     output = network(batch)
     assert output.shape == (4, 3)
-    assert not torch.equal(network(batch.with_images(batch.images.flip(0))), output)
+    assert not torch.equal(network(replace(batch, images=batch.images.flip(0))), output)
     assert not torch.equal(network(replace(batch, words=batch.words.flip(0))), output)
 
 

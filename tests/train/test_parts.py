@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from stages.ingest.images import ImageStore
-from stages.params import Loss, Schedule, Train, read
+from stages.params import Loss, Train, read
 from stages.train import recipe
 from stages.train.batches import Rows
 from stages.train.losses import loss_function
