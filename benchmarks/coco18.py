@@ -37,7 +37,7 @@ CHANGES = {
     "train.text.embedding": 200,
     "train.text.hidden": 128,
     "train.text.dropout": 0.5,
-    "train.text.caption_dropout": 0.1,
+    "train.text.caption_dropout": 0.3,
     "train.lr": 4e-3,
     "train.weight_decay": 0,
     "train.batch_size": 64,
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=weights)
     inputs = ["caption", "image+caption", "image"]
     parser.add_argument("--inputs", nargs="+", choices=inputs, default=inputs[:2])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
 
     changes = CHANGES | {
@@ -66,15 +66,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         write_params(changes)
-        for stage in ("ingest", "split", "vocab"):
+        for stage in ("ingest", "eda", "split", "vocab"):
             run(stage)
         print("\nValidation micro-F1\n\n" + HEADER)
         print("|" + "|".join("-" * len(cell) for cell in HEADER.split("|")[1:-1]) + "|")
         print(baseline(), flush=True)
         for each in options.inputs:
             write_params(changes | {"train.inputs": each})
-            run("train")
-            run("threshold")
+            for stage in ("train", "threshold", "predict"):
+                run(stage)
             print(network(each), flush=True)
 
 

@@ -7,7 +7,7 @@ from stages.train.batches import Batch
 
 
 class Classifier(nn.Module):
-    """The features of the backbone and of the caption encoder, side by side → dropout → linear.
+    """Normalised features of the photo and features of the caption, side by side → linear.
 
     Args:
         backbone: maps (n, 3, h, w) to (n, features); None: photos are not looked at.
@@ -30,6 +30,8 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.captions, self.frozen = backbone, captions, frozen
+        # Backbones differ a hundredfold in the scale of their features; the rate suits one scale.
+        self.norm = nn.LayerNorm(image_features) if backbone is not None else None
         self.dropout = nn.Dropout(dropout)
         self.caption_dropout = caption_dropout if backbone is not None else 0.0
         caption_features = captions.features if captions is not None else 0
@@ -47,7 +49,7 @@ class Classifier(nn.Module):
         """A batch with float images, (n, 3, h, w) → logits (n, labels)."""
         features = []
         if self.backbone is not None:
-            features.append(self.backbone(batch.images))
+            features.append(self.norm(self.backbone(batch.images)))
         if self.captions is not None:
             # A photo without a caption has features of zero, as one whose caption is left out.
             given = batch.words[:, :1] != 0
