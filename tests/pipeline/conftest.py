@@ -35,6 +35,10 @@ class Project:
     def dvc(self, *arguments: str) -> str:
         return self(sys.executable, "-m", "dvc", *arguments)
 
+    def commit(self, message: str) -> None:
+        self("git", "add", "--all")
+        self("git", "commit", "--quiet", "--message", message)
+
     def ran(self, *arguments: str) -> list[str]:
         """The stages that a DVC command ran, in order."""
         return re.findall(r"^Running stage '(.+)':", self.dvc(*arguments), re.MULTILINE)
@@ -64,7 +68,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project("git", "init", "--quiet", "--initial-branch=main")
     project("git", "config", "user.name", "Test")
     project("git", "config", "user.email", "test@example.org")
+    project.commit("The code")
     project.dvc("repro")
-    project("git", "add", "--all")
-    project("git", "commit", "--quiet", "--message", "The small sample")
+    project.commit("The small sample")
     return project

@@ -24,7 +24,8 @@ def test_everything_is_written_and_git_keeps_the_figures(project: Project):
     for stage in STAGES:
         assert f"metrics/{stage}.json" in tracked
     assert "dvc.lock" in tracked
-    assert not [name for name in tracked if name.startswith(("data/", "models/"))][1:]
+    data = {name for name in tracked if name.startswith(("data/", "models/"))}
+    assert data == {"data/.gitignore", "data/raw/README.md", "models/.gitignore"}
     predictions = pl.read_csv(project.root / "data/predictions.csv", infer_schema=False)
     assert predictions.columns == ["ImageID", "Labels"]
     assert len(predictions) == 40
@@ -71,14 +72,13 @@ def test_a_stage_that_fails_says_why_in_a_sentence(project: Project, back):
 def test_comparisons_have_something_to_say(project: Project, back):
     project.dvc("exp", "run", "--name", "labelwise", "-S", "threshold.scope=label")
     metrics = json.loads(project.dvc("metrics", "diff", "--json"))
-    changed = metrics["diff"]["metrics/threshold.json"]
-    assert any(name.startswith("found.") for name in changed)
+    assert metrics.keys() == {"metrics/threshold.json", "metrics/predict.json"}
+    assert "found.micro_f1.value" in metrics["metrics/threshold.json"]
     params = json.loads(project.dvc("params", "diff", "--json"))
-    assert params["diff"] == {"params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}}
+    assert params == {"params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}}
     shown = json.loads(project.dvc("exp", "show", "--json"))
     names = [e["revs"][0]["name"] for rev in shown for e in rev.get("experiments") or []]
-    assert names == ["labelwise"]
-    project.dvc("exp", "remove", "labelwise")
+    assert "labelwise" in names
 
 
 def test_every_plot_has_data(project: Project):
@@ -86,6 +86,6 @@ def test_every_plot_has_data(project: Project):
     assert "errors" not in shown
     for plot, (drawn, *more) in shown["data"].items():
         assert not more, f"{plot} is drawn twice"
-        assert drawn["type"] == "image" or drawn["anchor_definitions"]["<DVC_METRIC_DATA>"], plot
-    kinds = {plot.split("::")[0].split("/")[1].split(".")[0] for plot in shown["data"]}
+        assert drawn["type"] == "image" or drawn["content"]["data"]["values"], plot
+    kinds = {plot.split("/")[1].split(".")[0] for plot in shown["data"]}
     assert kinds == {"eda", "train", "threshold", "predictions"}
