@@ -66,23 +66,23 @@ def measure(
     seconds: float,
 ) -> dict[str, Any]:
     """What ``metrics/predict.json`` says; metrics only over photos whose labels are known."""
-    figures: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "photos": len(found),
         "photos_per_second": round(len(found) / seconds, 1),
         "labels_per_photo": float(predicted.sum(axis=1).mean()) if len(found) else 0.0,
     }
     known = labels.is_not_null().to_numpy()
-    figures["photos_with_known_labels"] = int(known.sum())
+    measured["photos_with_known_labels"] = int(known.sum())
     if known.any():
         truth = records.label_matrix(labels.drop_nulls(), label_names)
-        figures |= {
+        measured |= {
             "micro_f1": metrics.micro_f1(truth, predicted[known]),
             "macro_f1": metrics.macro_f1(truth, predicted[known]),
             "subset_accuracy": metrics.subset_accuracy(truth, predicted[known]),
             "hamming_loss": metrics.hamming_loss(truth, predicted[known]),
             "mean_average_precision": metrics.mean_average_precision(truth, found[known]),
         }
-    return figures
+    return measured
 
 
 def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> None:

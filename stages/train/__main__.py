@@ -79,6 +79,8 @@ def main() -> None:
 
 def check(params: Train, captions: Any, stored_size: int) -> None:
     """Ends the stage early when what is asked for cannot be."""
+    if len(captions) == 0:
+        raise UserError("there is no training row; see metrics/split.json")
     if "caption" in params.inputs and captions.null_count() == len(captions):
         raise UserError(
             f"train.inputs is {params.inputs}, but no training photo has a caption; "
@@ -89,8 +91,6 @@ def check(params: Train, captions: Any, stored_size: int) -> None:
             f"train.augment.crop is {params.augment.crop}, but photos are stored with "
             f"ingest.image_size = {stored_size} pixels"
         )
-    if len(captions) == 0:
-        raise UserError("there is no training row; see metrics/split.json")
 
 
 def figures(result: Result, megabytes: float) -> dict[str, Any]:
