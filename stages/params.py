@@ -123,7 +123,7 @@ class Schedule(Section):
     name: Literal["none", "one-cycle", "plateau"]
     warmup: OpenFraction
     factor: OpenFraction
-    patience: Count
+    patience: Positive
 
 
 class Augment(Section):
@@ -154,7 +154,7 @@ class Train(Section):
     epochs: Positive
     early_stopping: Count
     metric: Literal["micro_f1", "macro_f1", "mean_average_precision"]
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     augment: Augment
     seed: Seed

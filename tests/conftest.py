@@ -11,11 +11,22 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 
-# Small enough for seconds, large enough for every label to be in every part.
+# Small enough for seconds, large enough for every label to be in every part; and what a user may
+# well have set for data of their own.
 SMALL = {
+    "ingest.source": "digits",
+    "ingest.root": "data/raw",
+    "ingest.labels": None,
     "ingest.digits.train": 160,
     "ingest.digits.test": 40,
     "ingest.image_size": 32,
+    "split.validation": 0.2,
+    "split.folds": None,
+    "split.fold": 0,
+    "train.inputs": "image+caption",
+    "train.backbone": "small_cnn",
+    "train.weights": "none",
+    "train.freeze": False,
     "train.text.embedding": 8,
     "train.text.hidden": 8,
     "train.epochs": 3,

@@ -39,23 +39,32 @@ def main() -> None:
     words = vocabulary.from_json(description.vocabulary)
     rows = networks.rows_for(description, test, store, words, targets=None)
     batches = rows.batches(params.batch_size, device)
-    precision = recipe.precision_for(device, "auto")
+    precision = recipe.precision_for(device, description.precision)
     outputs = networks.logits(network, description, batches, precision)
     count = -(-len(rows) // params.batch_size)
-    found = np.concatenate(
-        [np.empty((0, len(description.labels)), np.float32)]
-        + [o.sigmoid().cpu().numpy() for _, o in track(outputs, "predict", count, "batches")]
-    )
+    found = [np.empty((0, len(description.labels)), np.float32)]
+    with networks.memory_for("predict.batch_size", params.batch_size):
+        for _, output in track(outputs, "predict", count, "batches"):
+            found.append(output.sigmoid().cpu().numpy())
+    found = np.concatenate(found)
     seconds = time.perf_counter() - started
 
     predicted = decision.apply(found)
     labels = records.label_lists(predicted, description.labels)
     table = tables.table(test["id"], test["labels"], found)
     tables.write(table.with_columns(labels.alias("predicted")), description.labels, PREDICTIONS)
-    blank_separated = labels.list.join(" ")
-    write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], blank_separated, strict=True))
+    joined = labels.list.join(separator(description.labels))
+    write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], joined, strict=True))
     draw_sheet(test, labels, store)
     metrics.write("predict", measure(test["labels"], found, predicted, description.labels, seconds))
+
+
+def separator(label_names: list[str]) -> str:
+    """What stands between the labels of a row of the CSV: a blank, unless names hold blanks."""
+    if not any(" " in name for name in label_names):
+        return " "
+    print(f"predict: label names hold blanks, so labels in {SUBMISSION} are separated by |")
+    return "|"
 
 
 def measure(

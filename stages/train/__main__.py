@@ -38,6 +38,7 @@ def main() -> None:
         stored_size=store.size,
         crop=params.augment.crop,
         dropout=params.dropout,
+        precision=params.precision,
         text=params.text.model_dump(),
         vocabulary=vocabulary.to_json(words),
     )
@@ -59,10 +60,10 @@ def main() -> None:
         )
         for part in (train, validation)
     )
-    checkpoint = Checkpoint(params, store.size)
-    with curves() as report:
-        result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
     precision = recipe.precision_for(device, params.precision)
+    checkpoint = Checkpoint(params, store.size, precision)
+    with networks.memory_for("train.batch_size", params.batch_size), curves() as report:
+        result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
     found = predict(network, description, validation_rows, params.batch_size, precision)
     networks.save(network, description)
     table = probabilities.table(validation["id"], validation["labels"], found)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from stages.files import cache_folder, digest, whole
+from stages.ingest import images
 from stages.ingest.records import RECORDS
 from stages.params import Train
 from stages.split.folds import FOLDS
@@ -19,14 +20,18 @@ BUDGETS = {"max_mb", "max_hours"}  # these decide how far a run may go, not wher
 
 
 class Checkpoint:
-    """The checkpoint of the run that these parameters, data and code define."""
+    """The checkpoint of the run that these parameters, data and code define.
 
-    def __init__(self, params: Train, image_size: int) -> None:
+    ``precision`` is the one computed in: with ``auto`` it depends on the device.
+    """
+
+    def __init__(self, params: Train, image_size: int, precision: str) -> None:
         weights = Path(params.weights)
         key = digest(
             params.model_dump_json(exclude=BUDGETS),
-            f"{image_size} {torch.__version__}",
+            f"{image_size} {precision} {torch.__version__}",
             Path(__file__).parent,
+            Path(images.__file__),
             RECORDS,
             FOLDS,
             VOCABULARY,

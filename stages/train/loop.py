@@ -68,7 +68,9 @@ def fit(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     loss_of = loss_function(params.loss)
     optimizer = recipe.optimizer(network, params)
-    steps = -(-len(train) // params.batch_size)
+    # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
+    rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
+    steps = -(-rows // params.batch_size)
     rate = recipe.LearningRate(optimizer, params.schedule, params.lr, steps * params.epochs)
 
     history: list[Figures] = []
@@ -91,8 +93,8 @@ def fit(
         order, chance = _chance(params.seed, epoch, len(train))
         network.train()
         seen = _Running(device)
-        with Progress(f"epoch {epoch} of {params.epochs}", len(train), "photos") as progress:
-            for stored in train.batches(params.batch_size, device, order):
+        with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
+            for stored in train.batches(params.batch_size, device, order[:rows]):
                 batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
                 with autocast():
                     output = network(batch)
@@ -118,7 +120,7 @@ def fit(
                 f"({params.lr:g}), or set train.precision to fp32 ({precision} now)"
             )
         epoch_seconds = time.perf_counter() - started
-        figures["train/photos_per_second"] = len(train) / epoch_seconds
+        figures["train/photos_per_second"] = rows / epoch_seconds
         figures["train/lr"] = optimizer.param_groups[0]["lr"]
         figures |= validate(network, description, validation, params, precision)
         metric = figures[f"validation/{params.metric}"]

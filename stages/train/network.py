@@ -6,6 +6,7 @@ executes nothing.
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from stages import UserError
 from stages.files import whole, write_json
 from stages.ingest.images import ImageStore
 from stages.train.augment import MEAN, STD, prepare
@@ -43,6 +45,7 @@ class Description:
         crop: the centre of them that the backbone sees, in pixels; None: all.
         mean, std: of the normalisation, each of R, G and B in [0, 1].
         dropout: before the last layer.
+        precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
         text: the caption encoder's options.
         vocabulary: as in ``data/vocabulary.json``.
     """
@@ -53,6 +56,7 @@ class Description:
     stored_size: int
     crop: int | None
     dropout: float
+    precision: str
     text: dict[str, Any]
     vocabulary: dict[str, Any]
     mean: tuple[float, ...] = MEAN
@@ -132,6 +136,17 @@ def rows_for(
         ),
         targets=None if targets is None else torch.from_numpy(targets.astype(np.float32)),
     )
+
+
+@contextmanager
+def memory_for(key: str, batch_size: int) -> Iterator[None]:
+    """Turns a GPU that is too small for the block into a sentence about the parameter ``key``."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{key} = {batch_size} takes more memory than this GPU has; lower it"
+        ) from error
 
 
 @torch.inference_mode()

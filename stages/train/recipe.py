@@ -35,12 +35,18 @@ class LearningRate:
     ) -> None:
         self._by_step = self._by_epoch = None
         if params.name == "one-cycle":
-            self._by_step = OneCycleLR(
-                optimizer, lr, total_steps=steps, pct_start=params.warmup, cycle_momentum=False
-            )
+            # A cycle is up and down: with fewer than three steps there is none.
+            warmup = max(params.warmup, 2 / steps)
+            if warmup < 1:
+                self._by_step = OneCycleLR(
+                    optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False
+                )
         elif params.name == "plateau":
             self._by_epoch = ReduceLROnPlateau(
-                optimizer, mode="max", factor=params.factor, patience=params.patience
+                optimizer,
+                mode="max",
+                factor=params.factor,
+                patience=params.patience - 1,  # torch counts the epochs it lets pass
             )
 
     def after_step(self) -> None:
@@ -67,7 +73,7 @@ def precision_for(device: torch.device, wish: str) -> str:
         return wish
     if device.type != "cuda":
         return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:

@@ -12,10 +12,6 @@ import pytest
 
 from tests.conftest import ROOT, SMALL, write_params
 
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".tagloom", "__pycache__", ".*_cache", "cache", "tmp", "images", "*.parquet"
-)
-
 
 @dataclass(frozen=True)
 class Project:
@@ -44,6 +40,15 @@ class Project:
         return re.findall(r"^Running stage '(.+)':", self.dvc(*arguments), re.MULTILINE)
 
 
+def files_of_git() -> list[str]:
+    """The files of this repository that Git keeps, or would after ``git add``."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
 def environment() -> dict[str, str]:
     """This process's, with this Python first; Git knows nobody's name here."""
     bin = str(Path(sys.executable).parent)
@@ -62,7 +67,9 @@ def environment() -> dict[str, str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pipeline, reproduced and committed; tests leave it as they found it."""
     root = tmp_path_factory.mktemp("pipeline") / "tagloom"
-    shutil.copytree(ROOT, root, ignore=NOT_COPIED)
+    for name in files_of_git():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
     write_params(SMALL, root)
     project = Project(root)
     project("git", "init", "--quiet", "--initial-branch=main")

@@ -45,6 +45,12 @@ def test_an_unknown_backbone_names_the_nearest():
         backbones.build("resnet5O", 64)
 
 
+@pytest.mark.parametrize("name", ["alexnet", "inception_v3", "vit_b_32"])
+def test_a_backbone_that_cannot_take_photos_so_small_says_so(name: str):
+    with pytest.raises(UserError, match=f"{name} cannot take photos of 40 pixels"):
+        backbones.build(name, 40)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_from_a_file_whatever_its_head(tmp_path, suffix: str):
     original = models.resnet18(num_classes=7)

@@ -123,9 +123,15 @@ def test_one_cycle_peaks_at_lr_after_the_warm_up(params):
 
 
 def test_plateau_waits_and_then_lowers(params):
-    schedule = {"name": "plateau", "factor": 0.5, "patience": 1}
+    schedule = {"name": "plateau", "factor": 0.5, "patience": 2}
     seen = rates(changed(lr=0.1, schedule=schedule), [0.5, 0.6, 0.6, 0.6, 0.7], 1)
     assert seen == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05])
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (4, 0.25), (3, 0.1), (2, 0.5), (1, 0.3)])
+def test_one_cycle_copes_with_few_steps(params, steps: int, warmup: float):
+    seen = rates(changed(lr=0.1, schedule={"name": "one-cycle", "warmup": warmup}), [0.0], steps)
+    assert max(seen) == pytest.approx(0.1)
 
 
 def test_no_schedule_keeps_the_rate(params):

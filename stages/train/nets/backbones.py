@@ -33,7 +33,8 @@ def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module,
         The backbone and its number of features.
 
     Raises:
-        UserError: no such model; weights that cannot be had or do not fit it.
+        UserError: no such model; photos of a size it cannot take; weights that cannot be had or
+            do not fit it.
     """
     if name == "small_cnn":
         if weights != "none":
@@ -44,16 +45,33 @@ def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module,
         nearest = difflib.get_close_matches(name, ["small_cnn", *known], n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise UserError(f"train.backbone {name} is neither small_cnn nor in torchvision{hint}")
-    network = models.get_model(name, weights=None, **_options(name, image_size))
+    try:
+        network = models.get_model(name, weights=None, **_options(name, image_size))
+    except (AssertionError, ValueError) as error:
+        raise _too_small(name, image_size, error) from error
     head_name, head = _head(network)
     if weights != "none":
         _load(network, head_name, name, weights)
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # its weights were trained on another normalisation
     for auxiliary in ("aux1", "aux2", "AuxLogits"):
         if hasattr(network, auxiliary):
             network.aux_logits = False
             setattr(network, auxiliary, None)
     network.set_submodule(head_name, nn.Identity())
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError) as error:
+        raise _too_small(name, image_size, error) from error
     return network, head.in_channels if isinstance(head, nn.Conv2d) else head.in_features
+
+
+def _too_small(name: str, image_size: int, error: Exception) -> UserError:
+    return UserError(
+        f"train.backbone {name} cannot take photos of {image_size} pixels ({error}); change "
+        "ingest.image_size or train.augment.crop, or take another backbone"
+    )
 
 
 def _options(name: str, image_size: int) -> dict[str, Any]:
@@ -79,8 +97,6 @@ def _head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
 
 def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
     state = _imagenet(name) if weights == "imagenet" else _file(Path(weights))
-    if hasattr(network, "transform_input"):
-        network.transform_input = True  # these were trained on another normalisation
     # The head goes anyway; the file's may have another number of outputs.
     state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
     own = {key for key in network.state_dict() if not key.startswith((f"{head}.", "aux", "Aux"))}

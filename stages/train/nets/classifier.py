@@ -56,4 +56,6 @@ class Classifier(nn.Module):
             if self.training:
                 given &= torch.rand(given.shape, device=given.device) >= self.caption_dropout
             features.append(self.captions(batch.words, batch.lengths) * given)
-        return self.head(self.dropout(torch.cat(features, dim=1)))
+        # In single precision: with the 8 bits of bf16 many probabilities would be equal.
+        with torch.autocast(self.head.weight.device.type, enabled=False):
+            return self.head(self.dropout(torch.cat(features, dim=1).float()))
