@@ -22,8 +22,7 @@ ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
 
 picture: repro ## take the README's picture anew
-	mkdir -p docs
-	cp data/predictions.png docs/predictions.png
+	install -D -m 644 data/predictions.png docs/predictions.png
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
