@@ -26,8 +26,7 @@ picture: repro ## take the README's picture anew
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	  pyproject.toml --output-file requirements.lock
+	  --no-header --no-annotate pyproject.toml --output-file requirements.lock
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \

@@ -17,7 +17,7 @@ from stages.progress import track
 from stages.threshold import decision as decisions
 from stages.train import network as networks
 from stages.train import probabilities as tables
-from stages.train import recipe
+from stages.train.precision import precision_for
 from stages.vocab import vocabulary
 
 PREDICTIONS = Path("data/predictions.parquet")
@@ -39,7 +39,7 @@ def main() -> None:
     words = vocabulary.from_json(description.vocabulary)
     rows = networks.rows_for(description, test, store, words, targets=None)
     batches = rows.batches(params.batch_size, device)
-    precision = recipe.precision_for(device, description.precision)
+    precision = precision_for(device, description.precision)
     outputs = networks.logits(network, description, batches, precision)
     count = -(-len(rows) // params.batch_size)
     found = [np.empty((0, len(description.labels)), np.float32)]

@@ -15,10 +15,11 @@ from stages.ingest.images import ImageStore
 from stages.params import Train, read
 from stages.split import folds
 from stages.train import network as networks
-from stages.train import probabilities, recipe
+from stages.train import probabilities
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Figures, Result, fit, predict
 from stages.train.network import Description
+from stages.train.precision import precision_for
 from stages.vocab import vocabulary
 
 CURVES = Path("metrics/train")
@@ -60,7 +61,7 @@ def main() -> None:
         )
         for part in (train, validation)
     )
-    precision = recipe.precision_for(device, params.precision)
+    precision = precision_for(device, params.precision)
     checkpoint = Checkpoint(params, store.size, precision)
     with networks.memory_for("train.batch_size", params.batch_size), curves() as report:
         result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)

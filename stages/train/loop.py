@@ -1,7 +1,7 @@
 """The training loop: read it from top to bottom."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,13 +12,13 @@ import torch
 from stages import UserError, metrics
 from stages.params import Train
 from stages.progress import Progress
-from stages.train import recipe
 from stages.train.augment import augment
-from stages.train.batches import Rows
+from stages.train.batches import Batch, Rows
 from stages.train.checkpoint import Checkpoint
 from stages.train.losses import loss_function
 from stages.train.nets.classifier import Classifier
 from stages.train.network import Description, logits
+from stages.train.recipe import Stepper
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
 
@@ -62,25 +62,16 @@ def fit(
         UserError: ``train.max_hours`` is over, or the loss is no longer a number.
     """
     device = next(network.parameters()).device
-    precision = recipe.precision_for(device, params.precision)
-    autocast = recipe.autocast(device, precision)
-    # Without it, fp16 gradients below 6e-8 become zero.
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    loss_of = loss_function(params.loss)
-    optimizer = recipe.optimizer(network, params)
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
-    steps = -(-rows // params.batch_size)
-    rate = recipe.LearningRate(optimizer, params.schedule, params.lr, steps * params.epochs)
-
+    steps = -(-rows // params.batch_size) * params.epochs
+    stepper = Stepper(network, params, steps)
     history: list[Figures] = []
     best: dict[str, Any] = {"metric": -1.0, "epoch": 0, "network": {}}
     seconds = 0.0
     if (state := checkpoint.load()) is not None:
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        rate.load_state_dict(state["rate"])
-        scaler.load_state_dict(state["scaler"])
+        stepper.load_state_dict(state["stepper"])
         history, best, seconds = state["history"], state["best"], state["seconds"]
         print(f"train: going on after epoch {len(history)} of {params.epochs}")
         for figures in history:
@@ -89,42 +80,15 @@ def fit(
     while len(history) < params.epochs and not _gave_up(history, best["epoch"], params):
         epoch = len(history) + 1
         started = time.perf_counter()
-        deadline = started + params.max_hours * 3600 - seconds
         order, chance = _chance(params.seed, epoch, len(train))
-        network.train()
-        seen = _Running(device)
+        batches = train.batches(params.batch_size, device, order[:rows])
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
-            for stored in train.batches(params.batch_size, device, order[:rows]):
-                batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
-                with autocast():
-                    output = network(batch)
-                loss = loss_of(output.float(), batch.targets)  # outside: fp16 would overflow
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                scaler.step(optimizer)
-                scaler.update()
-                rate.after_step()
-                seen.add(loss, output, batch.targets)
-                if seen.steps % STEPS_BETWEEN_FIGURES == 0:
-                    progress.show(**{k: f"{v:.3f}" for k, v in seen.figures().items()})
-                progress.advance(len(batch.targets))
-                if time.perf_counter() > deadline:
-                    raise UserError(
-                        f"train.max_hours = {params.max_hours:g} is over in epoch {epoch} of "
-                        f"{params.epochs}; the epochs before are kept: raise the budget to go on"
-                    )
-        figures = {f"train/{name}": figure for name, figure in seen.figures().items()}
-        if not np.isfinite(figures["train/loss"]):
-            raise UserError(
-                f"the loss is {figures['train/loss']} in epoch {epoch}; lower train.lr "
-                f"({params.lr:g}), or set train.precision to fp32 ({precision} now)"
-            )
-        epoch_seconds = time.perf_counter() - started
-        figures["train/photos_per_second"] = rows / epoch_seconds
-        figures["train/lr"] = optimizer.param_groups[0]["lr"]
-        figures |= validate(network, description, validation, params, precision)
+            deadline = started + params.max_hours * 3600 - seconds
+            figures = train_epoch(network, stepper, batches, chance, progress, deadline)
+        figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
+        figures |= validate(network, description, validation, params, stepper.precision)
         metric = figures[f"validation/{params.metric}"]
-        rate.after_epoch(metric)
+        stepper.rate.after_epoch(metric)
         history.append(figures)
         if metric > best["metric"]:
             weights = {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
@@ -133,9 +97,7 @@ def fit(
         checkpoint.save(
             {
                 "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "rate": rate.state_dict(),
-                "scaler": scaler.state_dict(),
+                "stepper": stepper.state_dict(),
                 "history": history,
                 "best": best,
                 "seconds": seconds,
@@ -145,6 +107,47 @@ def fit(
 
     network.load_state_dict(best["network"])
     return Result(history, best["epoch"], seconds)
+
+
+def train_epoch(
+    network: Classifier,
+    stepper: Stepper,
+    batches: Iterator[Batch],
+    chance: torch.Generator,
+    progress: Progress,
+    deadline: float,
+) -> Figures:
+    """One pass over ``batches``; loss and micro-F1 of it, and the learning rate at its end.
+
+    Args:
+        chance: of the augmentation.
+        deadline: as ``time.perf_counter`` tells it, in seconds.
+    """
+    params = stepper.params
+    network.train()
+    seen = _Running(next(network.parameters()).device)
+    for stored in batches:
+        batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
+        with stepper.autocast():
+            output = network(batch)
+        loss = stepper.loss_of(output.float(), batch.targets)  # outside: fp16 would overflow
+        stepper.step(loss)
+        seen.add(loss, output, batch.targets)
+        if seen.steps % STEPS_BETWEEN_FIGURES == 0:
+            progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
+        progress.advance(len(batch.targets))
+        if time.perf_counter() > deadline:
+            raise UserError(
+                f"train.max_hours = {params.max_hours:g} is over in {progress.what}; the epochs "
+                "before are kept: raise the budget to go on"
+            )
+    figures = {f"train/{name}": figure for name, figure in seen.figures().items()}
+    if not np.isfinite(figures["train/loss"]):
+        raise UserError(
+            f"the loss is {figures['train/loss']} in {progress.what}; lower train.lr "
+            f"({params.lr:g}), or set train.precision to fp32 ({stepper.precision} now)"
+        )
+    return figures | {"train/lr": stepper.optimizer.param_groups[0]["lr"]}
 
 
 def validate(

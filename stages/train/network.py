@@ -25,7 +25,7 @@ from stages.train.batches import Batch, Rows
 from stages.train.nets import backbones
 from stages.train.nets.caption import CaptionEncoder
 from stages.train.nets.classifier import Classifier
-from stages.train.recipe import autocast
+from stages.train.precision import autocast
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 

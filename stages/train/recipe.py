@@ -1,14 +1,14 @@
-"""Optimiser, learning rate and number format, as ``params.yaml`` names them."""
+"""Loss, optimiser and learning rate, as ``params.yaml`` names them."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from stages.params import Schedule, Train
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from stages.train.losses import loss_function
+from stages.train.precision import autocast, precision_for
 
 
 def optimizer(network: nn.Module, params: Train) -> torch.optim.Optimizer:
@@ -67,19 +67,37 @@ class LearningRate:
             schedule.load_state_dict(state)
 
 
-def precision_for(device: torch.device, wish: str) -> str:
-    """The number format to compute in: ``wish``, or for ``auto`` what suits the device."""
-    if wish != "auto":
-        return wish
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+class Stepper:
+    """From a loss to a step: what ``params`` say of it, with the state that a restart needs.
 
+    Args:
+        network: on its device.
+        steps: of the whole run.
+    """
 
-def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:
-    """A context for forward passes, made anew for each; without effect for ``fp32``."""
+    def __init__(self, network: nn.Module, params: Train, steps: int) -> None:
+        device = next(network.parameters()).device
+        self.params = params
+        self.precision = precision_for(device, params.precision)
+        self.autocast = autocast(device, self.precision)
+        self.loss_of = loss_function(params.loss)
+        self.optimizer = optimizer(network, params)
+        self.rate = LearningRate(self.optimizer, params.schedule, params.lr, steps)
+        # Without it, fp16 gradients below 6e-8 become zero.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
-    def context() -> torch.autocast:
-        return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+    def step(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.rate.after_step()
 
-    return context
+    def state_dict(self) -> dict[str, Any]:
+        parts = {"optimizer": self.optimizer, "rate": self.rate, "scaler": self.scaler}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.load_state_dict(state["rate"])
+        self.scaler.load_state_dict(state["scaler"])

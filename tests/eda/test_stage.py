@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import ROOT
 from ruamel.yaml import YAML
 
 from stages.eda import __main__ as eda
 from stages.ingest import records
+from tests.conftest import ROOT
 
 PICTURES = {
     "caption_lengths", "cooccurrence", "examples", "label_sets", "labels", "sizes", "telling_words",

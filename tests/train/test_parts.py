@@ -11,6 +11,7 @@ from stages.params import Loss, Train, read
 from stages.train import recipe
 from stages.train.batches import Rows
 from stages.train.losses import loss_function
+from stages.train.precision import precision_for
 
 CPU = torch.device("cpu")
 
@@ -139,5 +140,5 @@ def test_no_schedule_keeps_the_rate(params):
 
 
 def test_automatic_precision_suits_the_device():
-    assert recipe.precision_for(CPU, "auto") == "fp32"
-    assert recipe.precision_for(CPU, "bf16") == "bf16"
+    assert precision_for(CPU, "auto") == "fp32"
+    assert precision_for(CPU, "bf16") == "bf16"
