@@ -2,17 +2,16 @@
 
 import csv
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from ruamel.yaml import YAML
 
 from stages.eda import __main__ as eda
 from stages.ingest import records
-from tests.conftest import ROOT
+from stages.ingest.__main__ import main as ingest
+from tests.conftest import write_params
 
 PICTURES = {
     "caption_lengths", "cooccurrence", "examples", "label_sets", "labels", "sizes", "telling_words",
@@ -22,9 +21,7 @@ CAPTION_PICTURES = {"caption_lengths", "telling_words", "top_words"}
 
 
 def set_params(**changes: int) -> None:
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
-    params["eda"] |= changes
-    YAML().dump(params, Path("params.yaml"))
+    write_params({f"eda.{name}": value for name, value in changes.items()})
 
 
 def write_records(labels: list, captions: list, names: list[str], train: int) -> None:
@@ -159,10 +156,9 @@ def test_tables_of_many_labels_stay_small(in_tmp):
 
 @pytest.mark.shared
 def test_the_real_sample(in_tmp, shared):
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
-    params["ingest"] |= {"source": "kaggle-csv", "root": str(shared / "coco18"), "image_size": 8}
-    YAML().dump(params, Path("params.yaml"))
-    runpy.run_module("stages.ingest", run_name="__main__")
+    root = str(shared / "coco18")
+    write_params({"ingest.source": "kaggle-csv", "ingest.root": root, "ingest.image_size": 8})
+    ingest()
     found = run()
     assert found["labels"]["names"] == 18
     assert found["labels"]["missing_ids"] == [12]

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from ruamel.yaml import YAML
 
 from stages import UserError
 from stages.ingest import records
 from stages.split import folds
 from stages.split.__main__ import main
+from tests.conftest import write_params
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ["cat", "dog", "tree"]
 
 
@@ -39,10 +38,7 @@ def write_records(labels: list[list[str] | None], **columns: list) -> pl.DataFra
 
 def split(**changes: object) -> pl.DataFrame:
     """Runs the stage with ``split`` parameters changed, and reads the folds."""
-    yaml = YAML(typ="safe", pure=True)
-    params = yaml.load(PARAMS.read_text("utf-8"))
-    params["split"] |= changes
-    yaml.dump(params, Path("params.yaml"))
+    write_params({f"split.{name}": value for name, value in changes.items()})
     main()
     return folds.read()
 
