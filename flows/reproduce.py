@@ -76,7 +76,7 @@ def reproduce(
         description=f"Experiment {project.experiment}" if project.experiment else "Workspace",
     )
     ran = [stage for stage, state in states.items() if state.name != "Cached"]
-    return Completed(message=f"Ran {', '.join(ran)}" if ran else "Nothing changed, nothing ran")
+    return Completed(message=f"Ran {', '.join(ran)}" if ran else "Nothing had to run")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

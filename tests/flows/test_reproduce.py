@@ -67,7 +67,7 @@ def test_a_change(toy: Toy, client: SyncPrefectClient) -> None:
 
 def test_nothing_to_do(toy: Toy, client: SyncPrefectClient) -> None:
     state = reproduce(return_state=True)
-    assert state.message == "Nothing changed, nothing ran"
+    assert state.message == "Nothing had to run"
     assert {run.state.name for run in tasks(client, state).values()} == {"Cached"}
 
 
