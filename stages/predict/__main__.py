@@ -18,7 +18,6 @@ from stages.threshold import decision as decisions
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.precision import precision_for
-from stages.vocab import vocabulary
 
 PREDICTIONS = Path("data/predictions.parquet")
 SUBMISSION = Path("data/predictions.csv")
@@ -29,14 +28,13 @@ SHEET_PHOTOS, SHEET_COLUMNS = 24, 8
 def main() -> None:
     params = read(Predict)
     test = records.read().filter(pl.col("subset") == "test")
-    network, description = networks.load()
+    network, description, words = networks.load()
     decision = decisions.read()
     store = ImageStore()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last)
 
     started = time.perf_counter()
-    words = vocabulary.from_json(description.vocabulary)
     rows = networks.rows_for(description, test, store, words, targets=None)
     batches = rows.batches(params.batch_size, device)
     precision = precision_for(device, description.precision)

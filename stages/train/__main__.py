@@ -1,7 +1,10 @@
 """train: records, photos, folds and vocabulary → a network, and its validation probabilities."""
 
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,8 @@ from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.params import Train, read
 from stages.split import folds
+from stages.train import features, probabilities
 from stages.train import network as networks
-from stages.train import probabilities
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import Figures, Result, fit, predict
 from stages.train.network import Description
@@ -27,32 +30,19 @@ CURVES = Path("metrics/train")
 
 def main() -> None:
     params = read(Train)
-    everything, parts, words = records.read(), folds.read(), vocabulary.read()
+    everything, parts = records.read(), folds.read()
     label_names, store = records.read_label_names(), ImageStore()
     train, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
     check(params, train["caption"], store.size)
 
-    description = Description(
-        labels=label_names,
-        inputs=params.inputs,
-        backbone=params.backbone,
-        stored_size=store.size,
-        crop=params.augment.crop,
-        dropout=params.dropout,
-        precision=params.precision,
-        text=params.text.model_dump(),
-        vocabulary=vocabulary.to_json(words),
-    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = precision_for(device, params.precision)
     torch.backends.cudnn.benchmark = True  # photos are all of one size
     torch.manual_seed(params.seed)
-    network = networks.build(description, params.weights, params.freeze)
+    description = describe(params, label_names, store.size)
+    network, words = networks.build(description, params.weights, params.freeze)
     megabytes = networks.size_mb(network)
-    if megabytes > params.max_mb:
-        raise UserError(
-            f"the network takes {megabytes:.1f} MB, more than train.max_mb = {params.max_mb:g}; "
-            "choose a smaller train.backbone or raise the budget"
-        )
+    check_size(megabytes, params.max_mb)
     network.to(device, memory_format=torch.channels_last)
 
     train_rows, validation_rows = (
@@ -61,12 +51,17 @@ def main() -> None:
         )
         for part in (train, validation)
     )
-    precision = precision_for(device, params.precision)
-    checkpoint = Checkpoint(params, store.size, precision)
+    feature_seconds = 0.0
+    if features.are_constant(params):
+        kept, feature_seconds = features.of_store(network, description, store, precision)
+        train_rows, validation_rows = (
+            replace(rows, features=kept) for rows in (train_rows, validation_rows)
+        )
+    checkpoint = Checkpoint(params, network, store.size, precision)
     with networks.memory_for("train.batch_size", params.batch_size), curves() as report:
         result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
     found = predict(network, description, validation_rows, params.batch_size, precision)
-    networks.save(network, description)
+    networks.save(network, description, words)
     table = probabilities.table(validation["id"], validation["labels"], found)
     probabilities.write(table, label_names)
     hardware = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
@@ -74,9 +69,30 @@ def main() -> None:
         "hardware": f"{hardware}, {precision}",
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "mb": megabytes,
+        "peak_memory_mb": round(peak_memory_mb(device), 1),
     }
-    metrics.write("train", counted | figures(result, megabytes))
+    if description.reads_captions and description.text["embeddings"] is not None:
+        counted["embeddings_coverage"] = network.captions.coverage
+    metrics.write("train", counted | figures(result, megabytes, feature_seconds))
     checkpoint.remove()
+
+
+def describe(params: Train, label_names: list[str], stored_size: int) -> Description:
+    """The network that ``params`` ask for."""
+    return Description(
+        labels=label_names,
+        inputs=params.inputs,
+        backbone=params.backbone,
+        stored_size=stored_size,
+        crop=params.augment.crop,
+        feature_norm=params.feature_norm,
+        fusion=params.fusion,
+        dropout=params.dropout,
+        flip=params.test_time_flip,
+        precision=params.precision,
+        text=params.text.model_dump(),
+        vocabulary=vocabulary.to_json(vocabulary.read()),
+    )
 
 
 def check(params: Train, captions: Any, stored_size: int) -> None:
@@ -95,26 +111,49 @@ def check(params: Train, captions: Any, stored_size: int) -> None:
         )
 
 
-def figures(result: Result, megabytes: float) -> dict[str, Any]:
-    """What ``metrics/train.json`` says of the run; F1 is that of the best epoch, at 0.5."""
-    best = result.history[result.best_epoch - 1]
-    hours = result.seconds / 3600
+def check_size(megabytes: float, budget: float) -> None:
+    if megabytes > budget:
+        raise UserError(
+            f"the network takes {megabytes:.1f} MB, more than train.max_mb = {budget:g}; "
+            "choose a smaller train.backbone or raise the budget"
+        )
+
+
+def figures(result: Result, megabytes: float, feature_seconds: float) -> dict[str, Any]:
+    """What ``metrics/train.json`` says of the run; F1 is that of the best epoch, at 0.5.
+
+    ``feature_seconds`` are those that a frozen backbone's features took, in this run or in the one
+    that kept them. Without an epoch there is neither loss nor speed, and they are null.
+    """
+    seconds = result.seconds + feature_seconds
+    micro_f1, hours = result.best["validation/micro_f1"], seconds / 3600
+    speeds = [epoch["train/photos_per_second"] for epoch in result.history]
     return {
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
-        "seconds": round(result.seconds, 1),
-        "photos_per_second": round(
-            float(np.median([epoch["train/photos_per_second"] for epoch in result.history])), 1
-        ),
-        "loss": best["train/loss"],
+        "seconds": round(seconds, 1),
+        "photos_per_second": round(float(np.median(speeds)), 1) if speeds else None,
+        "loss": result.best.get("train/loss"),
         "validation": {
             name.removeprefix("validation/"): figure
-            for name, figure in best.items()
+            for name, figure in result.best.items()
             if name.startswith("validation/")
         },
-        "f1_per_hour": best["validation/micro_f1"] / hours,
-        "f1_per_mb": best["validation/micro_f1"] / megabytes,
+        "f1_per_hour": micro_f1 / hours if hours else None,
+        "f1_per_mb": micro_f1 / megabytes,
     }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far, in MB of 2²⁰ bytes.
+
+    On a GPU, what torch's tensors took of it; else what the process had resident, Python and its
+    libraries included.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / networks.MB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (networks.MB if sys.platform == "darwin" else 1024)  # macOS: bytes, Linux: KiB
 
 
 @contextmanager

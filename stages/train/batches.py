@@ -17,12 +17,14 @@ class Batch:
     Attributes:
         images: (n, 3, height, width) in channels-last memory: uint8 as stored, float once
             ``stages.train.augment`` has prepared it; None where photos are not looked at.
+        features: float32 (n, features) of a frozen backbone, in place of ``images``; else None.
         words: int64 (n, length of the longest caption), padded with 0; None without captions.
         lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
         targets: float32 (n, labels); None where labels are not known.
     """
 
     images: torch.Tensor | None
+    features: torch.Tensor | None
     words: torch.Tensor | None
     lengths: torch.Tensor | None
     targets: torch.Tensor | None
@@ -39,14 +41,17 @@ class Rows:
     Attributes:
         store: where the photos are; None where photos are not looked at.
         images: int (rows,), each row's place in the store.
-        words: int64 (rows, maximum length) from ``Vocabulary.encode``; None without captions.
+        words: int64 (rows, maximum length) from ``Vocabulary.encode`` or ``Tokens.encode``; None
+            without captions.
         targets: float32 (rows, labels); None where labels are not known.
+        features: float32 (photos of the store, features), computed once, in place of the photos.
     """
 
     store: ImageStore | None
     images: np.ndarray
     words: torch.Tensor | None
     targets: torch.Tensor | None
+    features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,8 +80,10 @@ class Rows:
                 tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
-        images = words = lengths = targets = None
-        if self.store is not None:
+        images = features = words = lengths = targets = None
+        if self.features is not None:
+            features = on_device(torch.from_numpy(self.features[self.images[chunk]]))
+        elif self.store is not None:
             pixels = torch.from_numpy(self.store.gather(self.images[chunk]))
             images = on_device(pixels).permute(0, 3, 1, 2)
         if self.words is not None:
@@ -85,4 +92,4 @@ class Rows:
             words = on_device(words[:, : max(1, int(lengths.max()))].contiguous())
         if self.targets is not None:
             targets = on_device(self.targets[chunk])
-        return Batch(images, words, lengths, targets)
+        return Batch(images, features, words, lengths, targets)

@@ -14,19 +14,22 @@ from stages.ingest import images
 from stages.ingest.records import RECORDS
 from stages.params import Train
 from stages.split.folds import FOLDS
+from stages.train.nets.classifier import Classifier
+from stages.train.network import fingerprint
 from stages.vocab.vocabulary import VOCABULARY
 
 BUDGETS = {"max_mb", "max_hours"}  # these decide how far a run may go, not where to
 
 
 class Checkpoint:
-    """The checkpoint of the run that these parameters, data and code define.
+    """The checkpoint of the run that these parameters, data, code and start define.
 
-    ``precision`` is the one computed in: with ``auto`` it depends on the device.
+    Args:
+        network: as it starts, so that other weights or word vectors in a file count.
+        precision: the one computed in: with ``auto`` it depends on the device.
     """
 
-    def __init__(self, params: Train, image_size: int, precision: str) -> None:
-        weights = Path(params.weights)
+    def __init__(self, params: Train, network: Classifier, image_size: int, precision: str) -> None:
         key = digest(
             params.model_dump_json(exclude=BUDGETS),
             f"{image_size} {precision} {torch.__version__}",
@@ -35,7 +38,7 @@ class Checkpoint:
             RECORDS,
             FOLDS,
             VOCABULARY,
-            *([weights] if weights.is_file() else []),
+            fingerprint(network),
         )
         self.path = cache_folder("checkpoints") / f"{key[:32]}.pt"
 

@@ -15,9 +15,8 @@ from stages.progress import Progress
 from stages.train.augment import augment
 from stages.train.batches import Batch, Rows
 from stages.train.checkpoint import Checkpoint
-from stages.train.losses import loss_function
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, logits
+from stages.train.network import Description, find_share, logits
 from stages.train.recipe import Stepper
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
@@ -32,12 +31,15 @@ class Result:
 
     Attributes:
         history: the figures of each epoch, in order.
-        best_epoch: from 1; the network holds its weights when ``fit`` returns.
+        best_epoch: from 1; the network holds its weights when ``fit`` returns. 0: it holds those
+            it started with, since ``train.epochs`` is 0.
+        best: the figures of that epoch.
         seconds: spent in epochs, those before a restart counted too.
     """
 
     history: list[Figures]
     best_epoch: int
+    best: Figures
     seconds: float
 
 
@@ -56,57 +58,94 @@ def fit(
     training goes on from it. ``report`` gets each epoch's figures, those before a restart first.
 
     Every epoch seeds its own order, augmentation and dropout, so that an epoch does not care
-    whether it was reached in one go.
+    whether it was reached in one go. With ``train.ema``, the average of the weights is what is
+    validated and kept.
 
     Raises:
         UserError: ``train.max_hours`` is over, or the loss is no longer a number.
     """
-    device = next(network.parameters()).device
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
-    stepper = Stepper(network, params, steps)
-    history: list[Figures] = []
-    best: dict[str, Any] = {"metric": -1.0, "epoch": 0, "network": {}}
-    seconds = 0.0
-    if (state := checkpoint.load()) is not None:
-        network.load_state_dict(state["network"])
-        stepper.load_state_dict(state["stepper"])
-        history, best, seconds = state["history"], state["best"], state["seconds"]
-        print(f"train: going on after epoch {len(history)} of {params.epochs}")
-        for figures in history:
-            report(figures)
+    stepper = Stepper(network, params, train.targets, steps)
+    if params.epochs == 0:
+        figures = validate(stepper, description, validation)
+        report(figures)
+        network.load_state_dict(stepper.answering.state_dict())
+        return Result([], 0, figures, seconds=0.0)
 
-    while len(history) < params.epochs and not _gave_up(history, best["epoch"], params):
-        epoch = len(history) + 1
-        started = time.perf_counter()
+    run = _Run(network, stepper)
+    if (state := checkpoint.load()) is not None:
+        run.load_state_dict(state)
+        print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
+        for figures in run.history:
+            report(figures)
+    while not run.is_over():
+        epoch, started = len(run.history) + 1, time.perf_counter()
+        if params.unfreeze:
+            network.unfreeze((epoch - 1) // params.unfreeze)
         order, chance = _chance(params.seed, epoch, len(train))
-        batches = train.batches(params.batch_size, device, order[:rows])
+        batches = train.batches(params.batch_size, stepper.device, order[:rows])
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
-            deadline = started + params.max_hours * 3600 - seconds
+            deadline = started + params.max_hours * 3600 - run.seconds
             figures = train_epoch(network, stepper, batches, chance, progress, deadline)
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
-        figures |= validate(network, description, validation, params, stepper.precision)
-        metric = figures[f"validation/{params.metric}"]
-        stepper.rate.after_epoch(metric)
-        history.append(figures)
-        if metric > best["metric"]:
-            weights = {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
-            best = {"metric": metric, "epoch": epoch, "network": weights}
-        seconds += time.perf_counter() - started
-        checkpoint.save(
-            {
-                "network": network.state_dict(),
-                "stepper": stepper.state_dict(),
-                "history": history,
-                "best": best,
-                "seconds": seconds,
-            }
-        )
+        figures |= validate(stepper, description, validation)
+        stepper.rate.after_epoch(figures[f"validation/{params.metric}"])
+        run.add(figures, time.perf_counter() - started)
+        checkpoint.save(run.state_dict())
         report(figures)
 
-    network.load_state_dict(best["network"])
-    return Result(history, best["epoch"], seconds)
+    network.load_state_dict(run.best_weights)
+    return Result(run.history, run.best_epoch, run.history[run.best_epoch - 1], run.seconds)
+
+
+class _Run:
+    """Where a run stands after its last whole epoch: all that a restart needs.
+
+    Attributes:
+        best_weights: of the best epoch, on the CPU.
+        seconds: spent so far.
+    """
+
+    def __init__(self, network: Classifier, stepper: Stepper) -> None:
+        self._network, self._stepper = network, stepper
+        self.history: list[Figures] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.seconds = 0.0
+
+    def add(self, figures: Figures, seconds: float) -> None:
+        """Takes down an epoch, and keeps its weights where it is the best so far."""
+        metric = f"validation/{self._stepper.params.metric}"
+        self.history.append(figures)
+        self.seconds += seconds
+        if not self.best_epoch or figures[metric] > self.history[self.best_epoch - 1][metric]:
+            self.best_epoch = len(self.history)
+            weights = self._stepper.answering.state_dict()
+            self.best_weights = {name: t.to("cpu", copy=True) for name, t in weights.items()}
+
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the last ones gave nothing better."""
+        params, done = self._stepper.params, len(self.history)
+        given_up = params.early_stopping and done - self.best_epoch >= params.early_stopping
+        return bool(given_up) or done >= params.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self._network.state_dict(),
+            "stepper": self._stepper.state_dict(),
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._network.load_state_dict(state["network"])
+        self._stepper.load_state_dict(state["stepper"])
+        self.history, self.seconds = state["history"], state["seconds"]
+        self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
 
 
 def train_epoch(
@@ -125,14 +164,13 @@ def train_epoch(
     """
     params = stepper.params
     network.train()
-    seen = _Running(next(network.parameters()).device)
+    seen = _Running(stepper.device)
     for stored in batches:
         batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
         with stepper.autocast():
             output = network(batch)
-        loss = stepper.loss_of(output.float(), batch.targets)  # outside: fp16 would overflow
-        stepper.step(loss)
-        seen.add(loss, output, batch.targets)
+        loss = stepper.step(output, batch.targets)
+        seen.add(loss, output.logits, batch.targets)
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
         progress.advance(len(batch.targets))
@@ -150,16 +188,21 @@ def train_epoch(
     return figures | {"train/lr": stepper.optimizer.param_groups[0]["lr"]}
 
 
-def validate(
-    network: Classifier, description: Description, rows: Rows, params: Train, precision: str
-) -> Figures:
-    """Loss, F1 at 0.5 and mean average precision on ``rows``, whose labels are known."""
-    found = predict(network, description, rows, params.batch_size, precision)
+def validate(stepper: Stepper, description: Description, rows: Rows) -> Figures:
+    """Loss, F1 at 0.5 and mean average precision on ``rows``, whose labels are known.
+
+    In late fusion the photo's share in the answer is found before, on the same rows.
+    """
+    network, params = stepper.answering, stepper.params
+    if network.finds_share:
+        batches = rows.batches(params.batch_size, stepper.device)
+        find_share(network, description, batches, stepper.precision)
+    found = predict(network, description, rows, params.batch_size, stepper.precision)
     truth = rows.targets.numpy() > 0.5
     predicted = found >= 0.5
     given = torch.from_numpy(found).clamp(1e-7, 1 - 1e-7)
     return {
-        "validation/loss": float(loss_function(params.loss)(given.logit(), rows.targets)),
+        "validation/loss": float(stepper.loss_of(given.logit(), rows.targets)),
         "validation/micro_f1": metrics.micro_f1(truth, predicted),
         "validation/macro_f1": metrics.macro_f1(truth, predicted),
         "validation/mean_average_precision": metrics.mean_average_precision(truth, found),
@@ -205,7 +248,3 @@ def _chance(seed: int, epoch: int, rows: int) -> tuple[np.ndarray, torch.Generat
     torch.manual_seed(int(dropout))
     order = np.random.default_rng(own).permutation(rows)
     return order, torch.Generator().manual_seed(int(augmentation))
-
-
-def _gave_up(history: list[Figures], best_epoch: int, params: Train) -> bool:
-    return params.early_stopping > 0 and len(history) - best_epoch >= params.early_stopping

@@ -1,9 +1,10 @@
 """``models/network/``: a trained network and everything needed to rebuild and feed it.
 
-``network.safetensors`` holds the weights, ``network.json`` the ``Description``. Reading either
-executes nothing.
+``network.safetensors`` holds the weights, ``network.json`` the ``Description``; with a caption
+transformer, ``transformer/`` its configuration and tokenizer. Reading them executes nothing.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +16,21 @@ import numpy as np
 import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.optimize import minimize_scalar
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages import UserError
 from stages.files import whole, write_json
 from stages.ingest.images import ImageStore
 from stages.train.augment import MEAN, STD, prepare
 from stages.train.batches import Batch, Rows
-from stages.train.nets import backbones
+from stages.train.embeddings import read_vectors
+from stages.train.nets import backbones, transformer
 from stages.train.nets.caption import CaptionEncoder
 from stages.train.nets.classifier import Classifier
+from stages.train.nets.fusion import Concat, Gated, Late, Output, mix
+from stages.train.nets.transformer import Tokens
 from stages.train.precision import autocast
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
@@ -44,10 +50,11 @@ class Description:
         stored_size: height and width of the photos in the image store, in pixels.
         crop: the centre of them that the backbone sees, in pixels; None: all.
         mean, std: of the normalisation, each of R, G and B in [0, 1].
-        dropout: before the last layer.
+        feature_norm, fusion, dropout: as in ``train``.
+        flip: whether the answer is the mean over the photo and its mirror image.
         precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
-        text: the caption encoder's options.
-        vocabulary: as in ``data/vocabulary.json``.
+        text: the caption encoder's options, as in ``train.text``.
+        vocabulary: as in ``data/vocabulary.json``; a transformer has a tokenizer instead.
     """
 
     labels: list[str]
@@ -55,7 +62,10 @@ class Description:
     backbone: str
     stored_size: int
     crop: int | None
+    feature_norm: str
+    fusion: str
     dropout: float
+    flip: bool
     precision: str
     text: dict[str, Any]
     vocabulary: dict[str, Any]
@@ -70,70 +80,158 @@ class Description:
     def reads_captions(self) -> bool:
         return "caption" in self.inputs
 
+    @property
+    def has_transformer(self) -> bool:
+        return self.reads_captions and self.text["encoder"] == "transformer"
 
-def build(description: Description, weights: str = "none", frozen: bool = False) -> Classifier:
-    """A network of that description; ``weights`` and ``frozen`` are the backbone's."""
-    backbone, image_features = None, 0
+    @property
+    def image_size(self) -> int:
+        """Height and width of what the backbone sees, in pixels."""
+        return self.crop or self.stored_size
+
+
+Words = Vocabulary | Tokens  # what makes numbers of captions
+
+
+def build(
+    description: Description, weights: str = "none", freeze: bool = False
+) -> tuple[Classifier, Words | None]:
+    """A network to be trained, and what makes numbers of captions for it (None: it reads none).
+
+    ``weights`` and ``freeze`` are the backbone's. A caption encoder starts from what
+    ``description.text`` names: a pretrained transformer, or a file of word vectors.
+    """
+    words = encoder = None
+    if description.has_transformer:
+        encoder, tokenizer = transformer.pretrained(description.text["transformer"])
+        words = Tokens(tokenizer, description.text["max_tokens"])
+        if frozen := description.text["frozen_layers"]:
+            encoder.freeze(frozen)
+    elif description.reads_captions:
+        words = vocabulary.from_json(description.vocabulary)
+        encoder = _recurrent(description, words)
+        if (file := description.text["embeddings"]) is not None:
+            size = description.text["embedding"]
+            encoder.start_from(read_vectors(Path(file), words.words, size), words.words)
+    outputs = 0 if freeze else len(description.labels)
+    return _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs), words
+
+
+def _recurrent(description: Description, words: Vocabulary) -> CaptionEncoder:
+    names = ("encoder", "bidirectional", "embedding", "hidden", "dropout")
+    return CaptionEncoder(len(words), **{name: description.text[name] for name in names})
+
+
+def _assemble(
+    description: Description,
+    captions: nn.Module | None,
+    weights: str = "none",
+    freeze: bool = False,
+    auxiliary_outputs: int = 0,
+) -> Classifier:
+    backbone, image, norm = None, 0, nn.Identity()
+    pretrained = [captions] if description.has_transformer else []
     if description.sees_images:
-        backbone, image_features = backbones.build(
-            description.backbone, description.crop or description.stored_size, weights
+        backbone, image = backbones.build(
+            description.backbone, description.image_size, weights, auxiliary_outputs
         )
-    captions = None
-    if description.reads_captions:
-        words = len(vocabulary.from_json(description.vocabulary))
-        options = {k: v for k, v in description.text.items() if k != "caption_dropout"}
-        captions = CaptionEncoder(words, **options)
+        pretrained += [backbone] if weights != "none" else []
+        # Backbones differ a hundredfold in the scale of their features; a rate suits one scale.
+        if description.feature_norm == "layer":
+            norm = nn.LayerNorm(image)
+        elif description.feature_norm == "batch":
+            norm = nn.BatchNorm1d(image, affine=False)
     return Classifier(
         backbone,
-        image_features,
+        norm,
         captions,
-        outputs=len(description.labels),
-        dropout=description.dropout,
+        _fusion(description, image, captions.features if captions is not None else 0),
         caption_dropout=description.text["caption_dropout"],
-        frozen=frozen,
+        frozen=freeze,
+        pretrained=pretrained,
     )
 
 
-def size_mb(network: nn.Module) -> float:
+def _fusion(description: Description, image: int, caption: int) -> nn.Module:
+    """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
+    outputs, dropout = len(description.labels), description.dropout
+    if image and caption and description.fusion in ("gated", "late"):
+        kind = {"gated": Gated, "late": Late}[description.fusion]
+        return kind(image, caption, outputs, dropout)
+    between: nn.Module = nn.Identity()
+    if image and caption and description.fusion == "concat-relu":
+        between = nn.ReLU()
+    elif image and caption and description.fusion == "concat-batchnorm":
+        between = nn.BatchNorm1d(image + caption)
+    return Concat(image + caption, outputs, dropout, between)
+
+
+def weights_of(network: Classifier) -> dict[str, torch.Tensor]:
+    """What is saved: all but the auxiliary heads, which only help to train."""
+    auxiliary = tuple(f"backbone.{name}." for name in backbones.AUXILIARY)
+    return {
+        name: tensor.detach()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(auxiliary)
+    }
+
+
+def size_mb(network: Classifier) -> float:
     """Size of the weights as they are saved, in MB of 2²⁰ bytes."""
-    return sum(tensor.nbytes for tensor in network.state_dict().values()) / MB
+    return sum(tensor.nbytes for tensor in weights_of(network).values()) / MB
 
 
-def save(network: Classifier, description: Description, folder: Path = NETWORK) -> None:
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of a module's weights, in hexadecimal."""
+    total = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def save(
+    network: Classifier, description: Description, words: Words | None, folder: Path = NETWORK
+) -> None:
     with whole(folder) as temporary:
         temporary.mkdir()
-        weights = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in network.state_dict().items()
-        }
+        weights = {name: t.cpu().contiguous() for name, t in weights_of(network).items()}
         save_file(weights, temporary / "network.safetensors")
         write_json(temporary / "network.json", asdict(description))
+        if description.has_transformer:
+            beside = temporary / "transformer"
+            beside.mkdir()
+            network.captions.save(beside)
+            words.save(beside)
 
 
-def load(folder: Path = NETWORK) -> tuple[Classifier, Description]:
-    """The network, ready to predict on the CPU, and its description."""
+def load(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
+    """The network, ready to predict on the CPU, what it is, and what makes numbers of captions."""
     description = Description(**json.loads((folder / "network.json").read_text("utf-8")))
-    network = build(description)
+    words = encoder = None
+    if description.has_transformer:
+        encoder, tokenizer = transformer.rebuilt(folder / "transformer")
+        words = Tokens(tokenizer, description.text["max_tokens"])
+    elif description.reads_captions:
+        words = vocabulary.from_json(description.vocabulary)
+        encoder = _recurrent(description, words)
+    network = _assemble(description, encoder)
     network.load_state_dict(load_file(folder / "network.safetensors"))
-    return network.eval(), description
+    return network.eval(), description, words
 
 
 def rows_for(
     description: Description,
     records: pl.DataFrame,
     store: ImageStore,
-    words: Vocabulary,
+    words: Words | None,
     targets: np.ndarray | None,
 ) -> Rows:
     """The rows of ``records`` as a network of that description is fed with them."""
     return Rows(
         store=store if description.sees_images else None,
         images=records["image"].to_numpy(),
-        words=(
-            torch.from_numpy(words.encode(records["caption"]))
-            if description.reads_captions
-            else None
-        ),
+        words=torch.from_numpy(words.encode(records["caption"])) if words is not None else None,
         targets=None if targets is None else torch.from_numpy(targets.astype(np.float32)),
     )
 
@@ -150,17 +248,61 @@ def memory_for(key: str, batch_size: int) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def logits(
+def outputs(
     network: Classifier, description: Description, batches: Iterator[Batch], precision: str
-) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Yields each batch with its logits, float32 (n, labels), on the network's device."""
+) -> Iterator[tuple[Batch, Output]]:
+    """Yields each batch, its photos prepared, with what the network says of it."""
     network.eval()
-    device = next(network.parameters()).device
-    context = autocast(device, precision)
+    context = autocast(next(network.parameters()).device, precision)
     for stored in batches:
         batch = stored.map_images(
             lambda images: prepare(images, description.crop, description.mean, description.std)
         )
         with context():
-            output = network(batch)
-        yield batch, output.float()
+            yield batch, network(batch)
+
+
+@torch.inference_mode()
+def logits(
+    network: Classifier, description: Description, batches: Iterator[Batch], precision: str
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """Yields each batch with its logits, float32 (n, labels), on the network's device.
+
+    With ``description.flip`` they are the mean of the photo's and its mirror image's.
+    """
+    context = autocast(next(network.parameters()).device, precision)
+    for batch, output in outputs(network, description, batches, precision):
+        found = output.logits
+        if description.flip:
+            with context():
+                mirrored = network(batch.map_images(lambda images: images.flip(3)))
+            found = (found + mirrored.logits) / 2
+        yield batch, found
+
+
+def find_share(
+    network: Classifier, description: Description, batches: Iterator[Batch], precision: str
+) -> float:
+    """Finds the photo's share in a late fusion, in [0, 1], and sets it.
+
+    It is the one that makes the log loss of the mixed probabilities least. One number out of
+    thousands of rows hardly flatters, but it is found on the rows it is judged on.
+
+    Args:
+        batches: with targets.
+    """
+    images, captions, targets = [], [], []
+    for batch, output in outputs(network, description, batches, precision):
+        given = batch.words[:, 0] != 0  # elsewhere the photo decides alone
+        (_, image), (_, caption) = output.counted
+        images.append(image[given].cpu())
+        captions.append(caption[given].cpu())
+        targets.append(batch.targets[given].cpu())
+    image, caption, truth = (torch.cat(parts) for parts in (images, captions, targets))
+
+    def loss(share: float) -> float:
+        return float(binary_cross_entropy_with_logits(mix(image, caption, share), truth))
+
+    share = float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x) if len(truth) else 0.5
+    network.fusion.share.fill_(share)
+    return share

@@ -1,103 +1,240 @@
-"""Loss, optimiser and learning rate, as ``params.yaml`` names them."""
+"""Loss, optimiser, learning rate and average of the weights, as ``params.yaml`` names them."""
 
+import copy
+from collections.abc import Callable
+from math import cos, pi
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stages.params import Schedule, Train
-from stages.train.losses import loss_function
+from stages.train.losses import balancing_weights, loss_function
+from stages.train.nets.classifier import Classifier
+from stages.train.nets.fusion import Output
 from stages.train.precision import autocast, precision_for
 
 
-def optimizer(network: nn.Module, params: Train) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW over what is not frozen."""
-    learning = [weight for weight in network.parameters() if weight.requires_grad]
-    common = {"lr": params.lr, "weight_decay": params.weight_decay}
-    if params.optimizer == "sgd":
-        return torch.optim.SGD(learning, momentum=params.momentum, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.optimizer](
-        learning, **common
-    )
+def optimizer(network: Classifier, params: Train) -> torch.optim.Optimizer:
+    """The optimiser of what learns, and of what gradual unfreezing may yet let learn.
+
+    Its first group is of the parts that start from random weights.
+    """
+    kind, options = {
+        "sgd": (torch.optim.SGD, {"momentum": params.momentum}),
+        "adadelta": (torch.optim.Adadelta, {}),
+        "adam": (torch.optim.Adam, {}),
+        "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
+        "adamw": (torch.optim.AdamW, {}),
+        "rmsprop": (torch.optim.RMSprop, {"momentum": params.momentum}),
+    }[params.optimizer]
+    return kind(_groups(network, params), lr=params.lr, weight_decay=params.weight_decay, **options)
+
+
+def _groups(network: Classifier, params: Train) -> list[dict[str, Any]]:
+    """Weights in groups by rate and decay; without a difference in these, one group."""
+    pretrained = {id(w) for part in network.pretrained_parts() for w in part.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for weight in network.parameters():
+        if weight.requires_grad or params.unfreeze:
+            slower = params.pretrained_lr != 1 and id(weight) in pretrained
+            # Norms and biases are the weights with one axis.
+            spared = params.decay == "weights" and weight.ndim < 2
+            groups.setdefault((slower, spared), []).append(weight)
+    rates = {False: params.lr, True: params.lr * params.pretrained_lr}
+    decays = {False: params.weight_decay, True: 0.0}
+    return [
+        {"params": weights, "lr": rates[slower], "weight_decay": decays[spared]}
+        for (slower, spared), weights in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+Curve = Callable[[float, float, float], float]  # from, to, done of it in [0, 1]
+
+
+class Cycle:
+    """One rise and one fall of the rate: ``one-cycle`` (Smith 2018) or ``cosine``.
+
+    The rate rises from ``start`` to 1 over the first ``warmup`` of the steps, along a cosine or
+    (``cosine``) a line, and falls along a cosine to ``end``, each a fraction of the highest.
+    ``one-cycle`` takes the momentum the other way, if told to. Fewer than three steps are no
+    cycle: the rate stays the highest.
+    """
+
+    def __init__(self, params: Schedule, steps: int) -> None:
+        self._params, self._last = params, steps - 1
+        # As torch's OneCycleLR counts; but neither the first step nor the last is the peak.
+        self._peak = min(max(params.warmup * steps - 1, 1), steps - 2)
+
+    def rate(self, step: int) -> float:
+        """Of the step, the first being 0, as a fraction of the highest rate."""
+        bend = _line if self._params.name == "cosine" else _cosine
+        return self._at(step, self._params.start, 1.0, self._params.end, bend)
+
+    def momentum(self, step: int, highest: float) -> float:
+        """Of the step: ``highest`` at both ends, ``schedule.momentum`` at the rate's peak."""
+        return self._at(step, highest, self._params.momentum, highest, _cosine)
+
+    def _at(self, step: int, first: float, peak: float, last: float, rise: Curve) -> float:
+        if self._last < 2:
+            return peak
+        if step <= self._peak:
+            return rise(first, peak, step / self._peak)
+        return _cosine(peak, last, min(1, (step - self._peak) / (self._last - self._peak)))
+
+
+def _line(start: float, end: float, done: float) -> float:
+    return start + (end - start) * done
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + cos(pi * done)) / 2
 
 
 class LearningRate:
-    """The schedule: ``after_step`` and ``after_epoch`` move the optimiser's learning rate.
+    """The schedule: ``after_step`` and ``after_epoch`` move the optimiser's learning rates.
 
-    ``one-cycle`` rises to ``lr`` for the first ``warmup`` of all steps and falls to nearly zero
-    along cosines (Smith 2018). ``plateau`` multiplies the rate by ``factor`` after ``patience``
-    epochs whose validation metric was no better.
-    """
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, params: Schedule, lr: float, steps: int
-    ) -> None:
-        self._by_step = self._by_epoch = None
-        if params.name == "one-cycle":
-            # A cycle is up and down: with fewer than three steps there is none.
-            warmup = max(params.warmup, 2 / steps)
-            if warmup < 1:
-                self._by_step = OneCycleLR(
-                    optimizer, lr, total_steps=steps, pct_start=warmup, cycle_momentum=False
-                )
-        elif params.name == "plateau":
-            self._by_epoch = ReduceLROnPlateau(
-                optimizer,
-                mode="max",
-                factor=params.factor,
-                patience=params.patience - 1,  # torch counts the epochs it lets pass
-            )
-
-    def after_step(self) -> None:
-        if self._by_step is not None:
-            self._by_step.step()
-
-    def after_epoch(self, metric: float) -> None:
-        if self._by_epoch is not None:
-            self._by_epoch.step(metric)
-
-    def state_dict(self) -> dict:
-        schedule = self._by_step or self._by_epoch
-        return schedule.state_dict() if schedule else {}
-
-    def load_state_dict(self, state: dict) -> None:
-        schedule = self._by_step or self._by_epoch
-        if schedule:
-            schedule.load_state_dict(state)
-
-
-class Stepper:
-    """From a loss to a step: what ``params`` say of it, with the state that a restart needs.
+    ``one-cycle`` and ``cosine`` go by the step (``Cycle``); each group of weights keeps its
+    proportion. ``plateau`` multiplies the rate by ``factor`` after ``patience`` epochs whose
+    validation metric was no better.
 
     Args:
-        network: on its device.
+        optimizer: fresh, its rates the highest.
         steps: of the whole run.
     """
 
-    def __init__(self, network: nn.Module, params: Train, steps: int) -> None:
-        device = next(network.parameters()).device
+    def __init__(self, optimizer: torch.optim.Optimizer, params: Train, steps: int) -> None:
+        schedule = params.schedule
+        self._optimizer, self._steps = optimizer, 0
+        self._momentum = None if schedule.momentum is None else params.momentum
+        self._highest = [group["lr"] for group in optimizer.param_groups]
+        self._cycle = self._plateau = None
+        if schedule.name in ("one-cycle", "cosine"):
+            self._cycle = Cycle(schedule, steps)
+            self._set()
+        elif schedule.name == "plateau":
+            self._plateau = ReduceLROnPlateau(
+                optimizer,
+                mode="max",
+                factor=schedule.factor,
+                patience=schedule.patience - 1,  # torch counts the epochs it lets pass
+            )
+
+    def after_step(self) -> None:
+        if self._cycle is not None:
+            self._steps += 1
+            self._set()
+
+    def after_epoch(self, metric: float) -> None:
+        if self._plateau is not None:
+            self._plateau.step(metric)
+
+    def _set(self) -> None:
+        for group, highest in zip(self._optimizer.param_groups, self._highest, strict=True):
+            group["lr"] = highest * self._cycle.rate(self._steps)
+            if self._momentum is not None:
+                momentum = self._cycle.momentum(self._steps, self._momentum)
+                if "betas" in group:
+                    group["betas"] = (momentum, group["betas"][1])
+                else:
+                    group["momentum"] = momentum
+
+    def state_dict(self) -> dict:
+        plateau = self._plateau.state_dict() if self._plateau is not None else {}
+        return {"steps": self._steps, "plateau": plateau}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._steps = state["steps"]
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state["plateau"])
+
+
+class Average:
+    """A moving average of a network's weights: a copy that takes a step towards it each step.
+
+    Its step t weighs the past with min(decay, (1 + t) / (10 + t)), so that the random start is
+    soon forgotten. Batch norm's running statistics are averaged like the weights: they belong to
+    activations that the averaged weights make, not to those of the last ones.
+    """
+
+    def __init__(self, network: Classifier, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        for module in self.network.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # a copy's weights lie apart, and cuDNN wants one piece
+        self._decay, self._steps = decay, 0
+        self._own, self._other = _floats(self.network), _floats(network)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        self._steps += 1
+        torch._foreach_lerp_(self._own, self._other, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps, "network": self.network.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._steps = state["steps"]
+        self.network.load_state_dict(state["network"])
+
+
+def _floats(network: nn.Module) -> list[torch.Tensor]:
+    tensors = [*network.parameters(), *network.buffers()]
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
+
+
+class Stepper:
+    """From what a network says to a step, as ``params`` want it, with the state of a restart.
+
+    Attributes:
+        answering: the network to validate and to keep: the average where there is one.
+
+    Args:
+        network: on its device.
+        targets: of the training rows, (rows, labels).
+        steps: of the whole run.
+    """
+
+    def __init__(
+        self, network: Classifier, params: Train, targets: torch.Tensor, steps: int
+    ) -> None:
+        self.device = device = next(network.parameters()).device
         self.params = params
         self.precision = precision_for(device, params.precision)
         self.autocast = autocast(device, self.precision)
-        self.loss_of = loss_function(params.loss)
+        balanced = params.loss.positive_weight == "balanced"
+        weights = balancing_weights(targets).to(device) if balanced else None
+        self.loss_of = loss_function(params.loss, weights)
         self.optimizer = optimizer(network, params)
-        self.rate = LearningRate(self.optimizer, params.schedule, params.lr, steps)
+        self.rate = LearningRate(self.optimizer, params, steps)
         # Without it, fp16 gradients below 6e-8 become zero.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.average = Average(network, params.ema) if params.ema else None
+        self.answering = network if self.average is None else self.average.network
 
-    def step(self, loss: torch.Tensor) -> None:
+    def step(self, output: Output, targets: torch.Tensor) -> torch.Tensor:
+        """Lowers the loss of all that counts in ``output``, and returns what it was."""
+        # In single precision, outside autocast: fp16 would overflow.
+        losses = [w * self.loss_of(logits.float(), targets) for w, logits in output.counted]
+        loss = torch.stack(losses).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.rate.after_step()
+        if self.average is not None:
+            self.average.after_step()
+        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        parts = {"optimizer": self.optimizer, "rate": self.rate, "scaler": self.scaler}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rate.load_state_dict(state["rate"])
-        self.scaler.load_state_dict(state["scaler"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"optimizer": self.optimizer, "rate": self.rate, "scaler": self.scaler}
+        return parts | ({"average": self.average} if self.average is not None else {})

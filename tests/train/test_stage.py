@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import nn
 
 from stages import UserError, metrics
+from stages.files import cache_folder
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.params import Train, read
@@ -24,7 +27,6 @@ from stages.train import probabilities
 from stages.train.__main__ import main
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import predict
-from stages.vocab import vocabulary
 
 WEIGHTS = Path("models/network/network.safetensors")
 
@@ -33,21 +35,21 @@ def said() -> dict:
     return json.loads(Path("metrics/train.json").read_text())
 
 
-def validation_rows(description) -> networks.Rows:
+def validation_rows(description, words) -> networks.Rows:
     rows = folds.rows_of(records.read(), folds.read(), "validation")
-    return networks.rows_for(description, rows, ImageStore(), vocabulary.read(), None)
+    return networks.rows_for(description, rows, ImageStore(), words, None)
 
 
 def test_what_it_writes_belongs_together(prepared: Path):
     main()
-    network, description = networks.load()
+    network, description, words = networks.load()
     assert description.labels == records.read_label_names()
     found = probabilities.read()
     expected = folds.rows_of(records.read(), folds.read(), "validation")
     assert found["id"].to_list() == expected["id"].to_list()
     assert found["labels"].to_list() == expected["labels"].to_list()
     # The network on disk gives the probabilities on disk.
-    again = predict(network, description, validation_rows(description), 32, "fp32")
+    again = predict(network, description, validation_rows(description, words), 32, "fp32")
     assert np.allclose(found["probabilities"].to_numpy(), again, atol=1e-6)
     assert sorted(file.name for file in networks.NETWORK.iterdir()) == [
         "network.json",
@@ -61,12 +63,13 @@ def test_what_it_writes_belongs_together(prepared: Path):
     assert figures["parameters"] == sum(p.numel() for p in network.parameters())
     assert figures["mb"] == pytest.approx(WEIGHTS.stat().st_size / 2**20, rel=0.02)
     assert figures["f1_per_mb"] == pytest.approx(f1 / figures["mb"], rel=1e-3)
+    assert 100 < figures["peak_memory_mb"] < 100_000  # of a process with torch in it
     curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 3
 
 
 def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
-    params({"train.epochs": 8, "train.lr": 0.3, "train.schedule.name": "none"})
+    params({"train.epochs": 5, "train.lr": 0.3, "train.schedule.name": "none"})
     main()
     curve = pl.read_csv("metrics/train/plots/metrics/validation/micro_f1.tsv", separator="\t")
     scores = curve["micro_f1"].to_list()
@@ -82,7 +85,7 @@ def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
 def test_one_input_alone(prepared: Path, params, inputs: str):
     params({"train.inputs": inputs, "train.epochs": 1})
     main()
-    network, _ = networks.load()
+    network, *_ = networks.load()
     assert (network.backbone is None) == (inputs == "caption")
     assert (network.captions is None) == (inputs == "image")
 
@@ -103,7 +106,7 @@ def test_every_switch_of_the_recipe_runs(prepared: Path, params):
         {
             "train.backbone": "squeezenet1_1",
             "train.freeze": True,
-            "train.text.cell": "lstm",
+            "train.text.encoder": "lstm",
             "train.text.bidirectional": False,
             "train.loss.name": "focal",
             "train.optimizer": "sgd",
@@ -116,8 +119,21 @@ def test_every_switch_of_the_recipe_runs(prepared: Path, params):
         }
     )
     main()
-    _, description = networks.load()
+    _, description, _ = networks.load()
     assert (description.backbone, description.crop) == ("squeezenet1_1", 24)
+
+
+def test_without_an_epoch_it_still_writes_all(prepared: Path, params):
+    params({"train.epochs": 0})
+    main()
+    found = probabilities.read()
+    truth = records.label_matrix(found["labels"], records.read_label_names())
+    f1 = metrics.micro_f1(truth, found["probabilities"].to_numpy() >= 0.5)
+    assert said()["validation"]["micro_f1"] == pytest.approx(f1, abs=1e-6)
+    assert (said()["epochs"], said()["loss"], said()["f1_per_hour"]) == (0, None, None)
+    assert WEIGHTS.exists()
+    curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
+    assert len(curve.splitlines()) == 1 + 1
 
 
 def test_early_stopping(prepared: Path, params):
@@ -133,15 +149,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, para
     main()
     expected, figures = WEIGHTS.read_bytes(), said()
     curve = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
-    checkpoint = Checkpoint(read(Train), ImageStore().size, "fp32").path
-    assert not checkpoint.exists()
+    assert not _checkpoints()
 
     for _ in range(2):
-        before = _version(checkpoint)
+        before = _checkpoints()
         stage = subprocess.Popen([sys.executable, "-m", "stages.train"], env=_environment())
-        _wait_for(lambda old=before: _version(checkpoint) != old, stage)
+        _wait_for(lambda old=before: _checkpoints() != old, stage)
         stage.send_signal(signal.SIGKILL)
         stage.wait()
+    (checkpoint,) = _checkpoints()
     done = len(torch.load(checkpoint, weights_only=True)["history"])
     assert 2 <= done < 5
     last = subprocess.run(
@@ -155,15 +171,20 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, para
     losses = [line.split("\t")[1:] for line in curve.splitlines()]
     again = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert [line.split("\t")[1:] for line in again.splitlines()] == losses
-    assert not checkpoint.exists()
+    assert not _checkpoints()
 
 
 def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def _version(checkpoint: Path) -> int | None:
-    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+def _checkpoints() -> dict[Path, int]:
+    """Each checkpoint there is, and when it was written."""
+    found = {}
+    for file in cache_folder("checkpoints").glob("*.pt"):
+        with suppress(FileNotFoundError):
+            found[file] = file.stat().st_mtime_ns
+    return found
 
 
 def _wait_for(condition, stage: subprocess.Popen) -> None:
@@ -174,24 +195,30 @@ def _wait_for(condition, stage: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-def test_other_parameters_do_not_go_on_from_the_checkpoint(prepared: Path, params):
-    first = Checkpoint(read(Train), 32, "fp32").path
+def checkpoint(start: nn.Module, precision: str = "fp32") -> Checkpoint:
+    return Checkpoint(read(Train), start, 32, precision)
+
+
+def test_what_starts_otherwise_does_not_go_on_from_the_checkpoint(prepared: Path, params):
+    start = nn.Linear(2, 2)
+    first = checkpoint(start).path
     params({"train.lr": 0.001})
-    assert Checkpoint(read(Train), 32, "fp32").path != first
+    assert checkpoint(start).path != first
     params()
-    assert Checkpoint(read(Train), 32, "bf16").path != first
+    assert checkpoint(start, "bf16").path != first
+    assert checkpoint(nn.Linear(2, 2)).path != first  # other weights, or word vectors
     params({"train.max_hours": 1, "train.max_mb": 5})
-    assert Checkpoint(read(Train), 32, "fp32").path == first
+    assert checkpoint(start).path == first
     records.write(records.read().head(9), records.read_label_names())
     params()
-    assert Checkpoint(read(Train), 32, "fp32").path != first
+    assert checkpoint(start).path != first
 
 
 def test_a_spoilt_checkpoint_is_said_and_passed_over(prepared: Path, capsys):
-    checkpoint = Checkpoint(read(Train), 32, "fp32")
-    checkpoint.path.parent.mkdir(parents=True)
-    checkpoint.path.write_bytes(b"spoilt")
-    assert checkpoint.load() is None
+    spoilt = checkpoint(nn.Linear(2, 2))
+    spoilt.path.parent.mkdir(parents=True)
+    spoilt.path.write_bytes(b"spoilt")
+    assert spoilt.load() is None
     assert "cannot be read" in capsys.readouterr().out
 
 

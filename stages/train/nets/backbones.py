@@ -4,30 +4,40 @@ import difflib
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import torch
 from torch import nn
 from torchvision import models
 
 from stages import UserError
+from stages.train.nets.plain_cnn import PlainCNN
 from stages.train.nets.small_cnn import SmallCNN
 
 OUTPUTS = 1000  # of every classification model in torchvision: ImageNet's classes
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # what GoogLeNet and Inception call theirs
+OURS = {"small_cnn": lambda image_size: SmallCNN(), "plain_cnn": PlainCNN}
+LEAST = 16  # pixels that ours can take
+HUB_ANSWERS = 10.0  # seconds; torch itself would wait for minutes where packets are dropped
 
 
-def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module, int]:
+def build(
+    name: str, image_size: int, weights: str = "none", auxiliary_outputs: int = 0
+) -> tuple[nn.Module, int]:
     """Builds a backbone that maps (n, 3, image_size, image_size) to (n, features).
 
     The last layer with ImageNet's 1,000 outputs is taken off, whatever the family calls it and
     whether it is linear or, as in SqueezeNet, a convolution; what the family computes up to there
-    are the features. Auxiliary heads (GoogLeNet, Inception) are taken off too.
+    are the features.
 
     Args:
-        name: ``small_cnn`` or a name that ``torchvision.models.list_models`` gives.
+        name: ``small_cnn``, ``plain_cnn`` or a name that ``torchvision.models.list_models`` gives.
         image_size: in pixels; transformers are built for it.
         weights: ``none`` (random), ``imagenet`` (torchvision's best, downloaded) or a file with
             the state dict of the whole torchvision model, ``.safetensors`` or as ``torch.save``
             writes it.
+        auxiliary_outputs: of the auxiliary heads of GoogLeNet and Inception, which help to train:
+            in training mode these networks then give a tuple, features first. 0: none.
 
     Returns:
         The backbone and its number of features.
@@ -36,15 +46,20 @@ def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module,
         UserError: no such model; photos of a size it cannot take; weights that cannot be had or
             do not fit it.
     """
-    if name == "small_cnn":
+    if name in OURS:
         if weights != "none":
-            raise UserError("train.backbone small_cnn has no weights; set train.weights to none")
-        return SmallCNN(), SmallCNN.features
+            raise UserError(f"train.backbone {name} has no weights; set train.weights to none")
+        if image_size < LEAST:
+            raise _too_small(name, image_size, f"it halves them to nothing below {LEAST}")
+        network = OURS[name](image_size)
+        return network, network.features
     known = models.list_models(module=models)
     if name not in known:
-        nearest = difflib.get_close_matches(name, ["small_cnn", *known], n=1)
+        nearest = difflib.get_close_matches(name, [*OURS, *known], n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"train.backbone {name} is neither small_cnn nor in torchvision{hint}")
+        raise UserError(
+            f"train.backbone {name} is neither {', '.join(OURS)} nor in torchvision{hint}"
+        )
     try:
         network = models.get_model(name, weights=None, **_options(name, image_size))
     except (AssertionError, ValueError) as error:
@@ -54,10 +69,7 @@ def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module,
         _load(network, head_name, name, weights)
     if hasattr(network, "transform_input"):
         network.transform_input = True  # its weights were trained on another normalisation
-    for auxiliary in ("aux1", "aux2", "AuxLogits"):
-        if hasattr(network, auxiliary):
-            network.aux_logits = False
-            setattr(network, auxiliary, None)
+    _set_auxiliary(network, auxiliary_outputs)
     network.set_submodule(head_name, nn.Identity())
     try:
         with torch.inference_mode():
@@ -67,7 +79,15 @@ def build(name: str, image_size: int, weights: str = "none") -> tuple[nn.Module,
     return network, head.in_channels if isinstance(head, nn.Conv2d) else head.in_features
 
 
-def _too_small(name: str, image_size: int, error: Exception) -> UserError:
+def parts(backbone: nn.Module) -> list[nn.Module]:
+    """What holds parameters, from the input to the top, sequences taken apart once."""
+    found = []
+    for child in backbone.children():
+        found += list(child) if isinstance(child, nn.Sequential) else [child]
+    return [part for part in found if any(True for _ in part.parameters())]
+
+
+def _too_small(name: str, image_size: int, error: object) -> UserError:
     return UserError(
         f"train.backbone {name} cannot take photos of {image_size} pixels ({error}); change "
         "ingest.image_size or train.augment.crop, or take another backbone"
@@ -95,11 +115,24 @@ def _head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     return main[-1]
 
 
+def _set_auxiliary(network: nn.Module, outputs: int) -> None:
+    """Gives the auxiliary heads, where there are any, so many outputs; with 0 takes them off."""
+    for name in AUXILIARY:
+        head = getattr(network, name, None)
+        if head is not None and outputs:
+            last = "fc2" if hasattr(head, "fc2") else "fc"
+            features = getattr(head, last).in_features
+            setattr(head, last, nn.Linear(features, outputs))
+        elif head is not None:
+            network.aux_logits = False
+            setattr(network, name, None)
+
+
 def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
     state = _imagenet(name) if weights == "imagenet" else _file(Path(weights))
-    # The head goes anyway; the file's may have another number of outputs.
+    # The head goes anyway; the file's may have another number of outputs, or no auxiliary heads.
     state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-    own = {key for key in network.state_dict() if not key.startswith((f"{head}.", "aux", "Aux"))}
+    own = {key for key in network.state_dict() if not key.startswith((f"{head}.", *AUXILIARY))}
     missing = sorted(own - state.keys())
     if missing:
         raise UserError(
@@ -107,7 +140,10 @@ def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
         )
     try:
-        network.load_state_dict({key: state[key] for key in own}, strict=False)
+        network.load_state_dict(
+            {key: value for key, value in state.items() if key in network.state_dict()},
+            strict=False,
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
@@ -115,12 +151,16 @@ def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
 
 def _imagenet(name: str) -> dict[str, torch.Tensor]:
     weights = models.get_model_weights(name).DEFAULT
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
     try:
+        if not file.exists():
+            with urlopen(Request(weights.url, method="HEAD"), timeout=HUB_ANSWERS):
+                pass
         return weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"train.weights imagenet: {weights.url} cannot be downloaded ({error}). Download it "
-            "where the network allows, and set train.weights to the file"
+            f"where the network allows, and put it at {file}, or set train.weights to the file"
         ) from error
 
 

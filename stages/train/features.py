@@ -1,0 +1,87 @@
+"""Features of a frozen backbone, computed once and kept.
+
+Where nothing of the photo's side learns and photos are not augmented, each epoch would compute the
+same features again, and so would each run with another head, loss, rate or number of epochs. They
+lie in the cache folder, under a key of all that decides what they are.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stages.files import cache_folder, digest, whole, write_json
+from stages.ingest import images
+from stages.ingest.images import ImageStore
+from stages.ingest.records import RECORDS
+from stages.params import Train
+from stages.progress import Progress
+from stages.train.augment import prepare
+from stages.train.batches import Rows
+from stages.train.nets.classifier import Classifier
+from stages.train.network import Description, fingerprint
+from stages.train.precision import autocast
+
+BATCH = 64  # photos; the backbone has nothing to remember for a backward pass
+
+
+def are_constant(params: Train) -> bool:
+    """Whether a photo's features are the same in every epoch, training and validation alike."""
+    augment = params.augment
+    moved = augment.resized_crop or any(
+        getattr(augment, name)
+        for name in (
+            *("crop", "horizontal_flip", "vertical_flip", "rotation", "scale", "shift"),
+            *("brightness", "contrast", "saturation", "hue", "grey", "randaugment", "cutout"),
+        )
+    )
+    fixed = params.freeze and not params.unfreeze and not params.test_time_flip
+    return "image" in params.inputs and fixed and not moved
+
+
+def of_store(
+    network: Classifier, description: Description, store: ImageStore, precision: str
+) -> tuple[np.ndarray, float]:
+    """The backbone's features of every photo in the store, and the seconds they took to compute.
+
+    They are float32 (photos, features), read-only, and computed on the network's device where
+    they are not kept yet. The seconds are those of that time, so that a run costs the same
+    whether it found them or not.
+    """
+    key = digest(
+        fingerprint(network.backbone),
+        f"{description.backbone} {description.crop} {description.mean} {description.std}",
+        f"{store.size} {precision} {torch.__version__}",
+        Path(images.__file__),
+        RECORDS,
+    )
+    folder = cache_folder("features") / key[:32]
+    if not folder.exists():
+        started = time.perf_counter()
+        found = _compute(network, description, store, precision)
+        with whole(folder) as temporary:
+            temporary.mkdir()
+            np.save(temporary / "features.npy", found)
+            write_json(temporary / "seconds.json", time.perf_counter() - started)
+    seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
+    return np.load(folder / "features.npy", mmap_mode="r"), seconds
+
+
+@torch.inference_mode()
+def _compute(
+    network: Classifier, description: Description, store: ImageStore, precision: str
+) -> np.ndarray:
+    backbone = network.backbone.eval()
+    device = next(backbone.parameters()).device
+    context = autocast(device, precision)
+    rows = Rows(store, np.arange(len(store)), None, None)
+    found = []
+    with Progress("features", len(rows), "photos") as progress:
+        for batch in rows.batches(BATCH, device):
+            photos = prepare(batch.images, description.crop, description.mean, description.std)
+            with context():
+                found.append(backbone(photos).float().cpu().numpy())
+            progress.advance(len(found[-1]))
+    return np.concatenate(found)

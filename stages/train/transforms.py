@@ -1,0 +1,215 @@
+"""What can be done to the photos of a batch, all at once; nothing here is left to chance.
+
+Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a photo, (n,), on the
+CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torchvision.transforms.v2.functional import equalize as equalize_levels
+
+GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow weighs it
+
+
+def crop(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: int) -> torch.Tensor:
+    """(n, 3, h, w) of any type → (n, 3, size, size), each from its own place."""
+    span = torch.arange(size)
+    rows = _beside(images, tops[:, None] + span)[:, :, None]
+    columns = _beside(images, lefts[:, None] + span)[:, None, :]
+    photo = torch.arange(len(images), device=images.device)[:, None, None]
+    # Indexed with the channels last, as they lie in memory.
+    return images.permute(0, 2, 3, 1)[photo, rows, columns].permute(0, 3, 1, 2)
+
+
+def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Brings each photo's own box to one size: bilinear, antialiased.
+
+    Resizing is linear along either side, so it is two products of matrices. That antialiases as
+    torchvision does by default, where ``grid_sample`` would skip pixels.
+
+    Args:
+        images: (n, 3, h, w), uint8 or float of any range.
+        boxes: int (n, 4): top, left, height and width of each, in pixels.
+        size: height and width of what comes out.
+
+    Returns:
+        float32 (n, 3, *size), in the range of ``images``.
+    """
+    tops, lefts, heights, widths = _beside(images, boxes.float()).unbind(dim=1)
+    rows = _resizing(tops, heights, images.shape[2], size[0])
+    columns = _resizing(lefts, widths, images.shape[3], size[1])
+    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
+    narrow = (pixels.flatten(1, 2) @ columns.mT).unflatten(1, pixels.shape[1:3])
+    return rows[:, None] @ narrow
+
+
+def _resizing(starts: torch.Tensor, lengths: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
+    """What each of ``pixels`` adds to each of ``size``, for each photo: (n, size, pixels)."""
+    starts, lengths = starts[:, None, None], lengths[:, None, None]
+    step = lengths / size
+    targets = torch.arange(size, device=starts.device)[:, None] + 0.5
+    sources = torch.arange(pixels, device=starts.device) + 0.5 - starts
+    weights = (1 - (sources - targets * step).abs() / step.clamp(min=1)).clamp(min=0)
+    weights = weights * ((sources > 0) & (sources < lengths))  # nothing from outside the box
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def flip(images: torch.Tensor, flipped: torch.Tensor, axis: int) -> torch.Tensor:
+    """Mirrors those photos, of any type, for which ``flipped`` is true."""
+    return torch.where(_each(images, flipped), images.flip(axis), images)
+
+
+def affine(
+    pixels: torch.Tensor,
+    degrees: torch.Tensor,
+    scales: torch.Tensor,
+    rights: torch.Tensor,
+    downs: torch.Tensor,
+    outside: str = "zeros",
+) -> torch.Tensor:
+    """Turns clockwise and scales about the centre, then shifts; bilinear.
+
+    Args:
+        rights, downs: how far it is shifted, in pixels.
+        outside: what comes from there is black (``zeros``) or repeats the edge (``border``).
+    """
+    angles = torch.deg2rad(degrees)
+    cos, sin = torch.cos(angles) / scales, torch.sin(angles) / scales
+    columns = [cos, sin, -cos * rights - sin * downs]
+    rows = [-sin, cos, sin * rights - cos * downs]
+    return _fetch(pixels, [*columns, *rows], outside)
+
+
+def shear(pixels: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Moves each row left by ``rows`` of its distance from the top, each column up likewise."""
+    height, width = pixels.shape[2:]
+    one = torch.ones_like(rows)
+    return _fetch(
+        pixels, [one, rows, rows * height / 2, columns, one, columns * width / 2], "zeros"
+    )
+
+
+def _fetch(pixels: torch.Tensor, matrix: list[torch.Tensor], outside: str) -> torch.Tensor:
+    """Takes each pixel from where ``matrix`` sends it, in pixels from the centre.
+
+    Args:
+        matrix: six numbers: what of right, down and 1 makes up the column, then the row.
+    """
+    height, width = pixels.shape[2:]
+    # affine_grid counts from -1 to 1 along both sides.
+    units = torch.tensor([1, height / width, 2 / width, width / height, 1, 2 / height])
+    theta = _beside(pixels, (torch.stack(matrix, dim=1) * units).unflatten(1, (2, 3)))
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode=outside, align_corners=False)
+
+
+def adjust_brightness(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """1 leaves a photo as it is, 0 makes it black."""
+    return (pixels * _each(pixels, factors)).clamp(0, 1)
+
+
+def adjust_contrast(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """1 leaves a photo as it is, 0 makes it all of its mean grey."""
+    return _blend(_luma(pixels).mean(dim=(2, 3), keepdim=True), pixels, factors)
+
+
+def adjust_saturation(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """1 leaves a photo as it is, 0 takes its colour."""
+    return _blend(_luma(pixels), pixels, factors)
+
+
+def adjust_sharpness(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """1 leaves a photo as it is, 0 smooths it; the outermost pixels stay, as in Pillow."""
+    blurred, inner = pixels.clone(), (..., slice(1, -1), slice(1, -1))
+    # A mean of 3 × 3 pixels, of which the middle one counts five times.
+    blurred[inner] = (9 * F.avg_pool2d(pixels, 3, stride=1) + 4 * pixels[inner]) / 13
+    return _blend(blurred, pixels, factors)
+
+
+def adjust_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Turns the hue, as HSV has it, by so many full circles."""
+    red, green, blue = pixels.unbind(dim=1)
+    value = pixels.amax(dim=1)
+    chroma = value - pixels.amin(dim=1)
+    divisor = torch.where(chroma > 0, chroma, 1)  # without colour, the hue is of no matter
+    sixths = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    sixths = sixths + 6 * _beside(pixels, turns)[:, None, None]
+    # A channel is the lower below the value the farther the hue is from the channel's own.
+    away = ((sixths + start) % 6 for start in (5, 3, 1))
+    falls = (torch.minimum(far, 4 - far).clamp(0, 1) for far in away)
+    return torch.stack([value - chroma * fall for fall in falls], dim=1)
+
+
+def grayscale(pixels: torch.Tensor, greyed: torch.Tensor) -> torch.Tensor:
+    """Takes the colour of those photos for which ``greyed`` is true."""
+    return torch.where(_each(pixels, greyed), _luma(pixels), pixels)
+
+
+def posterize(pixels: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Keeps the highest ``bits`` of the eight of each value."""
+    steps = _each(pixels, 2 ** (8 - bits))
+    return (_levels(pixels) / steps).floor() * steps / 255
+
+
+def solarize(pixels: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    """Inverts what is at ``thresholds``, of 0 to 255, or above."""
+    return torch.where(_levels(pixels) >= _each(pixels, thresholds), 1 - pixels, pixels)
+
+
+def autocontrast(pixels: torch.Tensor) -> torch.Tensor:
+    """Stretches each channel over the whole range, if it has more than one value."""
+    levels = _levels(pixels)  # interpolation left a channel of one value with noise: not stretched
+    low, high = levels.amin(dim=(2, 3), keepdim=True), levels.amax(dim=(2, 3), keepdim=True)
+    return torch.where(high > low, (levels - low) / (high - low), pixels)
+
+
+def equalize(pixels: torch.Tensor) -> torch.Tensor:
+    """Makes the values of each channel equally frequent, as far as that goes."""
+    return equalize_levels(_levels(pixels).to(torch.uint8)).float() / 255
+
+
+def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tensor:
+    """Sets a square of each photo to 0, less what of it is outside (DeVries & Taylor 2017).
+
+    Args:
+        pixels: of any range.
+        centres: int (n, 2), row and column of the middle of each square.
+        size: its side in pixels.
+    """
+    starts = _beside(pixels, centres - size // 2)
+    places = [
+        torch.arange(side, device=pixels.device) - starts[:, i : i + 1]
+        for i, side in enumerate(pixels.shape[2:])
+    ]
+    rows, columns = ((place >= 0) & (place < size) for place in places)
+    return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+
+
+def _luma(pixels: torch.Tensor) -> torch.Tensor:
+    """(n, 3, h, w) → (n, 1, h, w)."""
+    red, green, blue = (weight * pixels[:, i : i + 1] for i, weight in enumerate(GREY))
+    return red + green + blue
+
+
+def _levels(pixels: torch.Tensor) -> torch.Tensor:
+    """The nearest of the values of 0 to 255 that photos are stored with."""
+    return (pixels * 255).round()
+
+
+def _blend(without: torch.Tensor, pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """0: the photo ``without`` something; 1: the photo; beyond: more of that than it had."""
+    return torch.lerp(without, pixels, _each(pixels, factors)).clamp(0, 1)
+
+
+def _each(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """(n,) → (n, 1, 1, 1), beside the photos."""
+    return _beside(images, values)[:, None, None, None]
+
+
+def _beside(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """``values`` on the photos' device, without waiting for it."""
+    return values.to(images.device, non_blocking=True)

@@ -1,0 +1,84 @@
+"""Features of a frozen backbone are computed once and give what the photos themselves give."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.files import cache_folder
+from stages.params import Train, read
+from stages.train import features
+from stages.train.__main__ import main
+
+FROZEN = {
+    "train.freeze": True,
+    "train.backbone": "squeezenet1_1",
+    "train.augment.shift": 0,
+    "train.epochs": 2,
+}
+
+
+def said() -> dict:
+    return json.loads(Path("metrics/train.json").read_text())
+
+
+def kept() -> list[Path]:
+    return list(cache_folder("features").glob("*/features.npy"))
+
+
+def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatch):
+    params(FROZEN)
+    main()
+    (file,) = kept()
+    weights = load_file("models/network/network.safetensors")
+    with_features = said()
+    monkeypatch.setattr(features, "are_constant", lambda params: False)
+    main()
+    for name, tensor in load_file("models/network/network.safetensors").items():
+        assert torch.allclose(tensor, weights[name], atol=1e-4), name
+    assert said()["validation"]["loss"] == pytest.approx(with_features["validation"]["loss"], 1e-3)
+    assert kept() == [file]
+
+
+def test_another_head_finds_them_and_pays_their_time_again(prepared: Path, params):
+    params(FROZEN)
+    main()
+    (file,) = kept()
+    made = file.stat().st_mtime_ns
+    (file.parent / "seconds.json").write_text("1000.0")
+    params(FROZEN | {"train.dropout": 0.4, "train.lr": 1e-3, "train.loss.name": "focal"})
+    main()
+    assert kept() == [file]
+    assert file.stat().st_mtime_ns == made
+    assert said()["seconds"] > 1000
+
+
+def test_other_weights_have_other_features(prepared: Path, params):
+    params(FROZEN)
+    main()
+    params(FROZEN | {"train.seed": 8})  # random weights here
+    main()
+    assert len(kept()) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train.freeze": False},
+        {"train.unfreeze": 1},
+        {"train.inputs": "caption"},
+        {"train.test_time_flip": True},
+        {"train.augment.crop": 24},
+        {"train.augment.resized_crop": [0.5, 1]},
+        {"train.augment.shift": 0.1},
+        {"train.augment.grey": 0.1},
+        {"train.augment.cutout": 0.2},
+    ],
+)
+def test_what_changes_from_epoch_to_epoch_is_not_kept(params, change):
+    params(FROZEN)
+    assert features.are_constant(read(Train))
+    params(FROZEN | change)
+    assert not features.are_constant(read(Train))

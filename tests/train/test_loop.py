@@ -1,0 +1,211 @@
+"""The loop: what it validates and keeps, what thaws when, and that a restart changes nothing."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from stages import metrics
+from stages.ingest.images import ImageStore
+from stages.params import Train, read
+from stages.train import network as networks
+from stages.train.__main__ import figures
+from stages.train.batches import Rows
+from stages.train.loop import Result, fit, predict
+from stages.train.nets import backbones
+from stages.train.nets.classifier import Classifier
+from stages.train.network import Description
+from stages.vocab import vocabulary
+from stages.vocab.vocabulary import Vocabulary
+from tests.conftest import ROOT
+
+LABELS, PHOTOS, SIDE = 3, 48, 16
+
+
+class Memory:
+    """A checkpoint that lies in memory, each epoch's state beside the others."""
+
+    def __init__(self) -> None:
+        self.states: list[bytes] = []
+
+    def save(self, state: dict[str, Any]) -> None:
+        kept = io.BytesIO()
+        torch.save(state, kept)
+        self.states.append(kept.getvalue())
+
+    def load(self) -> dict[str, Any] | None:
+        return self.state(-1) if self.states else None
+
+    def state(self, epoch: int) -> dict[str, Any]:
+        return torch.load(io.BytesIO(self.states[epoch]), weights_only=True)
+
+
+class Run(NamedTuple):
+    network: Classifier
+    result: Result
+    validation: Rows
+    description: Description
+    reported: list[dict[str, float]]
+
+    def probabilities(self) -> np.ndarray:
+        return predict(self.network, self.description, self.validation, 8, "fp32")
+
+
+def changed(**changes) -> Train:
+    given = read(Train, ROOT / "params.yaml").model_dump()
+    given["text"] |= {"embedding": 8, "hidden": 8}
+    for section in ("schedule", "loss"):
+        given[section] |= changes.pop(section, {})
+    return Train(**given | {"batch_size": 8, "epochs": 4} | changes)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., Run]:
+    """A function that trains on noise with captions that tell the labels, a fresh network."""
+    chance = np.random.default_rng(0)
+    np.save(tmp_path / "00000.npy", chance.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), np.uint8))
+    store = ImageStore(tmp_path)
+    targets = chance.random((PHOTOS, LABELS)) < 0.4
+    names = np.array(["ant", "bee", "cat"])
+    captions = [" ".join(names[row]) if row.any() else None for row in targets]
+    words = Vocabulary(list(names), "none", False, 4)
+
+    def run(params: Train, checkpoint: Memory | None = None, until: int | None = None) -> Run:
+        description = Description(
+            labels=list(names), inputs=params.inputs, backbone=params.backbone, stored_size=SIDE,
+            crop=None, feature_norm=params.feature_norm, fusion=params.fusion,
+            dropout=params.dropout, flip=False, precision="fp32", text=params.text.model_dump(),
+            vocabulary=vocabulary.to_json(words),
+        )  # fmt: skip
+        torch.manual_seed(params.seed)
+        network, _ = networks.build(description, params.weights, params.freeze)
+        parts = (np.arange(32), np.arange(32, PHOTOS))
+        numbers = torch.from_numpy(words.encode(captions))
+        train, validation = (
+            Rows(store, part, numbers[part], torch.from_numpy(targets[part]).float())
+            for part in parts
+        )
+        reported: list[dict[str, float]] = []
+
+        def report(epoch: dict[str, float]) -> None:
+            reported.append(epoch)
+            if len(reported) == until:
+                raise KeyboardInterrupt
+
+        memory = checkpoint or Memory()
+        result = fit(network, description, train, validation, params, memory, report)
+        return Run(network, result, validation, description, reported)
+
+    return run
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+EVERYTHING = {
+    "fusion": "late",
+    "freeze": True,
+    "unfreeze": 1,
+    "ema": 0.8,
+    "momentum": 0.95,
+    "dropout": 0.3,
+    "decay": "weights",
+    "schedule": {"momentum": 0.85},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        EVERYTHING,
+        EVERYTHING | {"optimizer": "sgd", "lr": 0.3, "ema": 0.0, "early_stopping": 3},
+        {"fusion": "gated", "optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
+        {"loss": {"positive_weight": "balanced"}, "schedule": {"name": "cosine"}},
+    ],
+)
+def test_interrupted_it_ends_with_the_same_weights(train, changes):
+    params = changed(**changes)
+    whole = train(params)
+    memory = Memory()
+    for epochs in (1, 3):  # the second time it first reports the epoch before the interruption
+        with pytest.raises(KeyboardInterrupt):
+            train(params, memory, until=epochs)
+    parted = train(params, memory)
+    assert len(memory.states) == 4
+    assert same(whole.network.state_dict(), parted.network.state_dict())
+    assert parted.result.best_epoch == whole.result.best_epoch
+    assert len(parted.reported) == len(whole.reported) == 4
+    for one, other in zip(whole.reported, parted.reported, strict=True):
+        timed = "train/photos_per_second"
+        assert {**one, timed: 0} == {**other, timed: 0}
+
+
+@pytest.mark.parametrize("fusion", ["concat", "late"])
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_what_was_validated_is_what_is_kept(train, fusion: str, ema: float):
+    memory = Memory()
+    run = train(changed(fusion=fusion, ema=ema), memory)
+    truth, found = run.validation.targets.numpy() > 0.5, run.probabilities()
+    best = run.result.best
+    assert best == run.result.history[run.result.best_epoch - 1]
+    assert best["validation/micro_f1"] == metrics.micro_f1(truth, found >= 0.5)
+    assert best["validation/mean_average_precision"] == metrics.mean_average_precision(truth, found)
+    at_best = memory.state(run.result.best_epoch - 1)
+    averaged = at_best["stepper"]["average"]["network"] if ema else at_best["network"]
+    assert same(run.network.state_dict(), averaged)
+    assert same(averaged, at_best["network"]) == (not ema)
+
+
+def test_late_fusion_finds_the_share_of_the_photo(train):
+    # The photos are noise, the captions tell all.
+    run = train(changed(fusion="late", lr=0.03))
+    assert float(run.network.fusion.share) < 0.3
+
+
+def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
+    memory = Memory()
+    params = changed(freeze=True, unfreeze=2, epochs=6)
+    run = train(params, memory)
+    parts = backbones.parts(run.network.backbone)
+    names = [
+        {
+            name
+            for name, weight in run.network.named_parameters()
+            if weight in set(part.parameters())
+        }
+        for part in parts
+    ]
+    before = train(changed(freeze=True, epochs=1)).network.state_dict()
+    learnt = []
+    for epoch in range(6):
+        after = memory.state(epoch)["network"]
+        learnt.append([not same(*({n: s[n] for n in part} for s in (before, after)))
+                       for part in names])  # fmt: skip
+        before = after
+    below = [False] * (len(parts) - 2)
+    none, one, two = [*below, False, False], [*below, False, True], [*below, True, True]
+    assert learnt == [none, none, one, one, two, two]
+
+
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_without_an_epoch_the_network_is_validated_as_it_starts(train, ema: float):
+    params = changed(epochs=0, fusion="late", ema=ema)
+    run = train(params)
+    fresh, _ = (torch.manual_seed(params.seed), networks.build(run.description))[1]
+    start = fresh.state_dict() | {"fusion.share": run.network.fusion.share}  # that one is found
+    assert same(run.network.state_dict(), start)
+    assert (run.result.history, run.result.best_epoch) == ([], 0)
+    assert run.reported == [run.result.best]
+    truth = run.validation.targets.numpy() > 0.5
+    f1 = metrics.micro_f1(truth, run.probabilities() >= 0.5)
+    assert run.result.best["validation/micro_f1"] == f1
+    said = figures(run.result, megabytes=2.0, feature_seconds=0.0)
+    assert (said["epochs"], said["best_epoch"], said["seconds"]) == (0, 0, 0)
+    assert said["validation"]["micro_f1"] == f1
+    assert said["f1_per_mb"] == f1 / 2
+    assert said["loss"] is said["photos_per_second"] is said["f1_per_hour"] is None

@@ -1,0 +1,136 @@
+"""Losses: what scikit-learn counts, or the formula written down in double precision."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import brier_score_loss, log_loss
+
+from stages.params import Loss
+from stages.train.losses import balancing_weights, loss_function
+
+EVEN = {
+    "gamma": 2.0,
+    "alpha": None,
+    "gamma_positive": 0.0,
+    "gamma_negative": 4.0,
+    "margin": 0.05,
+    "positive_weight": "none",
+}
+EVERY = [
+    {"name": "bce"},
+    {"name": "mse"},
+    {"name": "focal"},
+    {"name": "focal", "gamma": 0.5, "alpha": 0.25},
+    {"name": "asymmetric"},
+    {"name": "asymmetric", "gamma_positive": 0.5, "gamma_negative": 0.5, "margin": 0.0},
+    {"name": "asymmetric", "gamma_positive": 1.0, "gamma_negative": 0.5, "margin": 0.2},
+    {"name": "asymmetric", "gamma_positive": 0.0, "gamma_negative": 0.0, "margin": 0.0},
+]
+
+
+def loss_of(**changes):
+    return loss_function(Loss(**EVEN | changes))
+
+
+@pytest.fixture
+def decisions():
+    torch.manual_seed(0)
+    return 2 * torch.randn(20, 3), (torch.rand(20, 3) < 0.4).float()
+
+
+def flat(logits, targets):
+    return targets.numpy().ravel(), logits.double().sigmoid().numpy().ravel()
+
+
+def test_bce_is_the_log_loss(decisions):
+    expected = log_loss(*flat(*decisions))
+    assert float(loss_of(name="bce")(*decisions)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_mse_is_the_brier_score(decisions):
+    expected = brier_score_loss(*flat(*decisions))
+    assert float(loss_of(name="mse")(*decisions)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2])
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_focal_loss_is_the_formula(decisions, gamma, alpha):
+    def one(true: bool, p: float) -> float:
+        right = p if true else 1 - p
+        weight = 1 if alpha is None else alpha if true else 1 - alpha
+        return -weight * (1 - right) ** gamma * math.log(right)
+
+    loss = loss_of(name="focal", gamma=gamma, alpha=alpha)(*decisions)
+    expected = np.mean([one(*each) for each in zip(*flat(*decisions), strict=True)])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "margin"), [(0, 4, 0.05), (1, 2, 0), (0.5, 0.5, 0.3), (0, 0, 0)]
+)
+def test_asymmetric_loss_is_the_formula(decisions, positive, negative, margin):
+    def one(true: bool, p: float) -> float:
+        shifted = max(p - margin, 0)
+        if true:
+            return -((1 - p) ** positive) * math.log(p)
+        return -(shifted**negative) * math.log(1 - shifted)
+
+    loss = loss_of(
+        name="asymmetric", gamma_positive=positive, gamma_negative=negative, margin=margin
+    )(*decisions)
+    expected = np.mean([one(*each) for each in zip(*flat(*decisions), strict=True)])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("options", EVERY)
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_gradients_are_those_of_double_precision_however_sure_the_network_is(options, target):
+    values = [-200.0, -50.0, -20.0, -2.0, 0.0, 3.0, 20.0, 50.0, 200.0]
+
+    def gradients(dtype: torch.dtype) -> torch.Tensor:
+        logits = torch.tensor([values], dtype=dtype, requires_grad=True)
+        loss_of(**options)(logits, torch.full_like(logits, target)).backward()
+        return logits.grad
+
+    single = gradients(torch.float32)
+    assert single.isfinite().all()
+    assert torch.allclose(single.double(), gradients(torch.float64), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", [each for each in EVERY if each["name"] != "mse"])
+def test_what_is_missed_for_sure_is_still_learnt(options):
+    logits = torch.full((1, 1), -50.0, requires_grad=True)
+    loss_of(**options)(logits, torch.ones(1, 1)).backward()
+    assert float(logits.grad) < -0.2
+
+
+def test_below_the_margin_what_is_not_true_costs_nothing():
+    logits = torch.tensor([[0.04, 0.06]]).logit().requires_grad_()
+    loss = loss_of(name="asymmetric", margin=0.05)(logits, torch.zeros(1, 2))
+    loss.backward()
+    below, above = logits.grad[0]
+    assert below == 0
+    assert above > 0
+
+
+def test_balancing_weights_are_the_counts_of_the_rows():
+    targets = torch.tensor([[1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 0, 1]]).float()
+    weights = balancing_weights(targets)
+    # On one row of four; on three; on none; on all.
+    assert weights.tolist() == pytest.approx([3, 1 / 3, 1, 1])
+    assert weights.dtype == torch.float32
+
+
+def test_balanced_bce_is_the_weighted_log_loss(decisions):
+    logits, targets = decisions
+    weights = balancing_weights(targets)
+    loss = loss_function(Loss(**EVEN | {"name": "bce"}), weights)(logits, targets)
+    counted = torch.where(targets > 0, weights, 1.0).numpy().ravel()
+    total = log_loss(*flat(logits, targets), sample_weight=counted, normalize=False)
+    assert float(loss) == pytest.approx(total / targets.numel(), rel=1e-5)
+    # True and not true weigh the same: a network that says 0.5 for all has no gradient to follow.
+    even = torch.zeros_like(targets, requires_grad=True)
+    loss_function(Loss(**EVEN | {"name": "bce"}), weights)(even, targets).backward()
+    assert torch.allclose(even.grad.sum(dim=0), torch.zeros(3), atol=1e-7)
