@@ -6,6 +6,7 @@ value has one home. Names, types and bounds stand here.
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,9 +16,13 @@ from ruamel.yaml import YAML, YAMLError
 from stages import UserError
 
 PARAMS = Path("params.yaml")
+OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those that torchvision has not
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Exponent = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -50,7 +55,7 @@ class Ingest(Section):
         known = [*cls.model_fields, *sources]
         for key in section if isinstance(section, dict) else ():
             if key not in known:
-                raise ValueError(_unknown(f"ingest.{key}", [f"ingest.{name}" for name in known]))
+                raise ValueError(unknown(f"ingest.{key}", [f"ingest.{name}" for name in known]))
         if isinstance(section, dict) and section.get("source") not in [None, *sources]:
             raise ValueError(
                 f"ingest.source is {section['source']!r}; the sources are {', '.join(sources)}"
@@ -105,29 +110,74 @@ class Vocab(Section):
 
 
 class Text(Section):
-    cell: Literal["lstm", "gru"]
+    encoder: Literal["lstm", "gru", "transformer"]
     bidirectional: bool
     embedding: Positive
+    embeddings: str | None
     hidden: Positive
+    transformer: str | None
+    max_tokens: Annotated[int, Field(ge=3)]  # a word between the marks of beginning and end
+    frozen_layers: Count
     dropout: Fraction
     caption_dropout: Fraction
 
+    @model_validator(mode="after")
+    def _one_thing_to_start_from(self) -> "Text":
+        if self.encoder == "transformer" and self.transformer is None:
+            raise ValueError(
+                "train.text.encoder is transformer, but train.text.transformer names none; give "
+                "a folder or a name on the hub"
+            )
+        if self.encoder == "transformer" and self.embeddings is not None:
+            raise ValueError(
+                "train.text.embeddings are word vectors for lstm and gru, and a transformer "
+                "brings its own; set them to null"
+            )
+        return self
+
 
 class Loss(Section):
-    name: Literal["bce", "focal"]
-    gamma: Annotated[float, Field(ge=0)]
+    name: Literal["bce", "focal", "asymmetric", "mse"]
+    gamma: Exponent
     alpha: OpenFraction | None
+    gamma_positive: Exponent
+    gamma_negative: Exponent
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    positive_weight: Literal["none", "balanced"]
+
+    @model_validator(mode="after")
+    def _only_bce_is_balanced(self) -> "Loss":
+        if self.positive_weight != "none" and self.name != "bce":
+            raise ValueError(
+                f"train.loss.positive_weight is {self.positive_weight}, but only bce knows such "
+                f"weights; set it to none, or train.loss.name ({self.name}) to bce"
+            )
+        return self
 
 
 class Schedule(Section):
-    name: Literal["none", "one-cycle", "plateau"]
+    name: Literal["none", "plateau", "one-cycle", "cosine"]
     warmup: OpenFraction
+    start: Fraction
+    end: Fraction
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None
     factor: OpenFraction
     patience: Positive
+
+    @model_validator(mode="after")
+    def _only_one_cycle_cycles_momentum(self) -> "Schedule":
+        if self.momentum is not None and self.name != "one-cycle":
+            raise ValueError(
+                f"train.schedule.momentum is {self.momentum:g}, but only one-cycle cycles the "
+                f"momentum; set it to null, or train.schedule.name ({self.name}) to one-cycle"
+            )
+        return self
 
 
 class Augment(Section):
     crop: Annotated[int, Field(ge=8)] | None
+    resized_crop: tuple[PositiveFraction, PositiveFraction] | None
+    aspect: tuple[PositiveNumber, PositiveNumber]
     horizontal_flip: Fraction
     vertical_flip: Fraction
     rotation: Annotated[float, Field(ge=0, le=180)]
@@ -136,6 +186,21 @@ class Augment(Section):
     brightness: Fraction
     contrast: Fraction
     saturation: Fraction
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    grey: Fraction
+    randaugment: Count
+    magnitude: Annotated[int, Field(ge=0, le=30)]
+    cutout: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _ranges_go_up(self) -> "Augment":
+        for name in ("resized_crop", "aspect"):
+            first, last = getattr(self, name) or (0, 0)
+            if first > last:
+                raise ValueError(
+                    f"train.augment.{name} goes from {first:g} to {last:g}; the smaller comes first"
+                )
+        return self
 
 
 class Train(Section):
@@ -143,23 +208,66 @@ class Train(Section):
     backbone: str
     weights: str
     freeze: bool
+    unfreeze: Count
+    feature_norm: Literal["none", "layer", "batch"]
+    fusion: Literal["concat", "concat-relu", "concat-batchnorm", "gated", "late"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     text: Text
     loss: Loss
-    optimizer: Literal["sgd", "adam", "adamw"]
-    lr: Annotated[float, Field(gt=0)]
+    optimizer: Literal["sgd", "adadelta", "adam", "amsgrad", "adamw", "rmsprop"]
+    lr: PositiveNumber
+    pretrained_lr: PositiveFraction
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
+    decay: Literal["all", "weights"]
+    ema: Annotated[float, Field(ge=0, lt=1)]
     schedule: Schedule
-    epochs: Positive
+    epochs: Count
     early_stopping: Count
     metric: Literal["micro_f1", "macro_f1", "mean_average_precision"]
     batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     augment: Augment
+    test_time_flip: bool
     seed: Seed
-    max_mb: Annotated[float, Field(gt=0)]
-    max_hours: Annotated[float, Field(gt=0)]
+    max_mb: PositiveNumber
+    max_hours: PositiveNumber
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> "Train":
+        if self.backbone in OWN_BACKBONES and self.weights != "none":
+            raise ValueError(
+                f"train.weights is {self.weights}, but there are none for train.backbone "
+                f"{self.backbone}; set train.weights to none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_is_frozen_thaws(self) -> "Train":
+        if self.unfreeze and not self.freeze:
+            raise ValueError(
+                f"train.unfreeze is {self.unfreeze}, but nothing is frozen; set train.freeze to "
+                "true, or train.unfreeze to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_can_be_cycled(self) -> "Train":
+        lowest = self.schedule.momentum
+        if lowest is None:
+            return self
+        if self.optimizer == "adadelta" or (self.optimizer == "rmsprop" and not self.momentum):
+            without = " without train.momentum" if self.optimizer == "rmsprop" else ""
+            raise ValueError(
+                f"train.schedule.momentum is {lowest:g}, but {self.optimizer}{without} has no "
+                "momentum to cycle; set it to null"
+            )
+        if lowest > self.momentum:
+            raise ValueError(
+                f"train.schedule.momentum, which holds at the peak of the rate, is {lowest:g} and "
+                f"must not exceed train.momentum, {self.momentum:g}"
+            )
+        return self
 
 
 class Threshold(Section):
@@ -174,6 +282,12 @@ class Predict(Section):
     batch_size: Positive
 
 
+class Report(Section):
+    photos: Positive
+    labels: Positive | None
+    captions: Positive
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "eda": Eda,
@@ -182,6 +296,7 @@ SECTIONS: dict[str, type[Section]] = {
     "train": Train,
     "threshold": Threshold,
     "predict": Predict,
+    "report": Report,
 }
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -195,6 +310,18 @@ def read(model: type[Model], path: Path = PARAMS) -> Model:
             or out of bounds.
     """
     name = next(name for name, section in SECTIONS.items() if section is model)
+    content = load(path)
+    if name not in content:
+        raise UserError(f"{path}: the section {name} is missing")
+    return check(model, content[name], name, path)
+
+
+def load(path: Path = PARAMS) -> dict[str, Any]:
+    """The content of ``path``, not checked but for the names of its sections.
+
+    Raises:
+        UserError: the file is not YAML, or holds a section that belongs to no stage.
+    """
     # YAML 1.2, as DVC reads it: in YAML 1.1, 5e-4 is a string.
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
@@ -204,10 +331,8 @@ def read(model: type[Model], path: Path = PARAMS) -> Model:
         raise UserError(f"{path} must hold one section a stage: {', '.join(SECTIONS)}")
     for key in content:
         if key not in SECTIONS:
-            raise UserError(f"{path}: {_unknown(key, SECTIONS)}")
-    if name not in content:
-        raise UserError(f"{path}: the section {name} is missing")
-    return check(model, content[name], name, path)
+            raise UserError(f"{path}: {unknown(key, SECTIONS)}")
+    return content
 
 
 def check(model: type[Model], values: Any, prefix: str, path: Path = PARAMS) -> Model:
@@ -225,7 +350,7 @@ def check(model: type[Model], values: Any, prefix: str, path: Path = PARAMS) -> 
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
             parent = key.rpartition(".")[0]
-            message = _unknown(key, [f"{parent}.{field}" for field in owner.model_fields])
+            message = unknown(key, [f"{parent}.{field}" for field in owner.model_fields])
         elif first["type"] == "missing":
             message = f"{key} is missing"
         elif first["type"] == "value_error":
@@ -250,7 +375,15 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
     return model
 
 
-def _unknown(key: str, known: Any) -> str:
+def unknown(key: str, known: Iterable[str]) -> str:
+    """Says that ``key`` is none of ``known``, and which of them it resembles."""
     nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{key} is not a parameter{hint}"
+
+
+if __name__ == "__main__":
+    import runpy
+
+    # By name: every stage depends on what this module imports, and none needs these checks.
+    runpy.run_module("stages.overrides", run_name="__main__")

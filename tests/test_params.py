@@ -112,7 +112,8 @@ def test_a_section_cannot_be_changed() -> None:
         (
             "train",
             {"optimizer": "lamb"},
-            "train.optimizer should be 'sgd', 'adam' or 'adamw', but is 'lamb'",
+            "train.optimizer should be 'sgd', 'adadelta', 'adam', 'amsgrad', 'adamw' or 'rmsprop', "
+            "but is 'lamb'",
         ),
         ("train", {"text": None}, "train.text should be a valid dictionary"),
         ("train", {"epochs": 1.5}, "train.epochs should be a valid integer"),
@@ -147,6 +148,64 @@ def test_wrong_values_are_told_by_name(
         params.read(params.SECTIONS[section])
     assert str(error.value).startswith("params.yaml: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"weights": "imagenet", "backbone": "small_cnn"}, "there are none for train.backbone"),
+        ({"weights": "a.pth", "backbone": "plain_cnn"}, "there are none for train.backbone"),
+        ({"unfreeze": 2, "freeze": False}, "train.unfreeze is 2, but nothing is frozen"),
+        ({"text__encoder": "transformer", "text__transformer": None}, "names none; give a folder"),
+        (
+            {
+                "text__encoder": "transformer",
+                "text__transformer": "bert-base-uncased",
+                "text__embeddings": "glove.txt",
+            },
+            "a transformer brings its own",
+        ),
+        (
+            {"loss__name": "mse", "loss__positive_weight": "balanced"},
+            "train.loss.positive_weight is balanced, but only bce",
+        ),
+        (
+            {"schedule__name": "cosine", "schedule__momentum": 0.8},
+            "only one-cycle cycles the momentum",
+        ),
+        (
+            {"schedule__momentum": 0.8, "optimizer": "adadelta"},
+            "but adadelta has no momentum to cycle",
+        ),
+        (
+            {"schedule__momentum": 0.8, "optimizer": "rmsprop", "momentum": 0},
+            "but rmsprop without train.momentum has no momentum to cycle",
+        ),
+        (
+            {"schedule__momentum": 0.8, "optimizer": "sgd", "momentum": 0.7},
+            "is 0.8 and must not exceed train.momentum, 0.7",
+        ),
+        ({"ema": 1}, "train.ema should be less than 1"),
+        ({"schedule__warmup": 0}, "train.schedule.warmup should be greater than 0"),
+        (
+            {"augment__resized_crop": [1, 0.08]},
+            "train.augment.resized_crop goes from 1 to 0.08; the smaller comes first",
+        ),
+        ({"augment__aspect": [2, 0.5]}, "train.augment.aspect goes from 2 to 0.5"),
+    ],
+)
+def test_settings_that_exclude_each_other(in_tmp: Path, values: dict[str, Any], told: str) -> None:
+    # Whatever the user has set, one-cycle lets momentum be looked at.
+    changed("train", **{"schedule__name": "one-cycle"} | values)
+    with pytest.raises(UserError, match=re.escape(told)) as error:
+        params.read(params.Train)
+    assert "\n" not in str(error.value)
+
+
+def test_our_own_backbones_are_those_that_train_builds() -> None:
+    from stages.train.nets import backbones
+
+    assert set(params.OWN_BACKBONES) == backbones.OURS.keys()
 
 
 def test_a_misspelt_key_is_named_rather_than_the_missing_one(in_tmp: Path) -> None:

@@ -1,0 +1,133 @@
+"""Every published system as a preset: sound, to the point, and it runs."""
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import params as parameters
+from stages.overrides import check_overrides, flat, merge, overlay
+from tests.conftest import ROOT, SMALL
+from tests.train import tiny_bert
+
+yaml = YAML(typ="safe", pure=True)
+FOLDER = ROOT / "presets"
+SWEEPS = sorted((FOLDER / "sweeps").glob("*.yaml"))
+PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - set(SWEEPS))
+OWN = parameters.load(ROOT / "params.yaml")
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(FOLDER).with_suffix(""))
+
+
+def load(file: Path) -> dict[str, Any]:
+    return yaml.load(file.read_text("utf-8"))
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """``{"train.lr": 1}`` as a tree."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}  # noqa: PLW2901
+        tree = merge(tree, value)
+    return tree
+
+
+def points(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What each experiment of a sweep changes: its presets × its grid."""
+    grid = sweep.get("grid", {})
+    for preset in sweep.get("presets", [None]):
+        for values in product(*grid.values()):
+            changes = load(ROOT / preset) if preset else {}
+            yield merge(changes, nested(dict(zip(grid, values, strict=True))))
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=name)
+def test_a_preset_is_sound_and_says_why(file: Path):
+    changes = load(file)
+    check_overrides(OWN, changes)
+    own, values = flat(OWN), flat(changes)
+    assert not [key for key, value in values.items() if own[key] == value]
+    assert not {"ingest.source", "ingest.root"} & values.keys()  # these are the user's
+    first, *lines = file.read_text("utf-8").splitlines()
+    assert first.startswith("# ")
+    assert not [line for line in lines if not line.endswith(":") and "# " not in line]
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=name)
+def test_a_sweep_is_presets_times_a_grid_and_every_point_is_sound(file: Path):
+    assert file.read_text("utf-8").startswith("# ")
+    sweep = load(file)
+    assert sweep.keys() <= {"presets", "grid"}
+    experiments = list(points(sweep))
+    for changes in experiments:
+        check_overrides(OWN, changes)
+    distinct = {json.dumps(overlay(OWN, changes), sort_keys=True) for changes in experiments}
+    assert len(distinct) == len(experiments) >= 2
+
+
+def test_the_readme_names_every_preset_and_sweep():
+    told = (FOLDER / "README.md").read_text("utf-8")
+    for file in PRESETS:
+        assert f"`{file.stem}`" in told, name(file)
+    for file in SWEEPS:
+        assert f"sweeps/{file.name}" in told, name(file)
+
+
+@pytest.fixture(scope="session")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert.write(tmp_path_factory.mktemp("transformer"))
+
+
+@pytest.fixture
+def few(prepared: Path) -> Path:
+    """The small sample, 16 of its photos to learn from and 16 to validate."""
+    from stages.split import folds
+
+    parts = folds.read()
+    folds.write(parts.group_by("part", maintain_order=True).head(16))
+    return prepared
+
+
+def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
+    """What is changed on top of a preset for it to run in a second or two."""
+    text = flat(load(file))
+    small = SMALL | {"train.epochs": 1, "train.batch_size": 8, "train.max_mb": 100}
+    values = {key: value for key, value in small.items() if key not in text}
+    for key in ("ingest.image_size", "train.batch_size", "vocab.normalize"):
+        values[key] = small.get(key, "none")
+    values["train.weights"] = "none"
+    if text.get("train.epochs"):
+        values["train.epochs"] = 1
+    if text.get("train.augment.crop"):
+        values["train.augment.crop"] = 28
+    if text.get("train.text.transformer"):
+        values["train.text.transformer"] = str(transformer)
+    if text.get("train.text.embeddings"):
+        size = text["train.text.embedding"]
+        vectors = folder / "vectors.txt"
+        vectors.write_text(f"one{' 0.1' * size}\ntwo{' 0.2' * size}\n", "utf-8")
+        values["train.text.embeddings"] = str(vectors)
+    return values
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=name)
+def test_a_preset_runs(few: Path, params: Any, transformer: Path, file: Path):
+    from stages.threshold.__main__ import main as threshold
+    from stages.train.__main__ import main as train
+
+    params(flat(load(file)) | cut_down(file, few, transformer))
+    train()
+    threshold()
+    trained, decided = (
+        json.loads(Path(f"metrics/{stage}.json").read_text("utf-8"))
+        for stage in ("train", "threshold")
+    )
+    assert trained["epochs"] == (file.stem != "untrained")
+    assert 0 < decided["found"]["micro_f1"]["value"] <= 1
