@@ -32,6 +32,8 @@ SMALL = {
     "train.epochs": 3,
     "train.batch_size": 32,
     "threshold.bootstrap": 100,
+    "report.photos": 1,
+    "report.labels": 3,
 }
 
 

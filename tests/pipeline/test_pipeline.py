@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipeline.conftest import Project
 
-STAGES = ["ingest", "eda", "split", "vocab", "train", "threshold", "predict"]
+STAGES = ["ingest", "eda", "split", "vocab", "train", "threshold", "predict", "report"]
 
 
 @pytest.fixture
@@ -39,10 +39,11 @@ def test_with_nothing_changed_nothing_runs(project: Project):
 @pytest.mark.parametrize(
     ("change", "runs"),
     [
-        ("train.lr=5e-4", ["train", "threshold", "predict"]),
-        ("threshold.scope=label", ["threshold", "predict"]),
+        ("train.lr=5e-4", ["train", "threshold", "predict", "report"]),
+        ("threshold.scope=label", ["threshold", "predict", "report"]),
         ("eda.top_words=5", ["eda"]),
         ("predict.batch_size=7", ["predict"]),
+        ("report.photos=2", ["report"]),
     ],
 )
 def test_a_change_runs_what_it_touches_and_back_runs_nothing(
@@ -64,7 +65,7 @@ def test_a_stage_that_fails_says_why_in_a_sentence(project: Project, back):
     with pytest.raises(AssertionError) as failure:
         project.dvc("repro")
     printed = str(failure.value)
-    assert "train: train.backbone small_cnm is neither small_cnn nor in torchvision" in printed
+    assert "train: train.backbone small_cnm is neither small_cnn, plain_cnn nor in torchvision" in printed
     assert "did you mean small_cnn?" in printed
     assert "Traceback" not in printed
 
@@ -72,7 +73,8 @@ def test_a_stage_that_fails_says_why_in_a_sentence(project: Project, back):
 def test_comparisons_have_something_to_say(project: Project, back):
     project.dvc("exp", "run", "--name", "labelwise", "-S", "threshold.scope=label")
     metrics = json.loads(project.dvc("metrics", "diff", "--json"))
-    assert metrics.keys() == {"metrics/threshold.json", "metrics/predict.json"}
+    changed = {f"metrics/{stage}.json" for stage in ("threshold", "predict", "report")}
+    assert metrics.keys() == changed
     assert "found.micro_f1.value" in metrics["metrics/threshold.json"]
     params = json.loads(project.dvc("params", "diff", "--json"))
     assert params == {"params.yaml": {"threshold.scope": {"old": "global", "new": "label"}}}
@@ -87,5 +89,8 @@ def test_every_plot_has_data(project: Project):
     for plot, (drawn, *more) in shown["data"].items():
         assert not more, f"{plot} is drawn twice"
         assert drawn["type"] == "image" or drawn["content"]["data"]["values"], plot
-    kinds = {plot.split("/")[1].split(".")[0] for plot in shown["data"]}
-    assert kinds == {"eda", "train", "threshold", "predictions"}
+    folders = [plot.split("/")[:-1] or [plot] for plot in shown["data"]]
+    assert {"/".join(folder[:2]) for folder in folders} == {
+        *("data", "data/eda", "report"),
+        *("metrics/eda", "metrics/train", "metrics/threshold", "metrics/report"),
+    }

@@ -1,0 +1,1 @@
+"""What the network looks at and reads: pages to be looked at by people."""
