@@ -13,12 +13,12 @@ from stages.params import Threshold, read
 from stages.threshold import decision as decisions
 from stages.threshold import search
 from stages.threshold.decision import Decision
+from stages.threshold.fit import cross_fit, find
 from stages.threshold.intervals import by_label, report
 from stages.train import probabilities
 
 CURVES = Path("metrics/threshold")
 CURVE_POINTS = 101
-CROSS_FIT_FOLDS = 5
 
 
 def main() -> None:
@@ -34,15 +34,6 @@ def main() -> None:
     decisions.write(decision)
     write_curves(truth, scores, decision)
     figures.write("threshold", measure(truth, scores, decision, params))
-
-
-def find(truth: np.ndarray, scores: np.ndarray, params: Threshold) -> np.ndarray:
-    """The thresholds that ``params`` ask for: float64 (labels,)."""
-    overall = search.search(truth, scores, "global", params.metric)
-    if params.scope == "global":
-        return overall
-    own = search.search(truth, scores, "label", params.metric)
-    return search.shrink(own, overall, truth.sum(axis=0), params.shrinkage)
 
 
 def measure(
@@ -68,16 +59,6 @@ def measure(
             for i, label in enumerate(decision.labels)
         },
     }
-
-
-def cross_fit(truth: np.ndarray, scores: np.ndarray, params: Threshold) -> np.ndarray:
-    """Decisions, bool (rows, labels), none by a threshold that has seen its row."""
-    part = np.random.default_rng(params.seed).permutation(len(truth)) % CROSS_FIT_FOLDS
-    decided = np.zeros(truth.shape, bool)
-    for fold in np.unique(part):
-        thresholds = find(truth[part != fold], scores[part != fold], params)
-        decided[part == fold] = scores[part == fold].astype(np.float64) >= thresholds
-    return decided
 
 
 def write_curves(truth: np.ndarray, scores: np.ndarray, decision: Decision) -> None:

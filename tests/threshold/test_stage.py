@@ -11,8 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from stages import UserError
 from stages.threshold import decision as decisions
-from stages.threshold.__main__ import cross_fit, main
+from stages.threshold.__main__ import main
 from stages.threshold.decision import Decision
+from stages.threshold.fit import cross_fit
 from stages.threshold.intervals import report
 from stages.train import probabilities
 

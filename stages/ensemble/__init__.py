@@ -1,0 +1,1 @@
+"""Several networks to one: their probabilities, averaged."""

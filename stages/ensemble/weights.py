@@ -1,0 +1,67 @@
+"""What each member of an ensemble is worth, by stacking (Wolpert 1992).
+
+The ensemble's probabilities are a convex combination of its members', with the weights of the
+least log loss on rows that no member was trained on: the super learner (van der Laan, Polley and
+Hubbard 2007). Weights that cannot be negative nor sum to more than one keep members that agree
+from being played off against each other (Breiman 1996).
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+
+# A probability of 0 for what is true would cost infinitely much; float32 sigmoids reach 0 and 1.
+LEAST = 1e-7
+
+
+def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The weights with the least mean log loss over all decisions.
+
+    Args:
+        truth: bool, (rows, labels).
+        probabilities: float, (members, rows, labels).
+
+    Returns:
+        float64, (members,), none negative, of sum 1. The problem is convex, so they are the best
+        there are; members that are alike share alike.
+    """
+    given = _given_to_truth(truth, probabilities).reshape(len(probabilities), -1)
+    even = np.full(len(given), 1 / len(given))
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = weights @ given
+        return -np.log(mixed).mean(), -(given / mixed).mean(axis=1)
+
+    found = minimize(
+        loss,
+        even,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * len(given),
+        constraints={
+            "type": "eq",
+            "fun": lambda weights: weights.sum() - 1,
+            "jac": np.ones_like,
+        },
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    if not found.success:
+        raise ArithmeticError(f"no weights found: {found.message}")
+    weights = found.x.clip(0)
+    return weights / weights.sum()
+
+
+def mix(weights: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """float (members, rows, labels) → float32 (rows, labels), as it is written and decided."""
+    mixed = np.tensordot(weights, probabilities.astype(np.float64), axes=1)
+    return mixed.astype(np.float32)
+
+
+def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean over all decisions, in nats; (rows, labels) inputs."""
+    return float(-np.log(_given_to_truth(truth, probabilities)).mean())
+
+
+def _given_to_truth(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The probability that each decision gives to what is true, at least ``LEAST``."""
+    probabilities = probabilities.astype(np.float64)
+    return np.where(truth, probabilities, 1 - probabilities).clip(LEAST)
