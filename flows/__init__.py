@@ -1,7 +1,7 @@
 """The pipeline of ``dvc.yaml`` as Prefect flows.
 
-Nothing here imports from ``stages/`` or names a stage: what there is to run is read from
-``dvc.yaml``. Only ``dvc_project`` touches DVC.
+Nothing here imports from ``stages/``: what there is to run is read from ``dvc.yaml``. Only
+``dvc_project`` touches DVC.
 """
 
 import os

@@ -29,7 +29,7 @@ from stages.train.embeddings import read_vectors
 from stages.train.nets import backbones, transformer
 from stages.train.nets.caption import CaptionEncoder
 from stages.train.nets.classifier import Classifier
-from stages.train.nets.fusion import Concat, Gated, Late, Output, mix
+from stages.train.nets.fusion import Concat, Late, Output, mix
 from stages.train.nets.transformer import Tokens
 from stages.train.precision import autocast
 from stages.vocab import vocabulary
@@ -155,9 +155,8 @@ def _assemble(
 def _fusion(description: Description, image: int, caption: int) -> nn.Module:
     """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
     outputs, dropout = len(description.labels), description.dropout
-    if image and caption and description.fusion in ("gated", "late"):
-        kind = {"gated": Gated, "late": Late}[description.fusion]
-        return kind(image, caption, outputs, dropout)
+    if image and caption and description.fusion == "late":
+        return Late(image, caption, outputs, dropout)
     between: nn.Module = nn.Identity()
     if image and caption and description.fusion == "concat-relu":
         between = nn.ReLU()

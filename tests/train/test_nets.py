@@ -17,7 +17,7 @@ from stages.train.embeddings import read_vectors
 from stages.train.nets import backbones
 from stages.train.nets.caption import CaptionEncoder
 from stages.train.nets.classifier import AUXILIARY_WEIGHT, Classifier
-from stages.train.nets.fusion import Concat, Gated, Late, mix
+from stages.train.nets.fusion import Concat, Late, mix
 from stages.train.network import size_mb, weights_of
 
 # A small one of each way to end: linear, in a sequence, a convolution, with auxiliary heads, …
@@ -254,7 +254,6 @@ JOINTS = {
     "concat": Concat(132, 3, 0.1, nn.Identity()),
     "concat-relu": Concat(132, 3, 0.1, nn.ReLU()),
     "concat-batchnorm": Concat(132, 3, 0.1, nn.BatchNorm1d(132)),
-    "gated": Gated(128, 4, 3, 0.1),
     "late": Late(128, 4, 3, 0.1),
 }
 

@@ -34,29 +34,6 @@ class Concat(nn.Module):
         return Output(logits, [(1.0, logits)])
 
 
-class Gated(nn.Module):
-    """A gated multimodal unit (Arevalo et al. 2017), then dropout and a linear layer.
-
-    Photo and caption are brought to one size, and each of its numbers is a mixture of the two in
-    a proportion that both together decide.
-    """
-
-    def __init__(self, image: int, caption: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        size = max(image, caption)
-        self.image, self.caption = nn.Linear(image, size), nn.Linear(caption, size)
-        self.gate = nn.Linear(image + caption, size)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(size, outputs)
-
-    def forward(self, features: list[torch.Tensor], given: torch.Tensor | None) -> Output:
-        image, caption = features
-        share = self.gate(torch.cat(features, dim=1)).sigmoid()
-        joined = torch.lerp(self.caption(caption).tanh(), self.image(image).tanh(), share)
-        logits = self.head(self.dropout(joined))
-        return Output(logits, [(1.0, logits)])
-
-
 class Late(nn.Module):
     """Two classifiers that know nothing of each other; their probabilities are averaged.
 
