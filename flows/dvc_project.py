@@ -1,24 +1,46 @@
-"""What the flows know of DVC: the graph of stages, a run of it line by line, the metrics.
+"""What the flows know of DVC: the graph of stages, a run of it line by line, the metrics, and
+what experiments were and left behind.
 
 The one module that touches DVC's Python API and command line. Runs happen in a child process,
-``dvc repro`` or ``dvc exp run``; which stage a line of its output belongs to is read off the
-lines that DVC itself prints.
+``dvc repro``, ``dvc exp run`` or this file; which stage a line of its output belongs to is read
+off the lines that DVC itself prints.
 """
 
+import fcntl
+import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
+import networkx as nx
+import psutil
+from dvc.dependency import ParamsDependency, loads_from
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.experiments.collect import collect_rev
+from dvc.repo.experiments.refs import ExpRefInfo
+from dvc.repo.experiments.serialize import ExpRange, ExpState
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
+from dvc.utils.flatten import flatten
+from dvc.utils.serialize import parse_yaml
+
+if TYPE_CHECKING:  # slow, and only the queue's own program needs them
+    from dvc_task.proc.manager import ProcessManager
+    from dvc_task.proc.process import ProcessInfo
 
 Outcome = Literal["ran", "cached", "failed"]
 
@@ -46,6 +68,8 @@ SUPPORT = "Having any troubles?"  # DVC's advertisement after an unexpected erro
 
 IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
 SHOWN_CHANGES = 4
+CLAIM = 20.0  # seconds for what a sweep that was killed has left running to end
+WORKSPACE = "workspace"
 
 
 class ProjectError(Exception):
@@ -66,13 +90,35 @@ class Line:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment, a commit or the workspace, and what DVC keeps of it.
+
+    Attributes:
+        rev: its commit, or ``workspace``.
+        params: by key, ``train.lr``.
+        metrics: content by path, of the files that go with ``params``.
+        outdated: by path, why a file does not: what changed since it was written.
+        outputs: hash by path, of the outputs in DVC's cache.
+        problem: why there is no result at all; empty where there may be one.
+    """
+
+    name: str
+    rev: str
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    outdated: dict[str, str]
+    outputs: dict[str, str]
+    problem: str = ""
+
+
 class Project:
     """The DVC project in the folder ``root``, and the stages that ``targets`` need.
 
     ``targets`` are what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
-    ``upstream`` has for each stage the stages it depends on. ``experiment`` is the name of the
-    experiment that ``run`` makes. Raises ProjectError when ``root`` is no DVC project, or has no
-    such target.
+    ``upstream`` has for each stage the stages it depends on, ``reads`` the parameters it lists.
+    ``experiment`` is the name of the experiment that ``run`` makes. Raises ProjectError when
+    ``root`` is no DVC project, or has no such target.
     """
 
     def __init__(self, root: Path, targets: Sequence[str] = ()) -> None:
@@ -94,6 +140,10 @@ class Project:
         self._stages = {stage.addressing: stage for stage in stages}
         self.upstream = {
             stage.addressing: [other.addressing for other in graph[stage] if other in stages]
+            for stage in stages
+        }
+        self.reads = {
+            stage.addressing: [key for dep in stage.params for key in dep.params]
             for stage in stages
         }
 
@@ -141,9 +191,7 @@ class Project:
             for path, change in dep.status().items():
                 changes = change if isinstance(change, dict) else {path: change}
                 found += [f"{key} {how}" for key, how in changes.items()]
-        if len(found) > SHOWN_CHANGES:
-            found[SHOWN_CHANGES:] = [f"{len(found) - SHOWN_CHANGES} more"]
-        return ", ".join(found) or "outputs missing or changed"
+        return _listed(found) or "outputs missing or changed"
 
     def _dvc(self, arguments: list[str]) -> Iterator[Line]:
         """Runs DVC in a child process; yields its lines, with the stage each belongs to."""
@@ -154,16 +202,14 @@ class Project:
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
         }
-        with _leashed([sys.executable, "-m", "dvc", *arguments], options) as process:
+        with _leashed([sys.executable, "-m", "dvc", *arguments], options) as (process, _):
             yield from self._assign(process)
 
     def _assign(self, process: subprocess.Popen[bytes]) -> Iterator[Line]:
         stage: str | None = None
         begun: set[str] = set()
         failed, errors = False, []
-        for raw in process.stdout:
-            # Of a progress bar that redraws its line, the last drawing.
-            text = raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+        for text in _texts(process):
             mark = self._mark(text)
             if mark and (mark.outcome == "failed" or mark.stage not in begun):
                 stage, failed = mark.stage, mark.outcome == "failed"
@@ -187,10 +233,341 @@ class Project:
             yield Line(stage, died, "failed")
 
     def _mark(self, text: str) -> Line | None:
-        for pattern, outcome, reason in MARKS:
-            if (match := pattern.fullmatch(text)) and match[1] in self._stages:
-                return Line(match[1], text.removeprefix(ERROR), outcome, reason)
-        return None
+        mark = _mark(text)
+        return mark if mark and mark.stage in self._stages else None
+
+
+class Queue:
+    """The experiments of the commit that is checked out: those that were, and runs of new ones.
+
+    They stand in DVC's queue (``dvc queue status``, ``dvc queue logs``), but it is not DVC's
+    workers (``dvc queue start``) that run them. Those take an experiment off the queue before it
+    is done, so that one whose worker is killed counts as running for ever and its result is never
+    collected; several at a time disturb each other while they set up; they know nothing of GPUs;
+    and they run what others have queued, too. Here each experiment has a process of its own. It
+    goes through the steps of such a worker, and ends with this process at the latest.
+
+    One at a time may be entered for a project; ProjectError otherwise.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._commit = _git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
+        if self._commit is None:
+            raise ProjectError("An experiment begins at a commit, and Git has none here yet")
+        self._leashes: list[IO[bytes]] = []
+        self._stopped = False
+        self._reading = threading.Lock()
+        self._hashes: dict[str, str | None] = {}
+
+    def __enter__(self) -> "Queue":
+        folder = self.root / ".dvc" / "tmp"
+        folder.mkdir(exist_ok=True)
+        self._claim = (folder / "sweep.lock").open("w")
+        deadline = time.monotonic() + CLAIM
+        while True:
+            try:
+                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self._claim.close()
+                    raise ProjectError("Another sweep is running in this project") from None
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what other threads run."""
+        self._stopped = True
+        for leash in self._leashes:
+            leash.close()
+        self._claim.close()
+
+    def result(self, name: str) -> Experiment | None:
+        """The experiment as it ended; None where it did not, or was not run at all."""
+        ref = str(ExpRefInfo(self._commit, name))
+        revision = _git(self.root, "rev-parse", "--verify", "--quiet", ref)
+        if revision is None:
+            return None
+        # Threads ask, and DVC does not say that they may.
+        with self._reading, Repo(self.root) as repo:
+            return _experiment(repo, name, collect_rev(repo, revision))
+
+    def changes(self, experiment: Experiment) -> list[str]:
+        """Paths that stages depend on, or are defined by, that are not as ``experiment`` had them.
+
+        Files that Git has are compared with what it has: one that it does not track is not part
+        of an experiment. The others, such as photos, with what dvc.lock says of them.
+        """
+        text = _git(self.root, "show", f"{experiment.rev}:./dvc.lock") or ""
+        sources = {
+            dep["path"]: dep.get("md5")
+            for name, stage in parse_yaml(text, "dvc.lock").get("stages", {}).items()
+            for dep in stage.get("deps", ())
+            if name in self._stages and dep["path"] not in self._outs
+        }
+        files = {stage.path_in_repo for stage in self._repo.index.stages}
+        files |= sources.keys() & self._tracked
+        found = _git(
+            self.root, "diff", "--name-only", "--relative", experiment.rev, "--", *sorted(files)
+        )
+        data = sources.keys() - files
+        return [*(found or "").splitlines(), *(p for p in data if self._hash(p) != sources[p])]
+
+    def add(self, experiments: Mapping[str, Mapping[str, Any]]) -> None:
+        """Queues experiments: by name, the parameters that change, by key (``train.lr``).
+
+        Each takes the place of others of its name, which waited, failed or left a result. Raises
+        ProjectError where one cannot be queued; then none is.
+        """
+        overrides = {
+            name: [f"{key}={hydra(value)}" for key, value in changed.items()]
+            for name, changed in experiments.items()
+        }
+        with tempfile.TemporaryFile("w+") as file:
+            json.dump(overrides, file)
+            file.seek(0)
+            with self._program(["queue"], file) as process:
+                texts = list(_texts(process))
+                if process.wait():
+                    errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
+                    raise ProjectError("\n".join(errors).removeprefix(ERROR))
+
+    def run(self, name: str, device: str | None = None) -> Iterator[Line]:
+        """Runs the experiment that is queued as ``name``; yields its output as it comes.
+
+        ``device`` is the CUDA_VISIBLE_DEVICES it gets. Raises ProjectError with the reason when
+        it fails or is stopped.
+        """
+        variables = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+        texts, stage = [], None
+        with self._program(["run", name], subprocess.DEVNULL, **variables) as process:
+            for text in _texts(process):
+                texts.append(text)
+                mark = _mark(text)
+                stage = mark.stage if mark else stage
+                if text.strip():
+                    yield mark or Line(stage, text)
+            failed = process.wait()
+        if self._stopped:
+            raise ProjectError("stopped")
+        if failed:
+            raise ProjectError(_last_words(texts))
+
+    @contextmanager
+    def _program(
+        self, arguments: list[str], stdin: IO[str] | int, **variables: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """This file as a program, in a child process."""
+        options = {
+            "cwd": self.root,
+            "env": _environment(self.root) | variables,
+            "stdin": stdin,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+        }
+        # With -P, modules beside this file do not pass for packages of the same name. What a
+        # sweep that was killed has left running holds the project until it has ended.
+        command = [sys.executable, "-P", __file__, *arguments]
+        with _leashed(command, options, self._claim) as (process, leash):
+            self._leashes.append(leash)
+            if self._stopped:
+                leash.close()
+            yield process
+
+    @cached_property
+    def _repo(self) -> Repo:
+        return Repo(self.root)
+
+    @cached_property
+    def _stages(self) -> dict[str, PipelineStage]:
+        stages = [stage for stage in self._repo.index.stages if isinstance(stage, PipelineStage)]
+        return {stage.addressing: stage for stage in stages}
+
+    @cached_property
+    def _outs(self) -> set[str]:
+        return {out.def_path for stage in self._stages.values() for out in stage.outs}
+
+    @cached_property
+    def _tracked(self) -> set[str]:
+        """What Git tracks: files, and the folders that hold them."""
+        files = map(Path, (_git(self.root, "ls-files", "-z") or "").split("\0"))
+        return {str(path) for file in files for path in (file, *file.parents)}
+
+    def _hash(self, path: str) -> str | None:
+        if path not in self._hashes:
+            (dep,) = loads_from(next(iter(self._stages.values())), [path])
+            self._hashes[path] = dep.get_hash().value if dep.exists else None
+        return self._hashes[path]
+
+
+def hydra(value: Any) -> str:
+    """A value of ``params.yaml``, no mapping, as ``dvc exp run -S key=…`` takes it.
+
+    Raises ValueError for a text that DVC would not leave as it is.
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(hydra, value))}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if "${" in value:
+        raise ValueError(f"{value!r} cannot be set: DVC puts values of other parameters for ${{…}}")
+    # In quotes a backslash counts only before a quote.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (m[2] and r"\'"), value) + "'"
+
+
+def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
+    """What ``names`` stand for: experiments, branches, tags, commits, or ``workspace``.
+
+    None at all: the experiments of the current commit, the queued and failed ones too, and the
+    workspace. A name that stands for nothing comes back with that as its problem. Raises
+    ProjectError when ``root`` is in no DVC project, or that has no Git commit.
+    """
+    try:
+        with Repo(root) as repo:
+            states = repo.experiments.show(hide_workspace=False)
+            if not states:
+                raise ProjectError(f"{root} has no commit yet: an experiment begins at one")
+            workspace, commit = states
+            found: dict[str, Experiment] = {}
+            # Those that succeeded come first: an earlier failure of the same name is past.
+            for run in commit.experiments or []:
+                state = run.revs[0]
+                name = run.name or state.name or state.rev[:7]
+                if name not in found:
+                    found[name] = _experiment(repo, name, state, _problem(run))
+            found[WORKSPACE] = _experiment(repo, WORKSPACE, workspace)
+            if not names:
+                return list(found.values())
+            return [found.get(name) or _of_revision(repo, name) for name in dict.fromkeys(names)]
+    except DvcException as error:
+        raise ProjectError(str(error)) from error
+
+
+def fetch(root: Path, experiment: Experiment, paths: Sequence[str], folder: Path) -> None:
+    """Copies outputs of ``experiment``, from DVC's cache or remote, into ``folder``.
+
+    Touches no file of the workspace. Raises ProjectError when one is not to be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with Repo(root) as repo, repo.switch(experiment.rev):
+            for path in paths:
+                try:
+                    repo.dvcfs.get_file(path, str(folder / Path(path).name))
+                except FileNotFoundError as error:
+                    raise ProjectError(
+                        f"{path} of {experiment.name} is neither in DVC's cache nor in a remote; "
+                        "run the experiment again"
+                    ) from error
+    except DvcException as error:
+        raise ProjectError(str(error)) from error
+
+
+def _of_revision(repo: Repo, name: str) -> Experiment:
+    try:
+        return _experiment(repo, name, collect_rev(repo, resolve_rev(repo.scm, name)))
+    except DvcException:
+        why = "there is no experiment, branch, tag or commit of this name"
+        return Experiment(name, name, {}, {}, {}, {}, why)
+
+
+def _experiment(repo: Repo, name: str, state: ExpState, problem: str = "") -> Experiment:
+    if state.error and not problem:
+        problem = state.error.msg
+    if state.data is None:
+        return Experiment(name, state.rev, {}, {}, {}, {}, problem)
+    params = {
+        key: value
+        for file in state.data.params.values()
+        for key, value in flatten(file.get("data", {})).items()
+    }
+    # What has no result shows the figures of the commit that it began at.
+    outdated = {} if problem else _outdated(repo, state.rev)
+    metrics = {
+        path: file["data"]
+        for path, file in state.data.metrics.items()
+        if "data" in file and path not in outdated and not problem
+    }
+    outputs = {path: out.hash for path, out in state.data.outs.items() if out.hash}
+    return Experiment(name, state.rev, params, metrics, outdated, outputs, problem)
+
+
+def _problem(run: ExpRange) -> str:
+    """Why an experiment has no result: it waits, runs or failed; empty for one that ended well."""
+    if run.executor is None or run.executor.state == "success":
+        return ""
+    if run.executor.state != "failed":
+        return f"is {run.executor.state}"
+    try:
+        log = Path(run.executor.local.log).read_text("utf-8", "replace")
+    except (AttributeError, TypeError, OSError):
+        return "failed, and its log is gone"
+    return _last_words(log.splitlines())
+
+
+def _last_words(log: list[str]) -> str:
+    """The last line before DVC's own error, as a rule the stage's, and that error."""
+    lines = [line.rstrip("\r").rpartition("\r")[2].strip() for line in log]
+    lines = [line for line in lines if line]
+    errors = [i for i, line in enumerate(lines) if line.startswith(ERROR)]
+    if not errors:
+        return f"failed; the last line of its log: {lines[-1]}" if lines else "failed"
+    first = errors[0]
+    error = lines[first].removeprefix(ERROR)
+    return f"{lines[first - 1]} ({error})" if first else error
+
+
+def _outdated(repo: Repo, rev: str) -> dict[str, str]:
+    """The metrics files that do not go with the parameters of ``rev``, and what changed since.
+
+    Judged by dvc.lock alone, so that it holds for commits whose outputs are not in the workspace:
+    a stage is outdated when its command or parameters are others than those it ran with, or an
+    output of another stage is another than the one it read, or one before it is outdated.
+    """
+    with repo.switch(rev):
+        graph = repo.index.graph
+        stages = [stage for stage in graph if isinstance(stage, PipelineStage)]
+        made = {out.fs_path: out.hash_info for stage in graph for out in stage.outs}
+        changed = {stage: why for stage in stages if (why := _why_outdated(stage, made))}
+        outdated = {}
+        for stage in stages:
+            reasons = [
+                changed[each] for each in (stage, *nx.descendants(graph, stage)) if each in changed
+            ]
+            if reasons:
+                metrics = [out for out in stage.outs if out.is_metric]
+                outdated |= {str(out.def_path): "; ".join(reasons) for out in metrics}
+        return outdated
+
+
+def _why_outdated(stage: PipelineStage, made: dict[str, Any]) -> str:
+    found = ["its command"] if stage.cmd_changed else []
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            for path, keys in dep.status().items():
+                found += keys if isinstance(keys, dict) else [path]
+        elif dep.fs_path in made and dep.hash_info != made[dep.fs_path]:
+            found.append(dep.def_path)
+    return f"{stage.addressing} did not run since {_listed(found)} changed" if found else ""
+
+
+def _listed(changes: list[str]) -> str:
+    more = len(changes) - SHOWN_CHANGES
+    return ", ".join([*changes[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])])
+
+
+def _texts(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines of a child's output; of a progress bar that redraws its line, the last drawing."""
+    for raw in process.stdout:
+        yield raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+
+
+def _mark(text: str) -> Line | None:
+    """The line, where DVC says with it that a stage begins or fails."""
+    for pattern, outcome, reason in MARKS:
+        if match := pattern.fullmatch(text):
+            return Line(match[1], text.removeprefix(ERROR), outcome, reason)
+    return None
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -207,31 +584,173 @@ def _environment(root: Path) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
     }
     for key, default in IDENTITY.items():
-        git = subprocess.run(
-            ["git", "config", f"user.{key}"], cwd=root, capture_output=True, text=True, check=False
-        )
+        value = _git(root, "config", f"user.{key}") or default
         for role in ("AUTHOR", "COMMITTER"):
-            environment.setdefault(f"GIT_{role}_{key.upper()}", git.stdout.strip() or default)
+            environment.setdefault(f"GIT_{role}_{key.upper()}", value)
     return environment
 
 
+def _git(root: Path, *arguments: str) -> str | None:
+    """What Git prints, without the blanks around it; None where it fails."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    return None if done.returncode else done.stdout.strip()
+
+
 @contextmanager
-def _leashed(command: list[str], options: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+def _leashed(
+    command: list[str], options: dict[str, Any], held: IO[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Starts the command in a process group of its own, which ends with the block at the latest.
 
     When the block raises, the whole group has ended by the time the exception goes on. When this
-    process is killed, ``leash`` ends the group all the same.
+    process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
+    what is yielded beside the process. ``held`` stays open until the group has ended.
     """
     leash = subprocess.Popen(
         [sys.executable, "-I", Path(__file__).with_name("leash.py")],
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for this process, not for the leash
+        pass_fds=[held.fileno()] if held else [],
     )
     with leash, subprocess.Popen(command, start_new_session=True, **options) as process:
         try:
             leash.stdin.write(b"%d\n" % process.pid)
             leash.stdin.flush()
-            yield process
-            leash.stdin.write(b"done\n")
+            yield process, leash.stdin
+            if not leash.stdin.closed:
+                leash.stdin.write(b"done\n")
         finally:
             leash.stdin.close()
+
+
+def _queue(experiments: dict[str, list[str]]) -> None:
+    """What ``Queue.add`` starts: ``dvc exp run --queue`` for each, in one process."""
+    with Repo() as repo:
+        _take_off(repo, experiments.keys())
+        for name in experiments:
+            ref = str(ExpRefInfo(repo.scm.get_rev(), name))
+            if repo.scm.get_ref(ref):
+                repo.scm.remove_ref(ref)
+        try:
+            for name, overrides in experiments.items():
+                repo.experiments.run(queue=True, name=name, params=overrides)
+        except BaseException:
+            _take_off(repo, experiments.keys())
+            raise
+
+
+def _take_off(repo: Repo, names: Collection[str]) -> None:
+    """Takes what has one of the names off the queue, whatever became of it."""
+    from dvc.repo.experiments.executor.base import ExecutorInfo
+
+    queue = repo.experiments.celery_queue
+    app = queue.celery
+    waiting = [each for each in queue._iter_queued() if each.entry.name in names]
+    taken = [each for each in queue._iter_processed() if each.entry.name in names]
+    entries = [each.entry for each in (*waiting, *taken)]
+    for entry in entries:
+        if _runs(queue.proc.get(entry.stash_rev), entry.stash_rev):
+            raise ProjectError(
+                f"{entry.name} is being run from DVC's queue: wait for it, or stop it with "
+                f"dvc queue kill {entry.name}"
+            )
+    for message, _ in waiting:
+        app.reject(message.delivery_tag)
+    for message, _ in taken:
+        result = app.AsyncResult(message.headers["id"])
+        if result.ready():
+            result.forget()
+        app.purge(message.delivery_tag)
+    for stash in (queue.stash, queue.failed_stash):
+        found = stash.stash_revs
+        stash.remove_revs([found[e.stash_rev] for e in entries if e.stash_rev in found])
+    for entry in entries:
+        info = Path(queue.get_infofile_path(entry.stash_rev))
+        if info.exists():
+            # A run that was killed has left its copy of the project.
+            shutil.rmtree(ExecutorInfo.load_json(str(info)).root_dir, ignore_errors=True)
+        shutil.rmtree(info.parent, ignore_errors=True)
+
+
+def _runs(process: "ProcessInfo | None", revision: str) -> bool:
+    """Whether the process lives, and no other has got its number since."""
+    if process is None or process.returncode is not None:
+        return False
+    try:
+        return any(revision in part for part in psutil.Process(process.pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+def _run(name: str) -> int:
+    """What ``Queue.run`` starts: what a worker of ``dvc queue start`` does, for one experiment."""
+    from dvc.repo.experiments.queue import tasks
+
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        app = queue.celery
+        message, entry = next(each for each in queue._iter_queued() if each.entry.name == name)
+        infofile = queue.get_infofile_path(entry.stash_rev)
+        with _one_by_one(repo):
+            executor = tasks.setup_exp(entry.asdict())
+        waiting = Path(app._queued_msg_path_cache[message.delivery_tag])
+        waiting.rename(Path(app.conf.broker_transport_options["processed_folder"], waiting.name))
+        try:
+            code = _executed(infofile, queue.proc, entry.stash_rev)
+        finally:
+            with _one_by_one(repo):
+                tasks.collect_exp(None, entry.asdict())
+            tasks.cleanup_exp(executor, infofile)
+            app.backend.mark_as_done(message.headers["id"], None)
+    return code
+
+
+def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
+    """Runs the stages in the copy that was set up; prints their output and keeps it as a log."""
+    from dvc_task.proc.process import ProcessInfo
+
+    log = Path(infofile).with_suffix(".out")
+    info = ProcessInfo(os.getpid(), stdin=None, stdout=str(log), stderr=None, returncode=None)
+    processes[revision] = info
+    # Ctrl-C and dvc queue kill are for the stages; what became of them is still collected.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    command = [sys.executable, "-m", "dvc", "exp", "exec-run", "--infofile", infofile]
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
+    ):
+        for line in process.stdout:
+            for out in (file, sys.stdout.buffer):
+                out.write(line)
+                out.flush()
+    info.returncode = process.returncode
+    processes[revision] = info
+    return process.returncode
+
+
+@contextmanager
+def _one_by_one(repo: Repo) -> Iterator[None]:
+    """Setting up and collecting change refs of the repository: never two at a time."""
+    with Path(repo.tmp_dir, "sweep-setup.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    """``queue`` with experiments on stdin, or ``run NAME``; in the project's folder."""
+    # Started in the background of a shell, Ctrl-C would be ignored; with it DVC puts the workspace
+    # back as it was.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if sys.argv[1] == "queue":
+            _queue(json.load(sys.stdin))
+        else:
+            sys.exit(_run(sys.argv[2]))
+    except (DvcException, ProjectError) as error:
+        sys.exit(f"{ERROR}{error}")
+
+
+if __name__ == "__main__":
+    main()

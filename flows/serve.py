@@ -19,6 +19,7 @@ from prefect.settings import (
 )
 
 from flows.reproduce import reproduce
+from flows.sweep import sweep
 
 SERVER_START = 120.0  # seconds; the first start makes the database
 
@@ -28,7 +29,7 @@ def main() -> None:
     # While the server starts: SIGTERM shall end it as Ctrl-C does, and not leave it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), server() as api, temporary_settings({PREFECT_API_URL: api}):
-        asyncio.run(serve(reproduce))
+        asyncio.run(serve(reproduce, sweep))
 
 
 async def serve(*flows: Flow) -> None:

@@ -9,6 +9,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 
+from tests.flows import runs
 from tests.flows.toy import FILES, Toy
 
 # DVC 3.67 reads an attribute that the newest pygtrie means to drop.
@@ -56,6 +57,21 @@ def toy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> To
     """A project where nothing is to be done; the current folder."""
     folder = tmp_path / "toy"
     shutil.copytree(reproduced, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return Toy(folder)
+
+
+@pytest.fixture(scope="session")
+def _with_experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with experiments, to be copied."""
+    return runs.make(tmp_path_factory.mktemp("experiments")).folder
+
+
+@pytest.fixture
+def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project with the experiments of ``runs``; the current folder."""
+    folder = tmp_path / "experimented"
+    shutil.copytree(_with_experiments, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return Toy(folder)
 

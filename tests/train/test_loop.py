@@ -124,7 +124,7 @@ EVERYTHING = {
     [
         EVERYTHING,
         EVERYTHING | {"optimizer": "sgd", "lr": 0.3, "ema": 0.0, "early_stopping": 3},
-        {"fusion": "concat-relu", "optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
+        {"optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
         {"loss": {"positive_weight": "balanced"}, "schedule": {"name": "cosine"}},
     ],
 )
