@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 INSTALLED := .venv/installed
 
-.PHONY: help repro test ui picture lock
+.PHONY: help repro test ui pictures lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,8 +21,13 @@ test: $(INSTALLED) ## set up, then check the style and run the tests
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
 
-picture: repro ## take the README's picture anew
+pictures: repro ## take the README's pictures anew (ten small experiments, minutes)
+	python -m flows.sweep --prefix picture --grid train.inputs=image,image+caption \
+	  --grid train.backbone=small_cnn,squeezenet1_1,shufflenet_v2_x0_5,mobilenet_v3_small,resnet18
+	python -m flows.compare
 	install -D -m 644 data/predictions.png docs/predictions.png
+	install -D -m 644 report/4.png docs/report.png
+	install -D -m 644 comparison/comparison.png docs/comparison.png
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

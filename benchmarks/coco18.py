@@ -119,10 +119,11 @@ def main() -> None:
         validation = folds.rows_of(records.read(), folds.read(), "validation")
         truth = records.label_matrix(validation["labels"], names)
         found = {"TF-IDF + logistic regression": [baseline(names, truth)]}
-        for system in SYSTEMS:
-            seeds = range(7, 7 + options.seeds)
-            found[system.name] = [network(system, here, seed, keep, truth) for seed in seeds]
-            print(row(system.name, found[system.name], truth), flush=True)
+        found |= {system.name: [] for system in SYSTEMS}
+        for seed in range(7, 7 + options.seeds):
+            for system in SYSTEMS:
+                found[system.name].append(network(system, here, seed, keep, truth))
+                print(row(system.name, found[system.name], truth), flush=True)
     found["ours, seeds averaged"] = [average(found["ours"], truth)]
     show(found, truth, len(names))
 

@@ -109,6 +109,7 @@ def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
         values["train.augment.crop"] = 28
     if text.get("train.text.transformer"):
         values["train.text.transformer"] = str(transformer)
+        values["train.text.frozen_layers"] = min(1, text.get("train.text.frozen_layers", 0))
     if text.get("train.text.embeddings"):
         size = text["train.text.embedding"]
         vectors = folder / "vectors.txt"
