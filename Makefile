@@ -21,9 +21,12 @@ test: $(INSTALLED) ## set up, then check the style and run the tests
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
 
-pictures: repro ## take the README's pictures anew (ten small experiments, minutes)
-	python -m flows.sweep --prefix picture --grid train.inputs=image,image+caption \
-	  --grid train.backbone=small_cnn,squeezenet1_1,shufflenet_v2_x0_5,mobilenet_v3_small,resnet18
+SHOWN := s0/shufflenet s0/googlenet s1/mobilenet s1/b0 s3/b0-rnn s4/resnet18-bce s4/resnet34 \
+  s4/plain-cnn
+
+pictures: repro ## take the README's pictures anew (eight experiments, ten minutes)
+	python -m flows.sweep $(SHOWN:%=presets/%.yaml) -S train.weights=none -S train.epochs=4 \
+	  -S train.augment.crop=null -S ingest.image_size=64 -S ingest.digits.train=1500
 	python -m flows.compare
 	install -D -m 644 data/predictions.png docs/predictions.png
 	install -D -m 644 report/4.png docs/report.png

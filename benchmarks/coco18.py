@@ -124,7 +124,8 @@ def main() -> None:
             for system in SYSTEMS:
                 found[system.name].append(network(system, here, seed, keep, truth))
                 print(row(system.name, found[system.name], truth), flush=True)
-    found["ours, seeds averaged"] = [average(found["ours"], truth)]
+    if options.seeds > 1:
+        found["ours, seeds averaged"] = [average(found["ours"], truth)]
     show(found, truth, len(names))
 
 
