@@ -52,7 +52,7 @@ def test_another_head_finds_them_and_pays_their_time_again(prepared: Path, param
     main()
     assert kept() == [file]
     assert file.stat().st_mtime_ns == made
-    assert said()["seconds"] > 1000
+    assert said()["seconds"] >= 1000  # rounded to a tenth, and training takes less
 
 
 def test_other_weights_have_other_features(prepared: Path, params):
