@@ -332,15 +332,14 @@ class Queue:
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
                     raise ProjectError("\n".join(errors).removeprefix(ERROR))
 
-    def run(self, name: str, device: str | None = None) -> Iterator[Line]:
+    def run(self, name: str, variables: Mapping[str, str] | None = None) -> Iterator[Line]:
         """Runs the experiment that is queued as ``name``; yields its output as it comes.
 
-        ``device`` is the CUDA_VISIBLE_DEVICES it gets. Raises ProjectError with the reason when
-        it fails or is stopped.
+        ``variables`` are added to its environment. Raises ProjectError with the reason when it
+        fails or is stopped.
         """
-        variables = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         texts, stage = [], None
-        with self._program(["run", name], subprocess.DEVNULL, **variables) as process:
+        with self._program(["run", name], subprocess.DEVNULL, **(variables or {})) as process:
             for text in _texts(process):
                 texts.append(text)
                 mark = _mark(text)

@@ -33,6 +33,7 @@ from flows.reproduce import Override
 
 # A project that can check changes to its parameters has this: python -m stages.params KEY=VALUE …
 CHECK = "stages/params.py"
+THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
 SHOWN_CHANGES = 3
 SHOWN_METRICS = 4
 EPILOG = """\
@@ -177,11 +178,16 @@ def agreed(project: Project, planned: Sequence[Planned], own: Params) -> set[str
     return same
 
 
-def slots(jobs: int | None) -> list[str | None]:
-    """The CUDA_VISIBLE_DEVICES of each of ``jobs`` experiments at a time; None: as it is."""
+def slots(jobs: int | None) -> list[dict[str, str]]:
+    """What each of ``jobs`` experiments at a time has in its environment: its GPU, its cores."""
     gpus = devices()
     count = jobs or len(gpus) or 1
-    return [gpus[i % len(gpus)] if gpus else None for i in range(count)]
+    found = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)]
+    if count > 1 and THREADS not in os.environ:
+        # Trainings whose threads outnumber the cores wait for each other, several times as long.
+        share = max(1, (os.cpu_count() or 1) // count)
+        found = [slot | {THREADS: str(share)} for slot in found]
+    return found
 
 
 def devices() -> list[str]:
@@ -200,7 +206,7 @@ def devices() -> list[str]:
 def run_all(
     queue: Queue,
     wanted: Mapping[str, Params],
-    free: list[str | None],
+    free: list[dict[str, str]],
     shared: set[str],
     total: int,
 ) -> dict[str, State]:
@@ -221,17 +227,17 @@ def run_all(
 
     while waiting or running:
         while waiting and free and len(running) < at_a_time:
-            name, device = waiting.popleft(), free.pop(0)
+            name, slot = waiting.popleft(), free.pop(0)
             run = run_experiment.with_options(name=name, task_run_name=name)
-            future = run.submit(queue, name, wanted[name], device, begun)
-            running[future] = name, device
+            future = run.submit(queue, name, wanted[name], slot, begun)
+            running[future] = name, slot
             future.add_done_callback(events.put)
         ended = events.get()
         at_a_time = most
         if ended is None:
             continue
-        name, device = running.pop(ended)
-        free.append(device)
+        name, slot = running.pop(ended)
+        free.append(slot)
         ended.wait()  # it is over, but only then the state is its last
         states[name] = ended.state
         done = total - len(waiting) - len(running)
@@ -247,15 +253,15 @@ def keep(sentence: str) -> State:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def run_experiment(
-    queue: Queue, name: str, wanted: Params, device: str | None, begun: Callable[[str], None]
+    queue: Queue, name: str, wanted: Params, slot: dict[str, str], begun: Callable[[str], None]
 ) -> State:
     """Runs one queued experiment: its output to the log, how it ended as the state."""
     log = get_run_logger()
     start = time.perf_counter()
-    if device is not None:
-        log.info("CUDA_VISIBLE_DEVICES=%s", device)
+    if slot:
+        log.info(" ".join(f"{key}={value}" for key, value in slot.items()))
     try:
-        for line in queue.run(name, device):
+        for line in queue.run(name, slot):
             log.info(line.text)
             if line.outcome:
                 begun(line.stage)

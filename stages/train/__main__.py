@@ -52,13 +52,15 @@ def main() -> None:
         for part in (train, validation)
     )
     feature_seconds = 0.0
-    if features.are_constant(params):
-        kept, feature_seconds = features.of_store(network, description, store, precision)
-        train_rows, validation_rows = (
-            replace(rows, features=kept) for rows in (train_rows, validation_rows)
-        )
     checkpoint = Checkpoint(params, network, store.size, precision)
     with networks.memory_for("train.batch_size", params.batch_size), curves() as report:
+        if features.are_constant(params):
+            kept, feature_seconds = features.of_store(
+                network, description, store, params.batch_size, precision
+            )
+            train_rows, validation_rows = (
+                replace(rows, features=kept) for rows in (train_rows, validation_rows)
+            )
         result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
     found = predict(network, description, validation_rows, params.batch_size, precision)
     networks.save(network, description, words)

@@ -24,25 +24,21 @@ from stages.train.nets.classifier import Classifier
 from stages.train.network import Description, fingerprint
 from stages.train.precision import autocast
 
-BATCH = 64  # photos; the backbone has nothing to remember for a backward pass
-
 
 def are_constant(params: Train) -> bool:
     """Whether a photo's features are the same in every epoch, training and validation alike."""
-    augment = params.augment
-    moved = augment.resized_crop or any(
-        getattr(augment, name)
-        for name in (
-            *("crop", "horizontal_flip", "vertical_flip", "rotation", "scale", "shift"),
-            *("brightness", "contrast", "saturation", "hue", "grey", "randaugment", "cutout"),
-        )
-    )
+    # These two only say how others do what they do.
+    moved = any(value for name, value in params.augment if name not in ("aspect", "magnitude"))
     fixed = params.freeze and not params.unfreeze and not params.test_time_flip
     return "image" in params.inputs and fixed and not moved
 
 
 def of_store(
-    network: Classifier, description: Description, store: ImageStore, precision: str
+    network: Classifier,
+    description: Description,
+    store: ImageStore,
+    batch_size: int,
+    precision: str,
 ) -> tuple[np.ndarray, float]:
     """The backbone's features of every photo in the store, and the seconds they took to compute.
 
@@ -60,7 +56,7 @@ def of_store(
     folder = cache_folder("features") / key[:32]
     if not folder.exists():
         started = time.perf_counter()
-        found = _compute(network, description, store, precision)
+        found = _compute(network, description, store, batch_size, precision)
         with whole(folder) as temporary:
             temporary.mkdir()
             np.save(temporary / "features.npy", found)
@@ -71,7 +67,11 @@ def of_store(
 
 @torch.inference_mode()
 def _compute(
-    network: Classifier, description: Description, store: ImageStore, precision: str
+    network: Classifier,
+    description: Description,
+    store: ImageStore,
+    batch_size: int,
+    precision: str,
 ) -> np.ndarray:
     backbone = network.backbone.eval()
     device = next(backbone.parameters()).device
@@ -79,7 +79,7 @@ def _compute(
     rows = Rows(store, np.arange(len(store)), None, None)
     found = []
     with Progress("features", len(rows), "photos") as progress:
-        for batch in rows.batches(BATCH, device):
+        for batch in rows.batches(batch_size, device):
             photos = prepare(batch.images, description.crop, description.mean, description.std)
             with context():
                 found.append(backbone(photos).float().cpu().numpy())

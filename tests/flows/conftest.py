@@ -52,13 +52,16 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy.folder
 
 
+def _copy(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    shutil.copytree(project, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return Toy(folder)
+
+
 @pytest.fixture
 def toy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A project where nothing is to be done; the current folder."""
-    folder = tmp_path / "toy"
-    shutil.copytree(reproduced, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return Toy(folder)
+    return _copy(reproduced, tmp_path / "toy", monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +73,7 @@ def _with_experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A project with the experiments of ``runs``; the current folder."""
-    folder = tmp_path / "experimented"
-    shutil.copytree(_with_experiments, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return Toy(folder)
+    return _copy(_with_experiments, tmp_path / "experimented", monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -190,13 +190,24 @@ def test_devices_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert devices() == []
-    assert slots(None) == [None]
+    assert slots(None) == [{}]
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'GPU 0: H (UUID: GPU-1)'\necho 'GPU 1: H (UUID: GPU-2)'\n")
     program.chmod(0o755)
     assert devices() == ["0", "1"]
-    assert slots(None) == ["0", "1"]
-    assert slots(3) == ["0", "1", "0"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None)] == ["0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(3)] == ["0", "1", "0"]
+
+
+def test_trainings_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert slots(None) == [{}]
+    assert slots(2) == [{"OMP_NUM_THREADS": "4"}] * 2
+    assert slots(9) == [{"OMP_NUM_THREADS": "1"}] * 9
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert slots(2) == [{}, {}]
 
 
 # What DVC makes of it

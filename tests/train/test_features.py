@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from stages.files import cache_folder
-from stages.params import Train, read
+from stages.params import Augment, Train, read
 from stages.train import features
 from stages.train.__main__ import main
 
@@ -70,11 +70,17 @@ def test_other_weights_have_other_features(prepared: Path, params):
         {"train.unfreeze": 1},
         {"train.inputs": "caption"},
         {"train.test_time_flip": True},
-        {"train.augment.crop": 24},
-        {"train.augment.resized_crop": [0.5, 1]},
-        {"train.augment.shift": 0.1},
-        {"train.augment.grey": 0.1},
-        {"train.augment.cutout": 0.2},
+        *(
+            {
+                f"train.augment.{name}": {
+                    "crop": 24,
+                    "resized_crop": [0.5, 1],
+                    "randaugment": 1,
+                }.get(name, 0.1)
+            }
+            for name in Augment.model_fields
+            if name not in ("aspect", "magnitude")
+        ),
     ],
 )
 def test_what_changes_from_epoch_to_epoch_is_not_kept(params, change):

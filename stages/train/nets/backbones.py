@@ -131,19 +131,15 @@ def _set_auxiliary(network: nn.Module, outputs: int) -> None:
 def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
     state = _imagenet(name) if weights == "imagenet" else _file(Path(weights))
     # The head goes anyway; the file's may have another number of outputs, or no auxiliary heads.
-    state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-    own = {key for key in network.state_dict() if not key.startswith((f"{head}.", *AUXILIARY))}
-    missing = sorted(own - state.keys())
+    own = {key for key in network.state_dict() if not key.startswith(f"{head}.")}
+    missing = sorted(key for key in own - state.keys() if not key.startswith(AUXILIARY))
     if missing:
         raise UserError(
             f"train.weights {weights} is not of {name}: it lacks {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
         )
     try:
-        network.load_state_dict(
-            {key: value for key, value in state.items() if key in network.state_dict()},
-            strict=False,
-        )
+        network.load_state_dict({key: state[key] for key in own & state.keys()}, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
