@@ -628,14 +628,16 @@ def _queue(experiments: dict[str, list[str]]) -> None:
     """What ``Queue.add`` starts: ``dvc exp run --queue`` for each, in one process."""
     with Repo() as repo:
         _take_off(repo, experiments.keys())
-        for name in experiments:
-            ref = str(ExpRefInfo(repo.scm.get_rev(), name))
-            if repo.scm.get_ref(ref):
-                repo.scm.remove_ref(ref)
+        refs = [str(ExpRefInfo(repo.scm.get_rev(), name)) for name in experiments]
+        replaced = {ref: commit for ref in refs if (commit := repo.scm.get_ref(ref))}
         try:
+            for ref in replaced:
+                repo.scm.remove_ref(ref)
             for name, overrides in experiments.items():
                 repo.experiments.run(queue=True, name=name, params=overrides)
         except BaseException:
+            for ref, commit in replaced.items():
+                repo.scm.set_ref(ref, commit)
             _take_off(repo, experiments.keys())
             raise
 

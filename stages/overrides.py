@@ -56,6 +56,12 @@ EFFECTS = [
         lambda p: p["train.inputs"] == "image+caption",
     ),
     Effect(
+        "train.text.caption_dropout",
+        "train.fusion other than late",
+        lambda p: p["train.fusion"] != "late",
+    ),
+    Effect("report.captions", "caption in train.inputs", lambda p: "caption" in p["train.inputs"]),
+    Effect(
         f"{RECURRENT} vocab.*",
         "train.text.encoder lstm or gru",
         lambda p: p["train.text.encoder"] != "transformer",

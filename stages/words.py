@@ -9,6 +9,8 @@ from typing import Literal
 
 from stages import UserError
 
+WORD = r"[^\W\d_]+"  # a run of letters
+
 # Words of scikit-learn's list that name things or how many there are; labels hang on them.
 CONTENT_WORDS = frozenset(
     "bill bottom cry detail empty fill find fire front full interest mill mine move part "
@@ -42,7 +44,7 @@ def tokenize(caption: str | None) -> list[str]:
 def _letters():
     from nltk.tokenize import RegexpTokenizer
 
-    return RegexpTokenizer(r"[^\W\d_]+")
+    return RegexpTokenizer(WORD)
 
 
 def normalizer(how: Literal["none", "stem", "lemma"]) -> Callable[[str], str]:

@@ -79,6 +79,8 @@ WITHOUT_EFFECT = [
     ("vocab.normalize=stem", "train.inputs=image", "train.inputs=caption"),
     ("train.fusion=late", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.inputs=caption", "train.inputs=image+caption"),
+    ("train.text.caption_dropout=.1", "train.fusion=late", "train.fusion=concat-relu"),
+    ("report.captions=9", "train.inputs=image", "train.inputs=caption"),
     ("train.text.hidden=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("vocab.min_count=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("train.text.max_tokens=9", "train.text.encoder=lstm", "train.text.encoder=transformer"),

@@ -9,6 +9,8 @@ from being played off against each other (Breiman 1996).
 import numpy as np
 from scipy.optimize import minimize
 
+from stages import UserError
+
 # A probability of 0 for what is true would cost infinitely much; float32 sigmoids reach 0 and 1.
 LEAST = 1e-7
 
@@ -23,6 +25,9 @@ def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     Returns:
         float64, (members,), none negative, of sum 1. The problem is convex, so they are the best
         there are; members that are alike share alike.
+
+    Raises:
+        UserError: the search for them fails.
     """
     given = _given_to_truth(truth, probabilities).reshape(len(probabilities), -1)
     even = np.full(len(given), 1 / len(given))
@@ -45,7 +50,9 @@ def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         options={"ftol": 1e-12, "maxiter": 500},
     )
     if not found.success:
-        raise ArithmeticError(f"no weights found: {found.message}")
+        raise UserError(
+            f"no weights found for these {len(given)} networks ({found.message}); leave some out"
+        )
     weights = found.x.clip(0)
     return weights / weights.sum()
 

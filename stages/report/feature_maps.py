@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from stages.report.layers import Layer
-from stages.report.photos import prepared
 from stages.train.batches import Rows
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description
+from stages.train.network import Description, prepared
 
 PHOTOS_AT_ONCE = 8
 

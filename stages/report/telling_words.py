@@ -14,11 +14,10 @@ import torch
 
 from stages.ingest.images import ImageStore
 from stages.progress import Progress, track
-from stages.report.photos import prepared
 from stages.train import network as networks
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, Words
-from stages.words import tokenize
+from stages.train.network import Description, Words, prepared
+from stages.words import WORD, tokenize
 
 PHOTOS_AT_ONCE = 32
 CAPTIONS_AT_ONCE = 256
@@ -26,7 +25,7 @@ STRONGEST = pl.Schema(
     {"label": pl.String, "word": pl.String, "captions": pl.Int64, "effect": pl.Float64}
 )
 
-LETTERS = re.compile(r"[^\W\d_]+")  # a word, as ``stages.words.tokenize`` sees it
+LETTERS = re.compile(WORD)
 
 
 def without(caption: str, word: str) -> str:

@@ -9,7 +9,7 @@ from scipy import sparse
 from stages import UserError, run
 from stages.ingest import records
 from stages.metrics import write as write_metrics
-from stages.params import Split, read
+from stages.params import PARAMS, Split, read
 from stages.split import folds
 from stages.split.stratify import relative_gaps, smallest_gaps, stratify
 
@@ -17,6 +17,11 @@ from stages.split.stratify import relative_gaps, smallest_gaps, stratify
 def main() -> None:
     params = read(Split)
     table, names = records.read(), records.read_label_names()
+    if not names:
+        raise UserError(
+            f"no photo in {records.RECORDS} carries a label; see the options of the source in "
+            f"{PARAMS}"
+        )
     in_test = pl.col("subset") == "test"
     photos = table.filter(~in_test, pl.col("labels").is_not_null())
     wanted = part_sizes(len(photos), params)

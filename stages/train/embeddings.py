@@ -30,9 +30,10 @@ def read_vectors(path: Path, words: Sequence[str], size: int) -> dict[str, np.nd
                 word, *numbers = line.rstrip().split(" ")
                 if number == 1 and len(numbers) == 1 and numbers[0].isdigit():
                     continue
-                if len(numbers) > size:  # a few of GloVe's words hold blanks
-                    numbers = numbers[-size:]
-                    word = line.rstrip().rsplit(" ", size)[0]
+                blanks = len(numbers) - size
+                if blanks > 0 and not all(map(_is_number, numbers[:blanks])):
+                    # A few of GloVe's words hold blanks.
+                    word, *numbers = line.rstrip().rsplit(" ", size)
                 if len(numbers) != size:
                     raise UserError(
                         f"{path}, line {number}: {len(numbers)} numbers; train.text.embedding "
@@ -52,3 +53,11 @@ def read_vectors(path: Path, words: Sequence[str], size: int) -> dict[str, np.nd
             "agree: set vocab.normalize to none"
         )
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 
 from stages.files import cache_folder, digest, whole, write_json
 from stages.ingest import images
@@ -18,10 +19,9 @@ from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
 from stages.params import Train
 from stages.progress import Progress
-from stages.train.augment import prepare
 from stages.train.batches import Rows
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, fingerprint
+from stages.train.network import Description, fingerprint, prepared
 from stages.train.precision import autocast
 
 
@@ -49,7 +49,8 @@ def of_store(
     key = digest(
         fingerprint(network.backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
-        f"{store.size} {precision} {torch.__version__}",
+        f"{store.size} {precision} {batch_size} {torch.__version__} {torchvision.__version__}",
+        Path(__file__).parent,
         Path(images.__file__),
         RECORDS,
     )
@@ -80,8 +81,7 @@ def _compute(
     found = []
     with Progress("features", len(rows), "photos") as progress:
         for batch in rows.batches(batch_size, device):
-            photos = prepare(batch.images, description.crop, description.mean, description.std)
             with context():
-                found.append(backbone(photos).float().cpu().numpy())
+                found.append(backbone(prepared(batch, description).images).float().cpu().numpy())
             progress.advance(len(found[-1]))
     return np.concatenate(found)

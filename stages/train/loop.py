@@ -82,7 +82,7 @@ def fit(
             report(figures)
     while not run.is_over():
         epoch, started = len(run.history) + 1, time.perf_counter()
-        if params.unfreeze:
+        if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
         order, chance = _chance(params.seed, epoch, len(train))
         batches = train.batches(params.batch_size, stepper.device, order[:rows])

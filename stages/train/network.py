@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages import UserError
-from stages.files import whole, write_json
+from stages.files import project_root, whole, write_json
 from stages.ingest.images import ImageStore
 from stages.train.augment import MEAN, STD, prepare
 from stages.train.batches import Batch, Rows
@@ -112,7 +112,8 @@ def build(
         encoder = _recurrent(description, words)
         if (file := description.text["embeddings"]) is not None:
             size = description.text["embedding"]
-            encoder.start_from(read_vectors(Path(file), words.words, size), words.words)
+            vectors = read_vectors(project_root() / file, words.words, size)
+            encoder.start_from(vectors, words.words)
     outputs = 0 if freeze else len(description.labels)
     return _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs), words
 
@@ -246,6 +247,13 @@ def memory_for(key: str, batch_size: int) -> Iterator[None]:
         ) from error
 
 
+def prepared(batch: Batch, description: Description) -> Batch:
+    """``batch`` with its photos, where it has any, cut and normalised."""
+    return batch.map_images(
+        lambda images: prepare(images, description.crop, description.mean, description.std)
+    )
+
+
 @torch.inference_mode()
 def outputs(
     network: Classifier, description: Description, batches: Iterator[Batch], precision: str
@@ -254,9 +262,7 @@ def outputs(
     network.eval()
     context = autocast(next(network.parameters()).device, precision)
     for stored in batches:
-        batch = stored.map_images(
-            lambda images: prepare(images, description.crop, description.mean, description.std)
-        )
+        batch = prepared(stored, description)
         with context():
             yield batch, network(batch)
 

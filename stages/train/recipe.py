@@ -119,6 +119,7 @@ class LearningRate:
                 mode="max",
                 factor=schedule.factor,
                 patience=schedule.patience - 1,  # torch counts the epochs it lets pass
+                threshold=0,  # any rise is better, as for the best epoch
             )
 
     def after_step(self) -> None:

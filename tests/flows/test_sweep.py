@@ -233,6 +233,14 @@ def test_one_that_cannot_be_queued_queues_none(toy: Toy) -> None:
     assert toy.git("status", "--porcelain") == ""
 
 
+def test_what_cannot_be_replaced_stays(again: Toy) -> None:
+    before = again.git("for-each-ref", "refs/exps")
+    with Queue(again.folder) as queue, pytest.raises(ProjectError, match="Invalid exp name"):
+        queue.add({"b=1": {"b": 2}, "a^b": {"b": 3}})
+    assert before
+    assert again.git("for-each-ref", "refs/exps") == before
+
+
 def test_one_sweep_at_a_time(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dvc_project, "CLAIM", 0.2)
     with Queue(toy.folder), pytest.raises(ProjectError, match="Another sweep is running"):

@@ -98,6 +98,19 @@ def test_images_without_name_are_set_aside(tmp_path: Path, image: dict[str, Any]
     assert len(found) == 4
 
 
+def test_labels_of_test_images_are_set_aside(tmp_path: Path) -> None:
+    told = {"image_id": 30, "category_id": 18}
+    annotations = [*INSTANCES["annotations"], told]
+    found = read(tmp_path, instances=INSTANCES | {"annotations": annotations}, test=TEST)
+    assert found[0] == Unreadable("instances.json", 5, "an annotation of an image not listed")
+
+
+def test_an_id_in_both_files_is_refused(tmp_path: Path) -> None:
+    test = {"images": [*TEST["images"], {"id": 8, "file_name": "other.jpg"}]}
+    with pytest.raises(UserError, match=r"instances\.json and .*test\.json both have .* id 8"):
+        read(tmp_path, instances=INSTANCES, captions=CAPTIONS, test=test)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -157,6 +157,13 @@ def test_a_test_file_of_ids_only(tmp_path: Path) -> None:
     assert [row.labels for row in found] == [["8", "3"], [], None, None]
 
 
+def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("ImageID,Labels\n0.jpg,8 3\n1.jpg,\n")
+    (tmp_path / "test.csv").write_text("ImageID,Labels\n2.jpg,\n3.jpg,8\n")
+    found = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
+    assert [row.labels for row in found] == [["8", "3"], [], None, ["8"]]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -178,6 +185,15 @@ def test_a_file_of_another_kind(tmp_path: Path, content: bytes, told: str) -> No
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.csv does not exist"):
         list(rows(tmp_path, OPTIONS))
+
+
+@pytest.mark.parametrize("outside", ["../train.csv", "{}/train.csv"])
+def test_a_file_that_dvc_would_not_watch(tmp_path: Path, outside: str) -> None:
+    (tmp_path / "train.csv").write_text(HEADER + '0.jpg,1,""\n')
+    (tmp_path / "root").mkdir()
+    options = OPTIONS.model_copy(update={"train": outside.format(tmp_path)})
+    with pytest.raises(UserError, match=r"train\.csv is not below ingest\.root"):
+        list(rows(tmp_path / "root", options))
 
 
 @pytest.mark.shared

@@ -145,6 +145,12 @@ def test_what_cannot_be_split_is_said_in_a_sentence(in_tmp, labels, looks, chang
     assert not folds.FOLDS.exists()
 
 
+def test_photos_without_any_label(in_tmp):
+    records.write(write_records([[], []]), [])
+    with pytest.raises(UserError, match="carries a label"):
+        split()
+
+
 def test_as_few_photos_as_parts(in_tmp):
     write_records([["cat"], []])
     assert sorted(split(validation=0.01)["part"]) == ["train", "validation"]

@@ -63,6 +63,13 @@ def test_other_weights_have_other_features(prepared: Path, params):
     assert len(kept()) == 2
 
 
+def test_another_batch_size_rounds_otherwise(prepared: Path, params):
+    for size in (8, 16):
+        params(FROZEN | {"train.batch_size": size})
+        main()
+    assert len(kept()) == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [

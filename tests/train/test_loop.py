@@ -167,6 +167,11 @@ def test_late_fusion_finds_the_share_of_the_photo(train):
     assert float(run.network.fusion.share) < 0.3
 
 
+def test_nothing_thaws_where_photos_are_not_looked_at(train):
+    run = train(changed(inputs="caption", freeze=True, unfreeze=1))
+    assert run.network.backbone is None
+
+
 def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
     memory = Memory()
     params = changed(freeze=True, unfreeze=2, epochs=6)

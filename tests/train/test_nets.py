@@ -124,6 +124,13 @@ def test_a_backbone_that_cannot_take_photos_so_small_says_so(name: str):
         backbones.build("plain_cnn", 12)
 
 
+def test_auxiliary_heads_need_larger_photos_than_the_network():
+    with torch.device("meta"):
+        backbones.build("inception_v3", 96)
+        with pytest.raises(UserError, match="inception_v3 cannot take photos of 96 pixels"):
+            backbones.build("inception_v3", 96, auxiliary_outputs=3)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_from_a_file_whatever_its_head(tmp_path, suffix: str):
     original = models.resnet18(num_classes=7)
@@ -237,6 +244,7 @@ def test_word_vectors_come_from_a_file(tmp_path):
     [
         (None, "does not exist"),
         (b"red 1 2\n", r"line 1: 2 numbers; train\.text\.embedding is 3"),
+        (b"red 1 2 3 4\n", r"line 1: 4 numbers; train\.text\.embedding is 3"),
         (b"red 1 2 3\nblue 1 x 3\n", "line 2: .*x"),
         (b"\xff\xfe\x00\x01", "is no text"),
         (b"green 1 2 3\n", "none of the 2 words"),
@@ -289,6 +297,11 @@ def test_a_caption_left_out_is_as_one_that_is_not_there():
     trained = network.train()(batch).logits
     assert torch.allclose(trained, network(without).logits)
     assert not torch.allclose(network.eval()(batch).logits, network(without).logits)
+
+
+def test_in_late_fusion_no_caption_is_left_out():
+    assert joint(JOINTS["concat"], caption_dropout=0.5).caption_dropout == 0.5
+    assert joint(JOINTS["late"], caption_dropout=0.5).caption_dropout == 0.0
 
 
 def test_late_fusion_trains_each_network_alone_and_averages_their_probabilities():

@@ -59,14 +59,25 @@ def rows(params: Ingest) -> Iterable[Row | Unreadable]:
     return source.rows(Path(params.root), options)
 
 
+def below(root: Path, name: str) -> Path:
+    """``root/name``. DVC watches the root: of what lies elsewhere it would see no change.
+
+    Raises:
+        UserError: it leaves the root.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{name} is not below ingest.root ({root}); put it there")
+    return root / name
+
+
 def read_text(root: Path, name: str) -> str:
     """The text of ``root/name``, UTF-8 with or without a byte order mark, line ends as they are.
 
     Raises:
-        UserError: it is missing or not UTF-8.
+        UserError: it is missing, not UTF-8 or not below the root.
     """
     try:
-        return (root / name).read_bytes().decode("utf-8-sig")
+        return below(root, name).read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{root / name} does not exist (ingest.root is {root})") from error
     except UnicodeDecodeError as error:
@@ -77,8 +88,8 @@ def photo_files(root: Path, folder: str) -> list[str]:
     """Names of the files in ``root/folder``, without hidden ones, in the order of their names.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder below the root.
     """
-    if not (root / folder).is_dir():
+    if not below(root, folder).is_dir():
         raise UserError(f"{root / folder} is no folder (ingest.root is {root})")
     return sorted(file.name for file in (root / folder).iterdir() if file.name[0] != ".")

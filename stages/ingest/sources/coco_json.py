@@ -31,11 +31,11 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     if options.test is not None:
         images = _read(root, options.test, ["images"])["images"]
         listed.append((options.test, options.test_photos or options.photos, "test", images))
-    known = {image["id"] for *_, images in listed for image in images if _is_image(image)}
+    own, known = _ids(root, listed)
 
     held: dict[int | str, set[str]] = defaultdict(set)
     for number, annotation in enumerate(content["annotations"], 1):
-        if _key(annotation, "image_id") not in known:
+        if _key(annotation, "image_id") not in own:
             yield Unreadable(options.instances, number, "an annotation of an image not listed")
         elif _key(annotation, "category_id") not in names:
             yield Unreadable(options.instances, number, "an annotation of a category not listed")
@@ -66,6 +66,20 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 labels=sorted(held[image["id"]]) if subset == "train" else None,
                 caption="\n".join(captions[image["id"]]) or None,
             )
+
+
+def _ids(root: Path, listed: list[tuple[str, str, str, list[dict[str, Any]]]]) -> tuple[set, set]:
+    """The ids of the images to train on, and those of all images."""
+    own, *others = ({image["id"] for image in images if _is_image(image)} for *_, images in listed)
+    known = own.union(*others)
+    if len(known) < len(own) + sum(map(len, others)):
+        (train, *_), (test, *_) = listed
+        twice = min(own.intersection(*others), key=str)
+        raise UserError(
+            f"{root / train} and {root / test} both have an image of id {twice}, so a caption "
+            "could be of either; number the images anew"
+        )
+    return own, known
 
 
 def _is_image(image: dict[str, Any]) -> bool:

@@ -50,13 +50,15 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 yield Unreadable(file, line, fields)
                 continue
             record = dict(zip(header, fields, strict=True))
+            labels = record["Labels"].split() if "Labels" in record else None
             yield Row(
                 file=file,
                 row=line,
                 id=record["ImageID"],
                 photo=f"{options.photos}/{record['ImageID']}",
                 subset=subset,
-                labels=record["Labels"].split() if "Labels" in record else None,
+                # Nothing said of a test photo does not mean that it has none.
+                labels=labels or None if subset == "test" else labels,
                 caption=record.get("Caption") or None,
             )
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from stages import UserError
 from stages.ingest.records import SUBSETS
-from stages.ingest.sources import Row, Unreadable, read_text
+from stages.ingest.sources import Row, Unreadable, below, read_text
 from stages.params import Section
 
 YES, NO = (1, "1", "1.0", "true"), (0, "0", "0.0", "false")
@@ -87,7 +87,7 @@ Table = tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]
 
 
 def _read_parquet(root: Path, options: Options) -> Table:
-    path = root / options.file
+    path = below(root, options.file)
     try:
         table = pl.read_parquet(path)
     except FileNotFoundError as error:

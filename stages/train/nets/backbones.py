@@ -1,5 +1,6 @@
 """Image backbones by name: ours, or any classification model of torchvision, without its head."""
 
+import copy
 import difflib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from torchvision import models
 
 from stages import UserError
+from stages.files import project_root
 from stages.train.nets.plain_cnn import PlainCNN
 from stages.train.nets.small_cnn import SmallCNN
 
@@ -47,8 +49,6 @@ def build(
             do not fit it.
     """
     if name in OURS:
-        if weights != "none":
-            raise UserError(f"train.backbone {name} has no weights; set train.weights to none")
         if image_size < LEAST:
             raise _too_small(name, image_size, f"it halves them to nothing below {LEAST}")
         network = OURS[name](image_size)
@@ -71,9 +71,12 @@ def build(
         network.transform_input = True  # its weights were trained on another normalisation
     _set_auxiliary(network, auxiliary_outputs)
     network.set_submodule(head_name, nn.Identity())
+    photos = torch.zeros(2, 3, image_size, image_size)
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, image_size, image_size))
+            if auxiliary_outputs:  # heads at work in training only may need larger photos
+                copy.deepcopy(network).train()(photos)
+            network.eval()(photos)
     except (RuntimeError, ValueError) as error:
         raise _too_small(name, image_size, error) from error
     return network, head.in_channels if isinstance(head, nn.Conv2d) else head.in_features
@@ -129,7 +132,7 @@ def _set_auxiliary(network: nn.Module, outputs: int) -> None:
 
 
 def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
-    state = _imagenet(name) if weights == "imagenet" else _file(Path(weights))
+    state = _imagenet(name) if weights == "imagenet" else _file(project_root() / weights)
     # The head goes anyway; the file's may have another number of outputs, or no auxiliary heads.
     own = {key for key in network.state_dict() if not key.startswith(f"{head}.")}
     missing = sorted(key for key in own - state.keys() if not key.startswith(AUXILIARY))

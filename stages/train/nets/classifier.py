@@ -22,6 +22,7 @@ class Classifier(nn.Module):
         fusion: maps features to an ``Output``: a module of ``stages.train.nets.fusion``.
         caption_dropout: fraction of the captions left out while training on both, so that the
             photo has to be learnt as well (a modality is dropped whole: Neverova et al. 2015).
+            Not in late fusion, where each of the two learns alone.
         frozen: the backbone stays as it is, running statistics of batch norm included.
         pretrained: those of the parts above that did not start from random weights.
     """
@@ -38,7 +39,8 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.norm, self.captions, self.fusion = backbone, norm, captions, fusion
-        self.caption_dropout = caption_dropout if backbone is not None else 0.0
+        alone = backbone is None or isinstance(fusion, Late)
+        self.caption_dropout = 0.0 if alone else caption_dropout
         self._frozen, self._pretrained = [], list(pretrained)
         if backbone is not None and frozen:
             self._frozen = [backbone]
