@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import polars as pl
 from stages import UserError, run
 from stages.files import whole, write_csv
 from stages.ingest import earlier, records, sources
-from stages.ingest.earlier import Earlier
+from stages.ingest.earlier import FILES, Earlier
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.photos import open_all
 from stages.ingest.sources import Row, Unreadable
@@ -35,13 +35,13 @@ def main() -> None:
     with whole(IMAGES) as store, whole(records.RECORDS) as table:
         store.mkdir()
         with ImageWriter(store, params.image_size, known.store) as writer:
-            found, decoded, unreadable = take_in(rows, params, known, writer)
+            found, files, decoded, unreadable = take_in(rows, params, known, writer)
         rejected += unreadable
         check_loss(len(listed), rejected, params)
         names = params.labels or label_names(found)
         found = in_label_order(found, names)
         records.write(found, names, table)
-        earlier.keep(store, found, params.image_size)
+        earlier.keep(store, found, files, params.image_size)
     write_metrics("ingest", figures(found, names, rejected))
     print(f"ingest: {len(found):,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
 
@@ -81,14 +81,15 @@ def _fault(row: Row, first: Row | None, labels: list[str] | None) -> str | None:
 
 def take_in(
     rows: list[Row], params: Ingest, known: Earlier, writer: ImageWriter
-) -> tuple[pl.DataFrame, int, list[Rejected]]:
+) -> tuple[pl.DataFrame, pl.DataFrame, int, list[Rejected]]:
     """Opens the photos of ``rows`` and writes them to the store.
 
     Returns:
-        The records of those that could be opened, how many of them had to be decoded, and the
-        others.
+        The records of those that could be opened, their files for ``earlier.keep``, how many of
+        them had to be decoded, and the others.
     """
-    table: list[dict[str, Any]] = []
+    taken: list[tuple] = []
+    files: list[tuple] = []
     rejected: list[Rejected] = []
     decoded = 0
     opened = open_all(rows, Path(params.root), params.image_size, known)
@@ -97,20 +98,11 @@ def take_in(
             rejected.append((row.file, row.row, _name(row), str(photo)))
             continue
         decoded += not isinstance(photo.image, Known)
-        table.append(
-            {
-                "id": row.id,
-                "subset": row.subset,
-                "labels": row.labels,
-                "caption": row.caption,
-                "width": photo.width,
-                "height": photo.height,
-                "sha256": photo.sha256,
-                "dhash": photo.dhash,
-                "image": writer.append(photo.image),
-            }
-        )
-    return pl.DataFrame(table, schema=records.SCHEMA), decoded, rejected
+        image = writer.append(photo.image)
+        said = (row.id, row.subset, row.labels, row.caption)
+        taken.append((*said, photo.width, photo.height, photo.sha256, photo.dhash, image))
+        files.append((row.photo, *photo.file) if photo.file else (None,) * len(FILES))
+    return _frame(taken, records.SCHEMA), _frame(files, FILES), decoded, rejected
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
@@ -151,6 +143,12 @@ def figures(found: pl.DataFrame, names: list[str], rejected: list[Rejected]) -> 
         "photos_identical_to_another": len(found) - found["sha256"].n_unique(),
         "rejected": len(rejected),
     }
+
+
+def _frame(rows: list[tuple], schema: Mapping[str, Any]) -> pl.DataFrame:
+    # A column at a time, for the speed.
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema)
 
 
 def _name(row: Row) -> str:

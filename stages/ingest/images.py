@@ -3,7 +3,7 @@
 The store is a folder of shards ``00000.npy``, ``00001.npy``, …, each uint8 RGB of shape
 (rows, size, size, 3), all but the last with ``SHARD_ROWS`` rows. Rows are read through memory
 maps, so a batch costs a copy and no decoding. Photos appended to a source leave the full shards
-as they are.
+as they are. A shard is as small as it is because the last one, partly filled, is copied to grow.
 """
 
 import io
@@ -12,13 +12,13 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
 IMAGES = Path("data/images")
-SHARD_ROWS = 4096
+SHARD_ROWS = 512
 LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 
 # What brings a photo upright, by its EXIF orientation.
@@ -38,8 +38,7 @@ class UnreadablePhoto(Exception):
     """Why a photo cannot be taken in, in words for ``data/rejected.csv``."""
 
 
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """A decoded photo: ``pixels`` uint8 (size, size, 3); its own width and height; its dhash."""
 
     pixels: np.ndarray
@@ -70,7 +69,7 @@ def decode(content: bytes, size: int) -> Photo:
             image.draft(None, (2 * size, 2 * size))
             image.load()
             turn = _turn(image)
-            rgb = _to_rgb(image)
+            resized = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -79,7 +78,6 @@ def decode(content: bytes, size: int) -> Photo:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise UnreadablePhoto(f"cannot be decoded: {error}") from error
-    resized = rgb.resize((size, size), Image.Resampling.BILINEAR)
     if turn is not None:
         resized = resized.transpose(turn)
     if turn in SIDEWAYS:
@@ -116,7 +114,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _bomb(image: Image.Image) -> str:

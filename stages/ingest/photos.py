@@ -1,93 +1,160 @@
-"""Opens and decodes the photos of many rows at once."""
+"""Opens and decodes the photos of many rows at once; those known from their notes stay closed."""
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from stages.files import project_root
-from stages.ingest.earlier import Earlier
+from stages.ingest.earlier import Earlier, FileState
 from stages.ingest.images import Known, UnreadablePhoto, decode
 from stages.ingest.sources import Row
+from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads
+UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A photo ready for the image store: ``image`` is its pixels or where they stand already."""
+class Opened(NamedTuple):
+    """A photo ready for the image store.
 
-    image: np.ndarray | Known
+    Attributes:
+        image: its pixels, good until the next photo is asked for, or where they stand already;
+            None while pixels travel apart.
+        file: the state its file was in; None where there is no file, or it cannot be relied on.
+    """
+
+    image: np.ndarray | Known | None
     sha256: str
     width: int
     height: int
     dhash: int | None
+    file: FileState | None
+
+
+Outcome = tuple[np.ndarray | None, Opened | UnreadablePhoto]  # pixels apart from all the rest
 
 
 def open_all(
-    rows: Iterable[Row], root: Path, size: int, earlier: Earlier
+    rows: Sequence[Row], root: Path, size: int, earlier: Earlier
 ) -> Iterator[Opened | UnreadablePhoto]:
-    """Yields what became of each row's photo, in order, working on all cores."""
-    allowed = [root.resolve(), (project_root() / ".dvc" / "cache").resolve()]
+    """Yields what became of each row's photo, in order, working on all cores.
 
-    def open_one(row: Row) -> Opened | UnreadablePhoto:
-        try:
-            content = row.photo() if callable(row.photo) else _read(root, row.photo, allowed)
-            sha256 = hashlib.sha256(content).hexdigest()
-            if seen := earlier.by_sha256.get(sha256):
-                return Opened(Known(seen.rows), sha256, seen.width, seen.height, seen.dhash)
-            photo = decode(content, size)
-            return Opened(photo.pixels, sha256, photo.width, photo.height, photo.dhash)
-        except UnreadablePhoto as error:
-            return error
-
-    # Threads: Pillow decodes and resizes, and hashlib hashes, without holding Python's lock.
-    yield from _ordered_map(open_one, rows, _cores())
-
-
-def _read(root: Path, photo: str, allowed: list[Path]) -> bytes:
-    """The bytes of ``root/photo``, which must lie in one of ``allowed`` when links are followed.
-
-    The allowed places are the root and DVC's cache, where photos tracked by DVC may be linked to.
+    Raises:
+        UserError: a process at work was killed.
     """
-    if Path(photo).is_absolute() or ".." in Path(photo).parts:
-        raise UnreadablePhoto("its path leaves ingest.root")
+    files = _Files(root)
+    unchanged = [_unchanged(row, files, earlier) for row in rows]
+    rest = [row for row, photo in zip(rows, unchanged, strict=True) if photo is None]
+    opened = _open(rest, _opener(files, size, earlier), size)
+    for photo in unchanged:
+        yield photo or next(opened)
+
+
+def _unchanged(row: Row, files: "_Files", earlier: Earlier) -> Opened | None:
+    """The photo of ``row`` without a look into its file, where that is as it was last time."""
+    if callable(row.photo) or row.photo not in earlier.by_file:
+        return None
     try:
-        path = (root / photo).resolve(strict=True)
-        if not any(path.is_relative_to(place) for place in allowed):
-            raise UnreadablePhoto("it is a link that leaves ingest.root")
-        if not path.is_file():  # a folder, or a pipe that would never end
+        _, state = files.find(row.photo)
+    except (OSError, ValueError, RuntimeError, UnreadablePhoto):
+        return None  # to be opened, and to fail, like any other
+    noted, sha256 = earlier.by_file[row.photo]
+    return _known(earlier, sha256, state) if state == noted else None
+
+
+def _known(earlier: Earlier, sha256: str, file: FileState | None) -> Opened:
+    seen = earlier.by_sha256[sha256]
+    return Opened(Known(seen.rows), sha256, seen.width, seen.height, seen.dhash, file)
+
+
+def _opener(files: "_Files", size: int, earlier: Earlier) -> Callable[[Row], Outcome]:
+    def open_one(row: Row) -> Outcome:
+        try:
+            content, file = (row.photo(), None) if callable(row.photo) else files.read(row.photo)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if sha256 in earlier.by_sha256:
+                return None, _known(earlier, sha256, file)
+            photo = decode(content, size)
+            opened = Opened(None, sha256, photo.width, photo.height, photo.dhash, file)
+            return photo.pixels, opened
+        except UnreadablePhoto as error:
+            return None, error
+
+    return open_one
+
+
+def _open(
+    rows: Sequence[Row], open_one: Callable[[Row], Outcome], size: int
+) -> Iterator[Opened | UnreadablePhoto]:
+    if CAN_FORK and len(rows) >= WORTH_PROCESSES:
+        outcomes = in_processes(open_one, rows, (size, size, 3))
+    else:
+        outcomes = in_threads(open_one, rows)
+    for pixels, photo in outcomes:
+        yield photo if pixels is None else photo._replace(image=pixels)
+
+
+class _Files:
+    """The photos' files below ``root``.
+
+    They must lie in the root or in DVC's cache, where photos tracked by DVC may be linked to, when
+    links are followed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._allowed = [root.resolve(), (project_root() / ".dvc" / "cache").resolve()]
+        self._settled = time.time_ns() - UNSETTLED
+        self._folders: dict[str, tuple[str, bool]] = {}  # where each leads to; may a file be there
+
+    def read(self, photo: str) -> tuple[bytes, FileState | None]:
+        """The bytes of ``root/photo`` and the state of the file before they were read."""
+        try:
+            path, state = self.find(photo)
+            return Path(path).read_bytes(), state
+        except FileNotFoundError as error:
+            raise UnreadablePhoto("the file is missing") from error
+        except OSError as error:
+            raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
+        except (ValueError, RuntimeError) as error:  # a NUL in it, a link that points to itself
+            raise UnreadablePhoto(f"its path is not one: {error}") from error
+
+    def find(self, photo: str) -> tuple[str, FileState | None]:
+        """The path of ``root/photo`` and the state of its file, links followed.
+
+        The state is None where the file changed a moment ago: it may change again and keep its
+        time stamps, which tick more coarsely than files are written.
+        """
+        folder, name = os.path.split(photo)
+        if folder not in self._folders:
+            self._folders[folder] = self._resolve(folder)
+        place, is_allowed = self._folders[folder]
+        path = os.path.join(place, name)
+        found = os.lstat(path)
+        if name == "..":
+            raise UnreadablePhoto("its path leaves ingest.root")
+        if stat.S_ISLNK(found.st_mode) or not is_allowed:
+            path = os.path.realpath(path, strict=True)
+            if not self._is_allowed(path):
+                raise UnreadablePhoto("it is a link that leaves ingest.root")
+            found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UnreadablePhoto("the file is missing") from error
-    except OSError as error:
-        raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
-    except (ValueError, RuntimeError) as error:  # a NUL in the name, a link that points to itself
-        raise UnreadablePhoto(f"its path is not one: {error}") from error
+        if max(found.st_mtime_ns, found.st_ctime_ns) > self._settled:
+            return path, None
+        return path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
+    def _resolve(self, folder: str) -> tuple[str, bool]:
+        if Path(folder).is_absolute() or ".." in Path(folder).parts:
+            raise UnreadablePhoto("its path leaves ingest.root")
+        place = (self._root / folder).resolve(strict=True)
+        return str(place), self._is_allowed(place)
 
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
-    """``map`` on threads that runs only a little ahead, so that memory stays flat."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque = deque()
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 16 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    def _is_allowed(self, path: Path | str) -> bool:
+        return any(Path(path).is_relative_to(place) for place in self._allowed)

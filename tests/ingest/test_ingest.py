@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from stages import UserError
-from stages.ingest import records
+from stages.ingest import photos, records, workers
 from stages.ingest.images import ImageStore
+from stages.ingest.sources import digits
 
 ROOT = Path(__file__).parents[2]
 OUTS = ("data/records.parquet", "data/images", "data/rejected.csv", "metrics/ingest.json")
@@ -139,6 +140,35 @@ def test_new_removed_and_renamed_photos(
     list_photos([99, *range(19, 3, -1), 50])
     ingest("kaggle-csv", {"test": None})
     assert "18 photos, 2 decoded" in capsys.readouterr().out
+    reused = sums()
+    shutil.rmtree(".tagloom")
+    ingest("kaggle-csv", {"test": None})
+    assert sums() == reused
+
+
+def test_files_that_have_not_changed_are_not_read(
+    folder: Path,
+    ingest: Callable[..., None],
+    photo: Callable[..., bytes],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(photos, "UNSETTLED", -(10**18))
+    ingest("kaggle-csv", {"test": None})
+    capsys.readouterr()
+    read = []
+    plain = photos._Files.read
+    monkeypatch.setattr(
+        photos._Files, "read", lambda files, photo: read.append(photo) or plain(files, photo)
+    )
+    (folder / "data" / "6.jpg").write_bytes(photo(66))
+    (folder / "data" / "20.jpg").write_bytes(photo(20))
+    (folder / "data" / "21.jpg").symlink_to("5.jpg")
+    list_photos([*range(10, 22), *range(10)])
+    for decoded in (2, 0):
+        ingest("kaggle-csv", {"test": None})
+        assert f"22 photos, {decoded} decoded" in capsys.readouterr().out
+    assert sorted(read) == ["data/20.jpg", "data/21.jpg", "data/6.jpg"]
     reused = sums()
     shutil.rmtree(".tagloom")
     ingest("kaggle-csv", {"test": None})
@@ -280,6 +310,19 @@ def test_a_killed_stage_leaves_the_outputs_of_the_last(
         stage.send_signal(signal.SIGKILL)
     assert stage.returncode == -signal.SIGKILL
     assert sums() == before
+
+
+@pytest.mark.skipif(not workers.CAN_FORK, reason="no processes by fork here")
+def test_a_killed_process_ends_the_stage_and_leaves_the_outputs_of_the_last(
+    in_tmp: Path, ingest: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest("digits", {"train": 30, "test": 10})
+    before = sums()
+    monkeypatch.setattr(digits, "_draw", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match="was killed by signal 9"):
+        ingest("digits", {"train": photos.WORTH_PROCESSES, "test": 10})
+    assert sums() == before
+    assert not list(Path("data").glob(".*"))
 
 
 def test_every_digit_is_a_record(in_tmp: Path, ingest: Callable[..., None]) -> None:

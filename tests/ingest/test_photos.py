@@ -3,10 +3,12 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stages.ingest.earlier import NOTHING
-from stages.ingest.images import UnreadablePhoto
+from stages.ingest import photos, workers
+from stages.ingest.earlier import NOTHING, Earlier, Seen
+from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.photos import Opened, open_all
 from stages.ingest.sources import Row
 
@@ -38,6 +40,97 @@ def test_photos_come_in_the_order_of_their_rows(root: Path, photo: Callable[...,
     found = opened(root, *(f"{seed}.jpg" for seed in range(100)))
     assert [one.sha256 for one in found] == [sha256(content).hexdigest() for content in contents]
     assert [one.width for one in found] == [20 + 30 * (seed % 7) for seed in range(100)]
+
+
+@pytest.mark.skipif(not workers.CAN_FORK, reason="no processes by fork here")
+def test_processes_and_threads_say_the_same(
+    root: Path, photo: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    for seed in range(40):
+        # Every third is made by a function without a name, every seventh is no photo.
+        content = photo(seed, (20 + seed, 10)) if seed % 7 else b"text"
+        (root / f"{seed}.jpg").write_bytes(content)
+        source = f"{seed}.jpg" if seed % 3 else lambda content=content: content
+        rows.append(Row("list", seed, f"{seed}.jpg", source, "train", [], None))
+    known = sha256(photo(8, (28, 10))).hexdigest()
+    earlier = Earlier(None, {known: Seen((5,), 28, 10, 77)}, {})
+
+    def all_of_it() -> list[tuple]:
+        return [
+            (str(one),)
+            if isinstance(one, UnreadablePhoto)
+            else (one.image.tobytes() if isinstance(one.image, np.ndarray) else one.image, *one[1:])
+            for one in open_all(rows, root, 16, earlier)
+        ]
+
+    by_threads = all_of_it()
+    monkeypatch.setattr(photos, "WORTH_PROCESSES", 1)
+    assert all_of_it() == by_threads
+    assert by_threads[8] == (Known((5,)), known, 28, 10, 77, by_threads[8][-1])
+    assert by_threads[7] == ("not an image that Pillow can read",)
+
+
+@pytest.fixture
+def noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> Earlier:
+    """An earlier ingest of ``good.jpg``, whose file was long settled."""
+    monkeypatch.setattr(photos, "UNSETTLED", -(10**18))
+    (good,) = opened(root, "good.jpg")
+    seen = Seen((3,), good.width, good.height, good.dhash)
+    return Earlier(None, {good.sha256: seen}, {"good.jpg": (good.file, good.sha256)})
+
+
+def again(root: Path, earlier: Earlier) -> Opened | UnreadablePhoto:
+    row = Row("list", 1, "good.jpg", "good.jpg", "train", [], None)
+    (outcome,) = open_all([row], root, 16, earlier)
+    return outcome
+
+
+def test_a_file_in_the_state_that_was_noted_is_not_read(
+    root: Path, noted: Earlier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = opened(root, "good.jpg")
+    monkeypatch.delattr(Path, "read_bytes")
+    assert again(root, noted) == before._replace(image=Known((3,)))
+
+
+def test_another_file_with_the_old_date_and_size_is_read(
+    root: Path, noted: Earlier, photo: Callable[..., bytes]
+) -> None:
+    good = root / "good.jpg"
+    before = good.stat()
+    other = photo(1)
+    length = max(len(other), before.st_size)
+    good.write_bytes(photo().ljust(length, b"\0"))  # what follows a JPEG's end does not count
+    (padded,) = opened(root, "good.jpg")
+    noted.by_file["good.jpg"] = padded.file, padded.sha256
+    good.write_bytes(other.ljust(length, b"\0"))
+    os.utime(good, ns=(padded.file[1], padded.file[1]))
+    found = again(root, noted)
+    assert found.file[:2] == padded.file[:2]
+    assert found.sha256 == sha256(other.ljust(length, b"\0")).hexdigest()
+
+
+def test_a_file_touched_or_put_back_is_read_and_known(root: Path, noted: Earlier) -> None:
+    os.utime(root / "good.jpg", ns=(1, 1))
+    found = again(root, noted)
+    assert found.image == Known((3,))
+    assert found.file[1] == 1
+
+
+def test_a_noted_file_is_checked_as_any_other(root: Path, noted: Earlier) -> None:
+    (root / "good.jpg").rename(root.parent / "moved.jpg")
+    assert str(again(root, noted)) == "the file is missing"
+    (root / "good.jpg").symlink_to("../moved.jpg")
+    assert str(again(root, noted)) == "it is a link that leaves ingest.root"
+
+
+def test_a_file_that_changed_a_moment_ago_gets_no_note(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "UNSETTLED", 10**18)
+    (good,) = opened(root, "good.jpg")
+    assert good.file is None
 
 
 @pytest.mark.parametrize(

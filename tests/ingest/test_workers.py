@@ -1,0 +1,127 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import UserError
+from stages.ingest import workers
+from stages.ingest.workers import in_processes, in_threads
+
+SHAPE = (4, 4, 3)
+
+pytestmark = pytest.mark.skipif(not workers.CAN_FORK, reason="no processes by fork here")
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    yield
+    assert not multiprocessing.active_children()
+
+
+def filled(item: int) -> tuple[np.ndarray | None, str]:
+    """An array full of ``item``; none for every fifth."""
+    return None if item % 5 == 0 else np.full(SHAPE, item % 251, np.uint8), f"item {item}"
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 1000])
+def test_results_come_in_order(count: int) -> None:
+    found = 0
+    for item, (pixels, rest) in enumerate(in_processes(filled, range(count), SHAPE)):
+        assert rest == f"item {item}"
+        expected, _ = filled(item)
+        np.testing.assert_array_equal(pixels, expected)
+        found += 1
+    assert found == count
+
+
+def test_pixels_too_many_for_one_chunk() -> None:
+    shape = (1024, 1024, 3)
+    results = in_processes(lambda item: (np.full(shape, item, np.uint8), item), range(20), shape)
+    assert [(pixels[0, 0, 0], pixels[-1, -1, -1]) for pixels, _ in results] == [
+        (item, item) for item in range(20)
+    ]
+
+
+def test_threads_keep_the_order_too() -> None:
+    assert [rest for _, rest in in_threads(filled, range(100))] == [f"item {i}" for i in range(100)]
+
+
+def test_only_so_much_is_done_ahead() -> None:
+    started = multiprocessing.Value("i", 0)
+
+    def count(item: int) -> tuple[None, int]:
+        with started:
+            started.value += 1
+        return None, item
+
+    results = in_processes(count, range(100_000), SHAPE)
+    next(results)
+    most = 2 * workers.AHEAD * workers.CHUNK
+    while started.value < most:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert started.value == most
+    results.close()
+
+
+def test_a_killed_process_is_one_sentence() -> None:
+    def be_killed(item: int) -> tuple[None, int]:
+        if item == 100:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return None, item
+
+    with pytest.raises(UserError, match="was killed by signal 9; where memory was short"):
+        list(in_processes(be_killed, range(200), SHAPE))
+
+
+def test_an_error_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="ended by the error shown above"):
+        list(in_processes(lambda item: (None, 1 / (item - 100)), range(200), SHAPE))
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_no_file_stays_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        list(in_processes(filled, range(40), SHAPE))
+        next(in_processes(filled, range(1000), SHAPE))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+ENDLESS = """
+import os, time
+from stages.ingest.workers import in_processes
+
+def tell(item):
+    return None, os.getpid()
+
+for _, pid in in_processes(tell, range(100_000), (4, 4, 3)):
+    print(pid, flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_the_processes_end_with_a_stage_that_is_killed() -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as stage:
+        pids = {int(stage.stdout.readline()) for _ in range(100)}
+        stage.kill()
+    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in pids):
+        time.sleep(0.01)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
