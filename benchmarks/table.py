@@ -18,6 +18,7 @@ import psutil
 import torch
 
 HEADER = "| what | ours | beside it | ratio (spread) | goal | |\n|---|---|---|---|---|---|"
+WHOLE = 12_000  # photos of a whole run
 PACKAGES = "torch torchvision pillow numpy polars scikit-learn scikit-multilearn nltk dvc prefect"
 
 
@@ -76,16 +77,20 @@ class Options:
     """What every benchmark is asked.
 
     Attributes:
-        photos: to measure on, at most.
+        photos: to measure on, at most. What takes no photos is scaled like them.
         repeats: of each measurement.
         gpu: measure what needs a GPU, and only that.
         shared: the folder with real photos and weights; None: made-up ones stand in.
     """
 
-    photos: int = 12_000
+    photos: int = WHOLE
     repeats: int = 3
     gpu: bool = False
     shared: Path | None = None
+
+    def scaled(self, rows: int) -> int:
+        """``rows`` of a whole run; fewer in proportion where fewer photos are asked for."""
+        return round(rows * min(1, self.photos / WHOLE))
 
 
 def number(value: float) -> str:
