@@ -29,7 +29,7 @@ class Row:
     Attributes:
         what: that was measured.
         beside: what it is compared with.
-        unit: of the figures, like ``photos/s`` or ``s``.
+        unit: of the figures, like ``photos/s`` or ``s``; may be empty.
         ours: a figure for each repeat; empty: not measured here, and ``note`` says why.
         theirs: of ``beside``, measured in the same repeat.
         goal: of the ratio ours ÷ theirs, like ``≥ 0.85``; empty: there is none.
@@ -61,7 +61,9 @@ class Row:
         """The row in Markdown."""
         if not self.ours:
             return f"| {self.what} | not measured | {self.beside} | | {self.goal} | {self.note} |"
-        ours, theirs = (f"{number(median(f))} {self.unit}" for f in (self.ours, self.theirs))
+        ours, theirs = (
+            f"{number(median(f))} {self.unit}".strip() for f in (self.ours, self.theirs)
+        )
         ratio = number(median(self.ratios))
         if len(self.ratios) > 1:
             ratio += f" ({number(min(self.ratios))}–{number(max(self.ratios))})"
