@@ -5,6 +5,8 @@ seed means the same on every device. What is off draws none.
 """
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -16,6 +18,11 @@ from stages.train.randaugment import randaugment, sample_operations
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 TRIES = 10  # at a box of a drawn area and aspect that fits, as torchvision
+# Changed at once by each core of a CPU: few enough to stay in its cache from change to change.
+PHOTOS_A_CORE = 4
+
+# What changes photos, and the numbers it was drawn, a row a photo.
+Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 def prepare(
@@ -42,56 +49,68 @@ def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -
     Returns:
         (n, 3, crop, crop), or of the stored size without ``crop``; in channels-last memory.
     """
-    pixels = _geometry(images, params, generator)
-    pixels = _colour(pixels, params, generator)
-    if params.randaugment:
-        operations, signs = sample_operations(len(pixels), params.randaugment, generator)
-        pixels = randaugment(pixels, operations, signs, params.magnitude)
-    pixels = _normalise(pixels)
-    if params.cutout:
-        height, width = pixels.shape[2:]
-        centres = sample_places(len(pixels), height, width, generator)
-        size = max(1, round(params.cutout * min(height, width)))
-        pixels = transforms.cutout(pixels, centres, size)
-    return pixels.contiguous(memory_format=torch.channels_last)
-
-
-def _geometry(images: torch.Tensor, params: Augment, generator: torch.Generator) -> torch.Tensor:
-    """uint8 → float32 in [0, 1]."""
     count, _, height, width = images.shape
+    sides = (height, width) if params.crop is None else (params.crop, params.crop)
+    changes = [
+        *_geometry(count, (height, width), sides, params, generator),
+        *_colour(count, params, generator),
+        *_regularise(count, sides, params, generator),
+    ]
+    augmented = torch.empty(
+        (count, 3, *sides), device=images.device, memory_format=torch.channels_last
+    )
+    at_once = PHOTOS_A_CORE * torch.get_num_threads() if images.device.type == "cpu" else count
+    for start in range(0, count, at_once):
+        part = slice(start, start + at_once)
+        pixels = images[part]
+        for change, numbers in changes:
+            pixels = change(pixels, *(drawn[part] for drawn in numbers))
+        augmented[part] = pixels
+    return augmented
+
+
+def _geometry(
+    count: int,
+    stored: tuple[int, int],
+    sides: tuple[int, int],
+    params: Augment,
+    generator: torch.Generator,
+) -> Iterator[Change]:
+    """uint8 of the size ``stored`` → float32 of the size ``sides`` in [0, 1]."""
+    height, width = stored
     if params.resized_crop is not None:
-        size = (height, width) if params.crop is None else (params.crop, params.crop)
         boxes = sample_boxes(count, height, width, params.resized_crop, params.aspect, generator)
-        images = transforms.resized_crop(images, boxes, size)
+        yield partial(transforms.resized_crop, size=sides), (boxes,)
     elif params.crop is not None:
-        tops, lefts = sample_places(
-            count, height - params.crop + 1, width - params.crop + 1, generator
-        ).T
-        images = transforms.crop(images, tops, lefts, params.crop)
+        places = sample_places(count, height - params.crop + 1, width - params.crop + 1, generator)
+        yield partial(transforms.crop, size=params.crop), tuple(places.T)
+    yield _scale, ()
     for probability, axis in ((params.horizontal_flip, 3), (params.vertical_flip, 2)):
         if probability:
-            images = transforms.flip(images, sample_events(count, probability, generator), axis)
-    pixels = images.float() / 255
+            flipped = sample_events(count, probability, generator)
+            yield partial(transforms.flip, axis=axis), (flipped,)
     if params.rotation or params.scale or params.shift:
         turns, factors, rights, downs = sample_either_way(4, count, generator)
-        height, width = pixels.shape[2:]
-        # Black corners would tell the angle and the shift: what is outside repeats the edge.
-        pixels = transforms.affine(
-            pixels,
+        numbers = (
             turns * params.rotation,
             1 + factors * params.scale,
-            rights * params.shift * width,
-            downs * params.shift * height,
-            outside="border",
+            rights * params.shift * sides[1],
+            downs * params.shift * sides[0],
         )
-    return pixels
+        # Black corners would tell the angle and the shift: what is outside repeats the edge.
+        yield partial(transforms.affine, outside="border"), numbers
 
 
-def _colour(pixels: torch.Tensor, params: Augment, generator: torch.Generator) -> torch.Tensor:
+def _scale(images: torch.Tensor) -> torch.Tensor:
+    """0 to 255 → float32 in [0, 1], each channel in one piece, as it is then gone through."""
+    return images.to(torch.float32, memory_format=torch.contiguous_format) / 255
+
+
+def _colour(count: int, params: Augment, generator: torch.Generator) -> Iterator[Change]:
     """torchvision's ``ColorJitter``, always in this order, and ``RandomGrayscale``."""
     strengths = (params.brightness, params.contrast, params.saturation)
     if any(strengths):
-        draws = sample_either_way(3, len(pixels), generator)
+        draws = sample_either_way(3, count, generator)
         adjusters = (
             transforms.adjust_brightness,
             transforms.adjust_contrast,
@@ -99,13 +118,32 @@ def _colour(pixels: torch.Tensor, params: Augment, generator: torch.Generator) -
         )
         for adjust, strength, draw in zip(adjusters, strengths, draws, strict=True):
             if strength:
-                pixels = adjust(pixels, 1 + draw * strength)
+                yield adjust, (1 + draw * strength,)
     if params.hue:
-        (turns,) = sample_either_way(1, len(pixels), generator)
-        pixels = transforms.adjust_hue(pixels, turns * params.hue)
+        (turns,) = sample_either_way(1, count, generator)
+        yield transforms.adjust_hue, (turns * params.hue,)
     if params.grey:
-        pixels = transforms.grayscale(pixels, sample_events(len(pixels), params.grey, generator))
-    return pixels
+        yield transforms.grayscale, (sample_events(count, params.grey, generator),)
+
+
+def _regularise(
+    count: int, sides: tuple[int, int], params: Augment, generator: torch.Generator
+) -> Iterator[Change]:
+    """RandAugment, normalisation and cutout, which blanks to the mean."""
+    if params.randaugment:
+        drawn = sample_operations(count, params.randaugment, generator)
+        yield partial(_randaugment, magnitude=params.magnitude), tuple(each.T for each in drawn)
+    yield _normalise, ()
+    if params.cutout:
+        size = max(1, round(params.cutout * min(sides)))
+        yield partial(transforms.cutout, size=size), (sample_places(count, *sides, generator),)
+
+
+def _randaugment(
+    pixels: torch.Tensor, operations: torch.Tensor, signs: torch.Tensor, magnitude: int
+) -> torch.Tensor:
+    """Operations and signs with a row a photo."""
+    return randaugment(pixels, operations.T, signs.T, magnitude)
 
 
 def sample_either_way(numbers: int, photos: int, generator: torch.Generator) -> torch.Tensor:
@@ -172,7 +210,9 @@ def _middle(height: int, width: int, aspect: tuple[float, float]) -> torch.Tenso
 def _normalise(
     pixels: torch.Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> torch.Tensor:
-    shift, scale = (
-        torch.tensor(v).to(pixels.device, non_blocking=True)[:, None, None] for v in (mean, std)
+    # (pixels - mean) / std in one go.
+    factors, offsets = (
+        torch.tensor(values).to(pixels.device, non_blocking=True)[:, None, None]
+        for values in ([1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
     )
-    return (pixels - shift) / scale
+    return torch.addcmul(offsets, pixels, factors)

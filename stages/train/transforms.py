@@ -4,21 +4,23 @@ Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a 
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2.functional import equalize as equalize_levels
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow weighs it
+TINY = 1e-8  # less than any chroma that eight bits, interpolated, can give a colour
 
 
 def crop(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: int) -> torch.Tensor:
     """(n, 3, h, w) of any type → (n, 3, size, size), each from its own place."""
-    span = torch.arange(size)
-    rows = _beside(images, tops[:, None] + span)[:, :, None]
-    columns = _beside(images, lefts[:, None] + span)[:, None, :]
-    photo = torch.arange(len(images), device=images.device)[:, None, None]
-    # Indexed with the channels last, as they lie in memory.
-    return images.permute(0, 2, 3, 1)[photo, rows, columns].permute(0, 3, 1, 2)
+    # With the channels last, as they lie in memory, a row of pixels is one piece to copy; a single
+    # indexing of all photos would look up each number on its own.
+    photos = zip(images.permute(0, 2, 3, 1), tops.tolist(), lefts.tolist(), strict=True)
+    cut = [photo[top : top + size, left : left + size] for photo, top, left in photos]
+    return torch.stack(cut).permute(0, 3, 1, 2)
 
 
 def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -56,7 +58,7 @@ def _resizing(starts: torch.Tensor, lengths: torch.Tensor, pixels: int, size: in
 
 def flip(images: torch.Tensor, flipped: torch.Tensor, axis: int) -> torch.Tensor:
     """Mirrors those photos, of any type, for which ``flipped`` is true."""
-    return torch.where(_each(images, flipped), images.flip(axis), images)
+    return _only(images, flipped, lambda photos: photos.flip(axis))
 
 
 def affine(
@@ -96,21 +98,31 @@ def _fetch(pixels: torch.Tensor, matrix: list[torch.Tensor], outside: str) -> to
         matrix: six numbers: what of right, down and 1 makes up the column, then the row.
     """
     height, width = pixels.shape[2:]
-    # affine_grid counts from -1 to 1 along both sides.
+    # grid_sample counts from -1 to 1 along both sides.
     units = torch.tensor([1, height / width, 2 / width, width / height, 1, 2 / height])
-    theta = _beside(pixels, (torch.stack(matrix, dim=1) * units).unflatten(1, (2, 3)))
-    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode=outside, align_corners=False)
+    theta = _beside(pixels, (torch.stack(matrix, dim=1) * units).view(-1, 2, 3, 1, 1))
+    right, down = (_middles(side, pixels.device) for side in (width, height))
+    # As F.affine_grid, but one sum a pixel, and columns and rows apart, instead of a product of
+    # matrices: on a CPU that takes longer than the sampling.
+    grid = theta[:, :, 0] * right + (theta[:, :, 1] * down[:, None] + theta[:, :, 2])
+    return F.grid_sample(
+        pixels, grid.permute(0, 2, 3, 1), padding_mode=outside, align_corners=False
+    )
+
+
+def _middles(pixels: int, device: torch.device) -> torch.Tensor:
+    """Where the middles of so many pixels in a row are, from -1 to 1."""
+    return (2 * torch.arange(pixels, device=device) + 1) / pixels - 1
 
 
 def adjust_brightness(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """1 leaves a photo as it is, 0 makes it black."""
-    return (pixels * _each(pixels, factors)).clamp(0, 1)
+    return (pixels * _each(pixels, factors)).clamp_(0, 1)
 
 
 def adjust_contrast(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """1 leaves a photo as it is, 0 makes it all of its mean grey."""
-    return _blend(_luma(pixels).mean(dim=(2, 3), keepdim=True), pixels, factors)
+    return _blend(_luma(pixels.mean(dim=(2, 3), keepdim=True)), pixels, factors)
 
 
 def adjust_saturation(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
@@ -128,25 +140,24 @@ def adjust_sharpness(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tenso
 
 def adjust_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """Turns the hue, as HSV has it, by so many full circles."""
-    red, green, blue = pixels.unbind(dim=1)
-    value = pixels.amax(dim=1)
-    chroma = value - pixels.amin(dim=1)
-    divisor = torch.where(chroma > 0, chroma, 1)  # without colour, the hue is of no matter
-    sixths = torch.where(
-        value == red,
-        (green - blue) / divisor,
-        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
-    )
-    sixths = sixths + 6 * _beside(pixels, turns)[:, None, None]
+    red, green, blue = pixels.split(1, dim=1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    divisor = chroma.clamp(min=TINY)  # without colour, the hue is of no matter
+    # The hue, in sixths of the circle from red: which way it lies is the sign of ``beside``, how
+    # far follows from both; no pixel asks which channel is the highest, as where() would.
+    below, beside = (value - red).div_(divisor), (green - blue).div_(divisor)
+    hue = torch.copysign(3 * below, beside).add_(beside * (1 - 2 * below))
+    hue = hue.div_(6).add_(_each(pixels, turns))
     # A channel is the lower below the value the farther the hue is from the channel's own.
-    away = ((sixths + start) % 6 for start in (5, 3, 1))
-    falls = (torch.minimum(far, 4 - far).clamp(0, 1) for far in away)
-    return torch.stack([value - chroma * fall for fall in falls], dim=1)
+    away = hue - torch.tensor([0, 1 / 3, 2 / 3], device=pixels.device).view(3, 1, 1)
+    away = away.sub_(away.round()).abs_()  # the shorter way round
+    return torch.addcmul(value, chroma, away.mul_(6).sub_(1).clamp_(0, 1), value=-1)
 
 
 def grayscale(pixels: torch.Tensor, greyed: torch.Tensor) -> torch.Tensor:
     """Takes the colour of those photos for which ``greyed`` is true."""
-    return torch.where(_each(pixels, greyed), _luma(pixels), pixels)
+    return _only(pixels, greyed, lambda photos: _luma(photos).expand_as(photos))
 
 
 def posterize(pixels: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -189,10 +200,24 @@ def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tens
     return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
+def _only(
+    images: torch.Tensor,
+    chosen: torch.Tensor,
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """What ``change`` makes of the photos for which ``chosen``, bool (n,), is true; the others."""
+    if not chosen.any():  # known on the CPU: no GPU is waited for
+        return images
+    places = _beside(images, chosen.nonzero()[:, 0])
+    changed = iter(change(images.index_select(0, places)))
+    pairs = zip(images, chosen.tolist(), strict=True)
+    return torch.stack([next(changed) if is_chosen else image for image, is_chosen in pairs])
+
+
 def _luma(pixels: torch.Tensor) -> torch.Tensor:
     """(n, 3, h, w) → (n, 1, h, w)."""
-    red, green, blue = (weight * pixels[:, i : i + 1] for i, weight in enumerate(GREY))
-    return red + green + blue
+    red, green, blue = pixels.split(1, dim=1)
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
 def _levels(pixels: torch.Tensor) -> torch.Tensor:
@@ -202,7 +227,9 @@ def _levels(pixels: torch.Tensor) -> torch.Tensor:
 
 def _blend(without: torch.Tensor, pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """0: the photo ``without`` something; 1: the photo; beyond: more of that than it had."""
-    return torch.lerp(without, pixels, _each(pixels, factors)).clamp(0, 1)
+    # Not torch.lerp, which takes one number at a time where two of its three sides are broadcast.
+    factors = _each(pixels, factors)
+    return (pixels * factors).add_(without * (1 - factors)).clamp_(0, 1)
 
 
 def _each(images: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
