@@ -19,7 +19,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 TRIES = 10  # at a box of a drawn area and aspect that fits, as torchvision
 # Changed at once by each core of a CPU: few enough to stay in its cache from change to change.
-PHOTOS_A_CORE = 4
+PHOTOS_A_CORE = 2
 
 # What changes photos, and the numbers it was drawn, a row a photo.
 Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
