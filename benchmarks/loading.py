@@ -91,7 +91,10 @@ def fed(backbone: str, ours: Rows, device: torch.device, options: Options) -> Ro
 
 
 def ready(ours: Rows, files: list[Path], device: torch.device, options: Options) -> Iterator[Row]:
-    """Batches read, augmented and normalised by one core: nothing else runs meanwhile."""
+    """Batches read, augmented and normalised by one core.
+
+    By the processor's time, which others on the machine take nothing of.
+    """
     params = s0("mobilenet_v2").augment
     few = files[: len(files) // 4]  # they are slower
     for way in published.WAYS:
@@ -108,13 +111,13 @@ def ready(ours: Rows, files: list[Path], device: torch.device, options: Options)
 
 
 def make_ready(ours: Rows, params: Augment, device: torch.device) -> float:
-    """Photos per second that are on the device, as a network wants them."""
+    """Photos per second of a core's time that are on the device, as a network wants them."""
     order, chance = np.random.default_rng(0).permutation(len(ours)), torch.Generator()
-    started = time.perf_counter()
+    started = time.process_time()
     for batch in ours.batches(BATCH, device, order):
         batch.map_images(partial(augment, params=params, generator=chance))
     wait_for(device)
-    return len(ours) / (time.perf_counter() - started)
+    return len(ours) / (time.process_time() - started)
 
 
 def epochs(
