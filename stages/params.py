@@ -227,11 +227,19 @@ class Train(Section):
     metric: Literal["micro_f1", "macro_f1", "mean_average_precision"]
     batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    devices: Literal["auto"] | int
     augment: Augment
     test_time_flip: bool
     seed: Seed
     max_mb: PositiveNumber
     max_hours: PositiveNumber
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _automatic_or_some(cls, devices: Any) -> Any:
+        if devices == "auto" or (type(devices) is int and devices >= 1):
+            return devices
+        raise ValueError(f"train.devices is {devices!r}; it is auto or a number from 1")
 
     @model_validator(mode="after")
     def _weights_exist(self) -> "Train":

@@ -31,6 +31,7 @@ SMALL = {
     "train.text.hidden": 8,
     "train.epochs": 3,
     "train.batch_size": 32,
+    "train.devices": 1,
     "threshold.bootstrap": 100,
     "report.photos": 1,
     "report.labels": 3,

@@ -3,7 +3,7 @@
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +17,10 @@ from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.params import Train, read
 from stages.split import folds
-from stages.train import features, probabilities
+from stages.train import distributed, features, probabilities
 from stages.train import network as networks
 from stages.train.checkpoint import Checkpoint
+from stages.train.distributed import Group
 from stages.train.loop import Figures, Result, fit, predict
 from stages.train.network import Description
 from stages.train.precision import precision_for
@@ -30,48 +31,69 @@ CURVES = Path("metrics/train")
 
 def main() -> None:
     params = read(Train)
+    if not distributed.is_joined() and (devices := distributed.count(params.devices)) > 1:
+        distributed.launch(devices)
+        return
+    with distributed.group(params.devices, params.batch_size) as group:
+        train(params, group)
+
+
+def train(params: Train, group: Group) -> None:
+    """The stage as each process of ``group`` runs it; only the first writes."""
     everything, parts = records.read(), folds.read()
     label_names, store = records.read_label_names(), ImageStore()
-    train, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
-    check(params, train["caption"], store.size)
+    training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
+    check(params, training["caption"], store.size)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = group.device
     precision = precision_for(device, params.precision)
     torch.backends.cudnn.benchmark = True  # photos are all of one size
     torch.manual_seed(params.seed)
     description = describe(params, label_names, store.size)
-    network, words = networks.build(description, params.weights, params.freeze)
+    with group.first("build"):  # weights may have to be downloaded
+        network, words = networks.build(description, params.weights, params.freeze)
     megabytes = networks.size_mb(network)
     check_size(megabytes, params.max_mb)
     network.to(device, memory_format=torch.channels_last)
+    group.synchronise(network)
 
     train_rows, validation_rows = (
         networks.rows_for(
             description, part, store, words, records.label_matrix(part["labels"], label_names)
         )
-        for part in (train, validation)
+        for part in (training, validation)
     )
     feature_seconds = 0.0
     checkpoint = Checkpoint(params, network, store.size, precision)
-    with networks.memory_for("train.batch_size", params.batch_size), curves() as report:
+    group.check_same(checkpoint.path.name)
+    drawn = curves() if group.is_first else nullcontext(lambda epoch: None)
+    with networks.memory_for("train.batch_size", params.batch_size), drawn as report:
         if features.are_constant(params):
-            kept, feature_seconds = features.of_store(
-                network, description, store, params.batch_size, precision
-            )
+            with group.first("features"):
+                kept, feature_seconds = features.of_store(
+                    network, description, store, params.batch_size, precision
+                )
             train_rows, validation_rows = (
                 replace(rows, features=kept) for rows in (train_rows, validation_rows)
             )
-        result = fit(network, description, train_rows, validation_rows, params, checkpoint, report)
-    found = predict(network, description, validation_rows, params.batch_size, precision)
+        result = fit(
+            network, description, train_rows, validation_rows, params, checkpoint, report, group
+        )
+    found = predict(network, description, validation_rows, params.batch_size, precision, group)
+    peak = max(group.all(peak_memory_mb(device)))
+    if not group.is_first:
+        return
     networks.save(network, description, words)
     table = probabilities.table(validation["id"], validation["labels"], found)
     probabilities.write(table, label_names)
     hardware = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    several = f"{group.size} × " if group.size > 1 else ""
     counted = {
-        "hardware": f"{hardware}, {precision}",
+        "hardware": f"{several}{hardware}, {precision}",
+        "devices": group.size,
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "mb": megabytes,
-        "peak_memory_mb": round(peak_memory_mb(device), 1),
+        "peak_memory_mb": round(peak, 1),  # of the device that took most
     }
     if description.reads_captions and description.text["embeddings"] is not None:
         counted["embeddings_coverage"] = network.captions.coverage

@@ -12,6 +12,7 @@ import torch
 
 from stages.params import Augment
 from stages.train import transforms
+from stages.train.batches import Slice
 from stages.train.randaugment import randaugment, sample_operations
 
 # Of ImageNet's RGB, which pretrained backbones expect and others do well with.
@@ -38,23 +39,28 @@ def prepare(
     return _normalise(images.float() / 255, mean, std)
 
 
-def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -> torch.Tensor:
+def augment(
+    images: torch.Tensor, params: Augment, generator: torch.Generator, own: Slice | None = None
+) -> torch.Tensor:
     """uint8 (n, 3, h, w) → normalised float32, cropped, moved and recoloured at random.
 
     In the order of ``Augment``'s options; cutout is last, so that it blanks to the mean.
 
     Args:
         generator: on the CPU; the only source of chance.
+        own: what ``images`` are of the batch that several devices share; None: all of it. Numbers
+            are drawn for the whole, so that a photo draws the same on any number of devices.
 
     Returns:
         (n, 3, crop, crop), or of the stored size without ``crop``; in channels-last memory.
     """
     count, _, height, width = images.shape
+    own = own or Slice.all(count)
     sides = (height, width) if params.crop is None else (params.crop, params.crop)
     changes = [
-        *_geometry(count, (height, width), sides, params, generator),
-        *_colour(count, params, generator),
-        *_regularise(count, sides, params, generator),
+        *_geometry(own.whole, (height, width), sides, params, generator),
+        *_colour(own.whole, params, generator),
+        *_regularise(own.whole, sides, params, generator),
     ]
     augmented = torch.empty(
         (count, 3, *sides), device=images.device, memory_format=torch.channels_last
@@ -64,7 +70,7 @@ def augment(images: torch.Tensor, params: Augment, generator: torch.Generator) -
         part = slice(start, start + at_once)
         pixels = images[part]
         for change, numbers in changes:
-            pixels = change(pixels, *(drawn[part] for drawn in numbers))
+            pixels = change(pixels, *(drawn[own.rows][part] for drawn in numbers))
         augmented[part] = pixels
     return augmented
 

@@ -1,13 +1,33 @@
 """Rows to batches on the device: the next one is made while this one is in use."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from stages.ingest.images import ImageStore
+
+
+class Slice(NamedTuple):
+    """What one of several devices computes of a batch.
+
+    Attributes:
+        whole: rows of the whole batch.
+        rows: those of them that are its own.
+        weight: of its mean loss, so that the mean over the devices is that over the whole batch.
+    """
+
+    whole: int
+    rows: slice
+    weight: float
+
+    @classmethod
+    def all(cls, rows: int) -> "Slice":
+        """That of the only device."""
+        return cls(rows, slice(0, rows), 1.0)
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,8 @@ class Batch:
         words: int64 (n, length of the longest caption), padded with 0; None without captions.
         lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
         targets: float32 (n, labels); None where labels are not known.
+        slice: what these rows are of a batch that several devices share, or one has all of; None
+            where ``Rows`` did not make it.
     """
 
     images: torch.Tensor | None
@@ -28,6 +50,7 @@ class Batch:
     words: torch.Tensor | None
     lengths: torch.Tensor | None
     targets: torch.Tensor | None
+    slice: Slice | None = None
 
     def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         """This batch with what ``function`` makes of its images, where it has any."""
@@ -57,29 +80,39 @@ class Rows:
         return len(self.images)
 
     def batches(
-        self, size: int, device: torch.device, order: np.ndarray | None = None
+        self,
+        size: int,
+        device: torch.device,
+        order: np.ndarray | None = None,
+        slice_of: Callable[[int], Slice] = Slice.all,
     ) -> Iterator[Batch]:
         """Yields the rows in ``order`` (all of them, as they stand, by default) ``size`` at a time.
 
-        A thread copies the next batch out of the store, and towards a GPU, meanwhile.
+        Of each, only this device's slice is read, ``slice_of`` so many rows. A thread copies the
+        next batch out of the store, and towards a GPU, meanwhile.
         """
         order = np.arange(len(self)) if order is None else order
         chunks = [order[start : start + size] for start in range(0, len(order), size)]
         with ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(self._batch, chunks[0], device) if chunks else None
+
+            def begin(chunk: np.ndarray) -> Future[Batch]:
+                return ahead.submit(self._batch, chunk, device, slice_of(len(chunk)))
+
+            following = begin(chunks[0]) if chunks else None
             for chunk in [*chunks[1:], None]:
                 if following is None:
                     return
                 batch = following.result()
-                following = ahead.submit(self._batch, chunk, device) if chunk is not None else None
+                following = begin(chunk) if chunk is not None else None
                 yield batch
 
-    def _batch(self, chunk: np.ndarray, device: torch.device) -> Batch:
+    def _batch(self, chunk: np.ndarray, device: torch.device, own: Slice) -> Batch:
         def on_device(tensor: torch.Tensor) -> torch.Tensor:
             if device.type == "cuda":
                 tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
+        chunk = chunk[own.rows]
         images = features = words = lengths = targets = None
         if self.features is not None:
             features = on_device(torch.from_numpy(self.features[self.images[chunk]]))
@@ -92,4 +125,4 @@ class Rows:
             words = on_device(words[:, : max(1, int(lengths.max()))].contiguous())
         if self.targets is not None:
             targets = on_device(self.targets[chunk])
-        return Batch(images, features, words, lengths, targets)
+        return Batch(images, features, words, lengths, targets, own)

@@ -18,7 +18,8 @@ from stages.train.nets.classifier import Classifier
 from stages.train.network import fingerprint
 from stages.vocab.vocabulary import VOCABULARY
 
-BUDGETS = {"max_mb", "max_hours"}  # these decide how far a run may go, not where to
+# These decide how far a run may go, and how fast, not where to.
+ELSEWHERE = {"max_mb", "max_hours", "devices"}
 
 
 class Checkpoint:
@@ -31,7 +32,7 @@ class Checkpoint:
 
     def __init__(self, params: Train, network: Classifier, image_size: int, precision: str) -> None:
         key = digest(
-            params.model_dump_json(exclude=BUDGETS),
+            params.model_dump_json(exclude=ELSEWHERE),
             f"{image_size} {precision} {torch.__version__}",
             Path(__file__).parent,
             Path(images.__file__),

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from stages import UserError, metrics
 from stages.params import Train
 from stages.progress import Progress
 from stages.train.augment import augment
-from stages.train.batches import Batch, Rows
+from stages.train.batches import Batch, Rows, Slice
 from stages.train.checkpoint import Checkpoint
+from stages.train.distributed import ALONE, Group
 from stages.train.nets.classifier import Classifier
 from stages.train.network import Description, find_share, logits
 from stages.train.recipe import Stepper
@@ -51,8 +53,12 @@ def fit(
     params: Train,
     checkpoint: Checkpoint,
     report: Callable[[Figures], None],
+    group: Group = ALONE,
 ) -> Result:
     """Trains ``network``, which is on its device, and leaves it with the best epoch's weights.
+
+    Every process of ``group`` calls it, with a network of the same weights and the same rows, and
+    decides alike; the first keeps the checkpoint, and its clock counts.
 
     After each epoch the whole state goes to ``checkpoint``; where that holds a state already,
     training goes on from it. ``report`` gets each epoch's figures, those before a restart first.
@@ -69,31 +75,34 @@ def fit(
     steps = -(-rows // params.batch_size) * params.epochs
     stepper = Stepper(network, params, train.targets, steps)
     if params.epochs == 0:
-        figures = validate(stepper, description, validation)
+        figures = validate(stepper, description, validation, group)
         report(figures)
         network.load_state_dict(stepper.answering.state_dict())
         return Result([], 0, figures, seconds=0.0)
 
     run = _Run(network, stepper)
-    if (state := checkpoint.load()) is not None:
+    if (state := group.from_first(checkpoint.load)) is not None:
         run.load_state_dict(state)
         print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
         for figures in run.history:
             report(figures)
+    learner = group.parallel(network)
     while not run.is_over():
         epoch, started = len(run.history) + 1, time.perf_counter()
         if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
-        order, chance = _chance(params.seed, epoch, len(train))
-        batches = train.batches(params.batch_size, stepper.device, order[:rows])
+            learner = group.parallel(network)
+        order, chance = _chance(params.seed, epoch, len(train), group.rank)
+        batches = train.batches(params.batch_size, stepper.device, order[:rows], group.slice)
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
-            figures = train_epoch(network, stepper, batches, chance, progress, deadline)
+            figures = train_epoch(learner, stepper, batches, chance, progress, deadline, group)
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
-        figures |= validate(stepper, description, validation)
+        figures |= validate(stepper, description, validation, group)
         stepper.rate.after_epoch(figures[f"validation/{params.metric}"])
         run.add(figures, time.perf_counter() - started)
-        checkpoint.save(run.state_dict())
+        if group.is_first:
+            checkpoint.save(run.state_dict())
         report(figures)
 
     network.load_state_dict(run.best_weights)
@@ -149,32 +158,38 @@ class _Run:
 
 
 def train_epoch(
-    network: Classifier,
+    network: nn.Module,
     stepper: Stepper,
     batches: Iterator[Batch],
     chance: torch.Generator,
     progress: Progress,
     deadline: float,
+    group: Group = ALONE,
 ) -> Figures:
     """One pass over ``batches``; loss and micro-F1 of it, and the learning rate at its end.
 
     Args:
+        network: as ``group`` has made it parallel.
+        batches: this device's slices of them.
         chance: of the augmentation.
         deadline: as ``time.perf_counter`` tells it, in seconds.
     """
     params = stepper.params
     network.train()
-    seen = _Running(stepper.device)
+    seen = _Running(stepper.device, group)
     for stored in batches:
-        batch = stored.map_images(partial(augment, params=params.augment, generator=chance))
+        own = stored.slice
+        batch = stored.map_images(
+            partial(augment, params=params.augment, generator=chance, own=own)
+        )
         with stepper.autocast():
             output = network(batch)
-        loss = stepper.step(output, batch.targets)
-        seen.add(loss, output.logits, batch.targets)
+        loss = stepper.step(output, batch.targets, own.weight)
+        seen.add(loss, output.logits, batch.targets, own)
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
-        progress.advance(len(batch.targets))
-        if time.perf_counter() > deadline:
+        progress.advance(own.whole)
+        if group.is_first and time.perf_counter() > deadline:
             raise UserError(
                 f"train.max_hours = {params.max_hours:g} is over in {progress.what}; the epochs "
                 "before are kept: raise the budget to go on"
@@ -188,16 +203,23 @@ def train_epoch(
     return figures | {"train/lr": stepper.optimizer.param_groups[0]["lr"]}
 
 
-def validate(stepper: Stepper, description: Description, rows: Rows) -> Figures:
+def validate(
+    stepper: Stepper, description: Description, rows: Rows, group: Group = ALONE
+) -> Figures:
     """Loss, F1 at 0.5 and mean average precision on ``rows``, whose labels are known.
 
     In late fusion the photo's share in the answer is found before, on the same rows.
     """
     network, params = stepper.answering, stepper.params
     if network.finds_share:
-        batches = rows.batches(params.batch_size, stepper.device)
-        find_share(network, description, batches, stepper.precision)
-    found = predict(network, description, rows, params.batch_size, stepper.precision)
+        batches = _part(rows, params.batch_size, stepper.device, group)
+        find_share(network, description, batches, stepper.precision, group.joined)
+    found = predict(network, description, rows, params.batch_size, stepper.precision, group)
+    return group.from_first(lambda: measure(stepper, found, rows))
+
+
+def measure(stepper: Stepper, found: np.ndarray, rows: Rows) -> Figures:
+    """The figures of ``validate`` for the probabilities ``found``, float32 (rows, labels)."""
     truth = rows.targets.numpy() > 0.5
     predicted = found >= 0.5
     given = torch.from_numpy(found).clamp(1e-7, 1 - 1e-7)
@@ -210,41 +232,60 @@ def validate(stepper: Stepper, description: Description, rows: Rows) -> Figures:
 
 
 def predict(
-    network: Classifier, description: Description, rows: Rows, batch_size: int, precision: str
+    network: Classifier,
+    description: Description,
+    rows: Rows,
+    batch_size: int,
+    precision: str,
+    group: Group = ALONE,
 ) -> np.ndarray:
-    """Probabilities of ``rows``, in order: float32 (rows, labels)."""
-    device = next(network.parameters()).device
-    batches = rows.batches(batch_size, device)
-    parts = [o.sigmoid().cpu() for _, o in logits(network, description, batches, precision)]
-    return torch.cat(parts).numpy()
+    """Probabilities of ``rows``, in order: float32 (rows, labels); each device finds its part."""
+    batches = _part(rows, batch_size, next(network.parameters()).device, group)
+    parts = [torch.zeros(0, len(description.labels))]
+    parts += [o.sigmoid().cpu() for _, o in logits(network, description, batches, precision)]
+    return group.joined(torch.cat(parts)).numpy()
+
+
+def _part(rows: Rows, batch_size: int, device: torch.device, group: Group) -> Iterator[Batch]:
+    """This device's part of ``rows``, in batches as large as its slices in training."""
+    order = np.arange(len(rows))[group.part(len(rows))]
+    return rows.batches(-(-batch_size // group.size), device, order)
 
 
 class _Running:
     """Loss and micro-F1 of the epoch so far, summed on the device without waiting for it."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.steps = 0
+    def __init__(self, device: torch.device, group: Group) -> None:
+        self.steps, self._group = 0, group
         self._loss, self._hits, self._decided = torch.zeros(3, device=device)
 
-    def add(self, loss: torch.Tensor, output: torch.Tensor, targets: torch.Tensor) -> None:
+    def add(
+        self, loss: torch.Tensor, output: torch.Tensor, targets: torch.Tensor, own: Slice
+    ) -> None:
         with torch.no_grad():
-            predicted = (output > 0).float()
             self.steps += 1
             self._loss += loss
-            self._hits += (predicted * targets).sum()
-            self._decided += predicted.sum() + targets.sum()
+            if own.weight:
+                predicted = (output > 0).float()
+                self._hits += (predicted * targets).sum()
+                self._decided += predicted.sum() + targets.sum()
 
     def figures(self) -> Figures:
-        hits, decided = float(self._hits), float(self._decided)
+        """Of all devices; each has to ask."""
+        sums = torch.stack([self._loss, self._hits, self._decided])
+        loss, hits, decided = self._group.total(sums).tolist()
         return {
-            "loss": float(self._loss) / self.steps,
+            "loss": loss / self._group.size / self.steps,
             "micro_f1": 2 * hits / decided if decided else 0.0,
         }
 
 
-def _chance(seed: int, epoch: int, rows: int) -> tuple[np.ndarray, torch.Generator]:
-    """An epoch's order and augmentation; dropout draws from torch's own state, seeded here."""
+def _chance(seed: int, epoch: int, rows: int, rank: int) -> tuple[np.ndarray, torch.Generator]:
+    """An epoch's order and augmentation; dropout draws from torch's own state, seeded here.
+
+    The first two are those of any number of devices; dropout is each device's own.
+    """
     own, dropout, augmentation = np.random.SeedSequence([seed, epoch]).generate_state(3)
-    torch.manual_seed(int(dropout))
+    torch.manual_seed(int(dropout) + rank)
     order = np.random.default_rng(own).permutation(rows)
     return order, torch.Generator().manual_seed(int(augmentation))

@@ -6,7 +6,7 @@ transformer, ``transformer/`` its configuration and tokenizer. Reading them exec
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -286,7 +286,11 @@ def logits(
 
 
 def find_share(
-    network: Classifier, description: Description, batches: Iterator[Batch], precision: str
+    network: Classifier,
+    description: Description,
+    batches: Iterator[Batch],
+    precision: str,
+    joined: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
 ) -> float:
     """Finds the photo's share in a late fusion, in [0, 1], and sets it.
 
@@ -295,15 +299,17 @@ def find_share(
 
     Args:
         batches: with targets.
+        joined: makes one of the rows that several processes have found, each from its batches.
     """
-    images, captions, targets = [], [], []
+    empty = torch.zeros(0, len(description.labels))
+    images, captions, targets = [empty], [empty], [empty]
     for batch, output in outputs(network, description, batches, precision):
         given = batch.words[:, 0] != 0  # elsewhere the photo decides alone
         (_, image), (_, caption) = output.counted
         images.append(image[given].cpu())
         captions.append(caption[given].cpu())
         targets.append(batch.targets[given].cpu())
-    image, caption, truth = (torch.cat(parts) for parts in (images, captions, targets))
+    image, caption, truth = (joined(torch.cat(parts)) for parts in (images, captions, targets))
 
     def loss(share: float) -> float:
         return float(binary_cross_entropy_with_logits(mix(image, caption, share), truth))

@@ -215,10 +215,13 @@ class Stepper:
         self.average = Average(network, params.ema) if params.ema else None
         self.answering = network if self.average is None else self.average.network
 
-    def step(self, output: Output, targets: torch.Tensor) -> torch.Tensor:
-        """Lowers the loss of all that counts in ``output``, and returns what it was."""
+    def step(self, output: Output, targets: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+        """Lowers the loss of all that counts in ``output``, ``weight`` times, and returns it."""
         # In single precision, outside autocast: fp16 would overflow.
-        losses = [w * self.loss_of(logits.float(), targets) for w, logits in output.counted]
+        losses = [
+            weight * counts * self.loss_of(logits.float(), targets)
+            for counts, logits in output.counted
+        ]
         loss = torch.stack(losses).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()

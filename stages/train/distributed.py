@@ -1,0 +1,356 @@
+"""One training on several devices: a process each, which computes its slice of every batch.
+
+The stage starts the processes itself, by PyTorch's own launcher, or joins those that ``torchrun``
+has started, on one machine or several. The whole is what one device would do with the same batches:
+each process reads the same rows in the same order, DistributedDataParallel takes the mean of the
+gradients, batch norm sees the whole batch. Only the first process, rank 0, writes and speaks. On
+one device there is no group, and every method of ``Group`` hands back what it was given.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from stages import UserError
+from stages.train.batches import Slice
+
+GRACE = 10  # seconds that processes have to end after a signal; they hold nothing to be saved
+PATIENCE = timedelta(days=30)  # with what only rank 0 does; its end is noticed otherwise
+GONE = ("gloo", "nccl", "connection")  # what the errors of a group that fell apart speak of
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run, as one of them sees them.
+
+    Attributes:
+        device: to compute on.
+        rank: the number of this process, from 0.
+        size: how many there are.
+        store: what they all can read and write by key; None where there is one process.
+    """
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+    store: dist.Store | None = None
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def slice(self, rows: int) -> Slice:
+        """This device's slice of a training batch; slices differ by one row at the most.
+
+        Where there are fewer rows than devices, those without one compute the first, which then
+        counts nothing: each device has to take its part in every exchange.
+        """
+        own = self.part(rows)
+        if own.start == own.stop:
+            return Slice(rows, slice(0, 1), 0.0)
+        return Slice(rows, own, (own.stop - own.start) * self.size / rows)
+
+    def part(self, rows: int) -> slice:
+        """This device's slice of ``rows``; the slices of all, by rank, are the whole."""
+        return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """``network``, its gradients the mean over the devices; to be made anew when others learn.
+
+        The graph is static: weights that are never used, as some transformers have them, are
+        found in the first step instead of in each. Buffers need no exchange: batch norm, which
+        alone changes any, computes the same everywhere.
+        """
+        if self.size == 1:
+            return network
+        learner = DistributedDataParallel(
+            network,
+            device_ids=None if self.device.type == "cpu" else [self.device],
+            gradient_as_bucket_view=True,
+            static_graph=True,
+        )
+        learner.broadcast_buffers = False  # the argument of that name is about to go
+        return learner
+
+    def synchronise(self, network: nn.Module) -> None:
+        """Lets the network's batch norms see the whole batch, not this device's slice of it."""
+        if self.size == 1:
+            return
+        if self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                module.__class__ = SyncedNorm  # has the same parts; torch's own is for GPUs
+
+    def total(self, figures: torch.Tensor) -> torch.Tensor:
+        """The sum over the devices of figures that lie on them."""
+        if self.size > 1:
+            figures = figures.clone()
+            dist.all_reduce(figures)
+        return figures
+
+    def all(self, value: Made) -> list[Made]:
+        """What each process gives, by rank."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def joined(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of all processes, by rank: (their rows, …) on the CPU, of any number each."""
+        if self.size == 1:
+            return rows
+        counts = self.all(len(rows))
+        # gloo moves tensors of one shape.
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def from_first(self, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, called by rank 0 alone: all go on from the same."""
+        if self.size == 1:
+            return make()
+        made = [make() if self.is_first else None]
+        dist.broadcast_object_list(made, src=0)
+        return made[0]
+
+    @contextmanager
+    def first(self, what: str) -> Iterator[None]:
+        """A block that rank 0 goes through before the others: it may download, compute, write.
+
+        They wait by way of the store, where there is no limit as there is for exchanges.
+
+        Args:
+            what: the name of the block, another one each time.
+        """
+        if self.store is not None and not self.is_first:
+            self.store.wait([what], PATIENCE)
+        yield
+        if self.store is not None and self.is_first:
+            self.store.set(what, "done")
+
+    def check_same(self, key: str) -> None:
+        """Ends the run where the processes' keys, of all that decides what they do, differ."""
+        if len(set(self.all(key))) > 1:
+            raise UserError(
+                "the processes of this run differ in parameters, data, code, versions or GPUs; "
+                "bring the machines to the same state"
+            )
+
+
+class SyncedNorm(_BatchNorm):
+    """Batch norm over the whole batch, for CPUs: what ``nn.SyncBatchNorm`` is for GPUs."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        """Any is right: it was right for the batch norm that this one was made of."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(n, channels, …) → the same shape."""
+        if not self.training:
+            return super().forward(input)
+        values = input.float()
+        axes = [axis for axis in range(values.ndim) if axis != 1]
+        shape = [-1 if axis == 1 else 1 for axis in range(values.ndim)]
+        count = _Total.apply(values.new_tensor(float(values[:, 0].numel())))
+        mean = _Total.apply(values.sum(axes)) / count
+        centred = values - mean.view(shape)
+        variance = _Total.apply(centred.square().sum(axes)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scaled = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            scaled = scaled * self.weight.view(shape) + self.bias.view(shape)
+        return scaled.to(input.dtype)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over the processes, of a tensor and of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Total.forward(ctx, gradient)
+
+
+ALONE = Group(torch.device("cpu"))
+
+
+def is_joined() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def count(wish: Literal["auto"] | int) -> int:
+    """The devices of this machine that ``train.devices`` asks for."""
+    gpus = torch.cuda.device_count()
+    if wish == "auto":
+        return max(1, gpus)
+    if wish > gpus > 0:
+        raise UserError(f"train.devices is {wish}, but there are {gpus} GPUs; lower it")
+    return wish
+
+
+def launch(devices: int) -> None:
+    """Runs the stage in ``devices`` processes, as ``torchrun --standalone`` would.
+
+    Raises:
+        UserError: a process was killed.
+        SystemExit: one failed, and has said why.
+    """
+    # Slow to import, and of no use in the processes themselves.
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # It would tell of a process's end in a dozen lines, which are said here in one.
+    logging.getLogger("torch.distributed.elastic").disabled = True
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed"):
+            logging.getLogger(name).disabled = True
+    with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=devices,
+            logs_specs=DefaultLogsSpecs(folder),
+            run_id=uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",  # the machine's own name may lead nowhere
+            max_restarts=0,
+            shutdown_timeout=GRACE,
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "stages.train")
+        except ChildFailedError as error:
+            codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            if any(code > 0 for code in codes.values()):
+                sys.exit(1)
+            # Those that the launcher itself ended got SIGTERM.
+            rank = min(codes, key=lambda rank: codes[rank] == -signal.SIGTERM)
+            raise UserError(
+                f"the process of device {rank} was ended by {signal.Signals(-codes[rank]).name}, "
+                "which may be for want of memory; started again, training goes on after the last "
+                "whole epoch"
+            ) from error
+        except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from error
+            sys.exit(128 + error.sigval)
+
+
+@contextmanager
+def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
+    """Yields the group of this run: that of the launcher, or this process alone.
+
+    Where several processes fail, the first says why; a failure for want of the others is none of
+    its own, and the launcher, or who ended them, says more.
+
+    Args:
+        wish: ``train.devices``, which the launcher has to agree with.
+
+    Raises:
+        UserError: what the launcher was told does not go with the parameters or the machine.
+    """
+    gpus = torch.cuda.device_count()
+    if not is_joined() or os.environ["WORLD_SIZE"] == "1":
+        yield Group(torch.device("cuda" if gpus else "cpu"))
+        return
+    store, rank, size = next(dist.rendezvous("env://"))
+    place = int(os.environ.get("LOCAL_RANK", "0"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    watch = threading.Thread(target=_end_without, args=[os.getppid()], daemon=True)
+    watch.start()
+    try:
+        with ExitStack() as muted:
+            if rank:
+                nothing = muted.enter_context(open(os.devnull, "w"))
+                muted.enter_context(redirect_stdout(nothing))
+                muted.enter_context(redirect_stderr(nothing))
+            check(wish, batch_size, size, here, gpus)
+            device = torch.device("cuda", place) if gpus else torch.device("cpu")
+            if gpus:
+                torch.cuda.set_device(device)
+            if "OMP_NUM_THREADS" not in os.environ:
+                torch.set_num_threads(max(1, torch.get_num_threads() // here))
+            # What lies on the CPU goes by gloo also where there are GPUs.
+            backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+            dist.init_process_group(
+                backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size
+            )
+            joined = Group(device, rank, size, dist.PrefixStore("block", store))
+            yield joined
+            with joined.first("end"):  # the last that the others wait for is what rank 0 writes
+                pass
+    except KeyboardInterrupt:
+        sys.exit(1)  # the launcher was interrupted, and says so
+    except Exception as error:
+        lost = isinstance(error, RuntimeError) and any(w in str(error).lower() for w in GONE)
+        if lost:
+            time.sleep(2 * GRACE)  # the launcher, which knows who is gone, ends this process too
+        with suppress(RuntimeError):  # the store may be gone as well
+            if store.add("failed", 1) > 1:
+                sys.exit(1)
+        if lost:
+            raise UserError(
+                f"the connection to the other processes broke ({str(error).splitlines()[0]}); "
+                "started again, training goes on after the last whole epoch"
+            ) from error
+        raise
+    # Not after an error: it might wait for others that wait themselves.
+    dist.destroy_process_group()
+
+
+def check(wish: Literal["auto"] | int, batch_size: int, size: int, here: int, gpus: int) -> None:
+    """Ends a process of ``size``, ``here`` of them on this machine, that cannot be."""
+    if wish not in ("auto", here):
+        raise UserError(
+            f"train.devices is {wish}, but the launcher started {here} processes on this machine; "
+            "set it to auto"
+        )
+    if here > gpus > 0:
+        raise UserError(f"{here} processes were started, but there are {gpus} GPUs; start fewer")
+    if size > batch_size:
+        raise UserError(
+            f"train.batch_size = {batch_size} cannot be shared by {size} devices; raise it, or "
+            "lower train.devices"
+        )
+
+
+def _end_without(launcher: int) -> None:
+    """Ends this process when its launcher is gone.
+
+    It has a session of its own, so nothing else would: no signal to the launcher's process group
+    reaches it.
+    """
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,116 @@
+"""Trains the same few runs on any number of devices: in a test by itself, or in two processes.
+
+``python -m tests.train.devices FOLDER``, as each process of a launcher, leaves in the folder what
+came of them.
+"""
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages import run
+from stages.ingest.images import ImageStore
+from stages.params import Train, read
+from stages.train import distributed
+from stages.train import network as networks
+from stages.train.batches import Rows
+from stages.train.distributed import Group
+from stages.train.loop import fit, predict
+from stages.train.network import Description
+from stages.vocab import vocabulary
+from stages.vocab.vocabulary import Vocabulary
+from tests.conftest import ROOT
+
+NAMES = ["ant", "bee", "cat"]
+PHOTOS, SIDE, TRAINED = 64, 20, 45  # 45 rows, 8 at a time: the last batch has 5
+
+# Dropout is a matter of chance on each device; without it, the rest is not. Nor with Adam, which
+# makes a step of the slightest difference where a gradient is next to nothing.
+CHANCELESS: dict[str, Any] = {
+    "dropout": 0.0, "optimizer": "sgd", "lr": 0.02, "epochs": 3, "batch_size": 8,
+    "schedule": {"name": "one-cycle", "momentum": 0.85},
+    "augment": {"crop": 16, "horizontal_flip": 0.5, "rotation": 10, "brightness": 0.2, "hue": 0.1,
+                "grey": 0.2, "randaugment": 1, "cutout": 0.2},
+}  # fmt: skip
+RUNS = {
+    "batch norm": CHANCELESS,
+    "late, thawing": CHANCELESS | {
+        "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
+        "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
+        "loss": {"positive_weight": "balanced"}, "epochs": 5,
+    },
+}  # fmt: skip
+
+
+class Memory:
+    """A checkpoint that lies in memory; ``state`` is where to go on from."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.states = [state] if state else []
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.states.append(copy.deepcopy(state))
+
+    def load(self) -> dict[str, Any] | None:
+        return self.states[-1] if self.states else None
+
+
+def params(changes: dict[str, Any]) -> Train:
+    given = read(Train, ROOT / "params.yaml").model_dump()
+    for name, value in changes.items():
+        given[name] = given[name] | value if isinstance(value, dict) else value
+    given["text"] |= {"embedding": 8, "hidden": 8, "dropout": 0.0, "caption_dropout": 0.0}
+    return Train(**given)
+
+
+def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -> dict[str, Any]:
+    """What came of a run on the photos in ``folder``: weights, figures, probabilities."""
+    given, chance = params(changes), np.random.default_rng(0)
+    targets = chance.random((PHOTOS, len(NAMES))) < 0.4
+    captions = [" ".join(np.array(NAMES)[row]) if row.any() else None for row in targets]
+    words = Vocabulary(NAMES, "none", False, 4)
+    description = Description(
+        labels=NAMES, inputs=given.inputs, backbone=given.backbone, stored_size=SIDE,
+        crop=given.augment.crop, feature_norm=given.feature_norm, fusion=given.fusion,
+        dropout=given.dropout, flip=False, precision="fp32", text=given.text.model_dump(),
+        vocabulary=vocabulary.to_json(words),
+    )  # fmt: skip
+    torch.manual_seed(given.seed)
+    network, _ = networks.build(description, given.weights, given.freeze)
+    group.synchronise(network)
+    numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
+    store = ImageStore(folder)
+    training, validation = (
+        Rows(store, part, numbers[part], truth[part])
+        for part in (np.arange(TRAINED), np.arange(TRAINED, PHOTOS))
+    )
+    result = fit(
+        network, description, training, validation, given, memory, lambda epoch: None, group
+    )
+    found = predict(network, description, validation, given.batch_size, "fp32", group)
+    return {
+        "weights": network.state_dict(),
+        "history": result.history,
+        "best": result.best_epoch,
+        "probabilities": torch.from_numpy(found),
+        "saved": len(memory.states),
+    }
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    with distributed.group("auto", 8) as group:
+        for name, changes in RUNS.items():
+            came = train(folder, changes, group, Memory())
+            torch.save(came, folder / f"{name} {group.rank}.pt")
+        state = torch.load(folder / "state.pt", weights_only=True) if group.is_first else None
+        came = train(folder, CHANCELESS, group, Memory(state))
+        torch.save(came, folder / f"from a checkpoint {group.rank}.pt")
+
+
+if __name__ == "__main__":
+    run(main)
