@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, hashes, and the folder for what may be lost."""
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,18 @@ def whole(path: Path) -> Iterator[Path]:
         if replaced.exists() and not path.exists():
             replaced.rename(path)
         shutil.rmtree(room)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Lets one process at a time through the block, of those that come with the same ``folder``.
+
+    One that ends, however it does, lets the next one in.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

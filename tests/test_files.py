@@ -141,3 +141,24 @@ def test_the_cache_is_shared_with_experiments(
     assert files.cache_folder("images") == in_tmp.resolve() / ".tagloom" / "images"
     monkeypatch.setenv("TAGLOOM_CACHE", "/elsewhere")
     assert files.cache_folder("images") == Path("/elsewhere/images")
+
+
+def test_one_process_at_a_time_and_none_waits_for_a_dead_one(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from stages.files import alone\n"
+        "print('waits')\n"
+        "with alone(Path(sys.argv[1])):\n"
+        "    print('works')\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-u", "-c", program, str(tmp_path / "deep" / "kept")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert [one.stdout.readline() for _ in range(2)] == ["waits\n", "works\n"]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline() == "waits\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(0.5)
+            one.kill()
+            assert other.stdout.readline() == "works\n"

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from stages import UserError, run
-from stages.files import whole, write_csv
+from stages.files import alone, whole, write_csv
 from stages.ingest import earlier, records, sources
 from stages.ingest.earlier import FILES, Earlier
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
@@ -31,8 +31,13 @@ def main() -> None:
     listed = list(sources.rows(params))
     rows, rejected = set_aside(listed, params.labels)
     check_loss(len(listed), rejected, params)  # before the photos: decoding may take hours
-    known = earlier.load(params.image_size)
-    with whole(IMAGES) as store, whole(records.RECORDS) as table:
+    with (
+        # Experiments share what was kept; none is to replace it under the hands of another.
+        alone(earlier.place(params.image_size)),
+        whole(IMAGES) as store,
+        whole(records.RECORDS) as table,
+    ):
+        known = earlier.load(params.image_size)
         store.mkdir()
         with ImageWriter(store, params.image_size, known.store) as writer:
             found, files, decoded, unreadable = take_in(rows, params, known, writer)

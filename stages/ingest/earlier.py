@@ -56,7 +56,7 @@ def load(size: int) -> Earlier:
 
     What was kept may have been deleted in part, or damaged; then it counts as nothing.
     """
-    folder = _folder(size)
+    folder = place(size)
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
@@ -80,13 +80,14 @@ def keep(store: Path, records: pl.DataFrame, files: pl.DataFrame, size: int) -> 
     none or is not to be relied on.
     """
     index = records.select("sha256", "width", "height", "dhash", "image").hstack(files)
-    with whole(_folder(size)) as temporary:
+    with whole(place(size)) as temporary:
         temporary.mkdir()
         for shard in store.glob("*.npy"):
             link_or_copy(shard, temporary / shard.name)
         index.write_parquet(temporary / INDEX)
 
 
-def _folder(size: int) -> Path:
+def place(size: int) -> Path:
+    """Where photos of that size are kept, as this decoder makes them."""
     decoder = digest(Path(images.__file__), PIL.__version__)
     return cache_folder("images") / f"{size}-{decoder[:12]}"

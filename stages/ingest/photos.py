@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,14 @@ def _open(
         yield photo if pixels is None else photo._replace(image=pixels)
 
 
+def cache_of_dvc() -> Path:
+    """Where DVC keeps what it tracks, by the project's settings (``dvc cache dir``)."""
+    folder = project_root() / ".dvc"
+    settings = ConfigParser(interpolation=None, strict=False)
+    settings.read([folder / "config", folder / "config.local"], "utf-8")
+    return folder / settings.get("cache", "dir", fallback="cache").strip("\"'")
+
+
 class _Files:
     """The photos' files below ``root``.
 
@@ -109,7 +118,7 @@ class _Files:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._allowed = [root.resolve(), (project_root() / ".dvc" / "cache").resolve()]
+        self._allowed = [root.resolve(), cache_of_dvc().resolve()]
         self._settled = time.time_ns() - UNSETTLED
         self._folders: dict[str, tuple[str, bool]] = {}  # where each leads to; may a file be there
 
@@ -142,7 +151,7 @@ class _Files:
         if stat.S_ISLNK(found.st_mode) or not is_allowed:
             path = os.path.realpath(path, strict=True)
             if not self._is_allowed(path):
-                raise UnreadablePhoto("it is a link that leaves ingest.root")
+                raise UnreadablePhoto("it is a link that leaves ingest.root and DVC's cache")
             found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")

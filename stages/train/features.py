@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torchvision
 
-from stages.files import cache_folder, digest, whole, write_json
+from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
 from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
@@ -55,13 +55,14 @@ def of_store(
         RECORDS,
     )
     folder = cache_folder("features") / key[:32]
-    if not folder.exists():
-        started = time.perf_counter()
-        found = _compute(network, description, store, batch_size, precision)
-        with whole(folder) as temporary:
-            temporary.mkdir()
-            np.save(temporary / "features.npy", found)
-            write_json(temporary / "seconds.json", time.perf_counter() - started)
+    with alone(folder):  # of experiments that want the same, one computes it
+        if not folder.exists():
+            started = time.perf_counter()
+            found = _compute(network, description, store, batch_size, precision)
+            with whole(folder) as temporary:
+                temporary.mkdir()
+                np.save(temporary / "features.npy", found)
+                write_json(temporary / "seconds.json", time.perf_counter() - started)
     seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
     return np.load(folder / "features.npy", mmap_mode="r"), seconds
 

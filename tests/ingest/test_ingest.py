@@ -203,7 +203,7 @@ def test_everything_that_is_set_aside_is_listed(
         "data/20.jpg": "the file is empty",
         "data/21.jpg": "cannot be decoded: ",
         "data/22.jpg": "not an image that Pillow can read",
-        "data/23.jpg": "it is a link that leaves ingest.root",
+        "data/23.jpg": "it is a link that leaves ingest.root and DVC's cache",
         "data/24.jpg": "it is not a file",
         "data/25.jpg": "the file is missing",
         "data/../train.csv": "its path leaves ingest.root",

@@ -122,7 +122,7 @@ def test_a_noted_file_is_checked_as_any_other(root: Path, noted: Earlier) -> Non
     (root / "good.jpg").rename(root.parent / "moved.jpg")
     assert str(again(root, noted)) == "the file is missing"
     (root / "good.jpg").symlink_to("../moved.jpg")
-    assert str(again(root, noted)) == "it is a link that leaves ingest.root"
+    assert str(again(root, noted)) == "it is a link that leaves ingest.root and DVC's cache"
 
 
 def test_a_file_that_changed_a_moment_ago_gets_no_note(
@@ -167,15 +167,27 @@ def test_links(root: Path) -> None:
     for name in ("inside.jpg", "inside-absolute.jpg"):
         assert isinstance(*opened(root, name), Opened)
     for name in ("out.jpg", "out-relative.jpg", "out-twice.jpg", "folder/outside.jpg"):
-        assert reason(root, name) == "it is a link that leaves ingest.root"
+        assert reason(root, name) == "it is a link that leaves ingest.root and DVC's cache"
     assert "missing" in reason(root, "dangling.jpg")
     assert reason(root, "loop.jpg")
 
 
-def test_a_link_into_dvcs_cache_is_allowed(root: Path, photo: Callable[..., bytes]) -> None:
-    cached = root.parent / ".dvc" / "cache" / "files" / "md5" / "ab" / "cd"
+@pytest.mark.parametrize(
+    ("settings", "cache"),
+    [
+        ("", ".dvc/cache"),
+        ("[core]\n    analytics = false\n[cache]\n    dir = ../../big\n", "../big"),
+        ('[\'remote "r"\']\n    url = s3://%x\n[cache]\n    dir = "{}/big one"\n', "big one"),
+    ],
+)
+def test_a_link_into_dvcs_cache_is_allowed(
+    root: Path, photo: Callable[..., bytes], settings: str, cache: str
+) -> None:
+    cached = root.parent / cache / "files" / "md5" / "ab" / "cd"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(photo())
+    (root.parent / ".dvc").mkdir(exist_ok=True)
+    (root.parent / ".dvc" / "config.local").write_text(settings.format(root.parent), "utf-8")
     (root / "linked.jpg").symlink_to(cached)
     assert isinstance(*opened(root, "linked.jpg"), Opened)
 
