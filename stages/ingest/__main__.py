@@ -1,8 +1,9 @@
 """ingest: photos and labels from a source → records, image store, list of what was set aside."""
 
+import gc
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from stages import UserError, run
 from stages.files import alone, whole, write_csv
 from stages.ingest import earlier, records, sources
-from stages.ingest.earlier import FILES, Earlier
+from stages.ingest.earlier import NO_NOTE, Earlier, Note
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.photos import open_all
 from stages.ingest.sources import Row, Unreadable
@@ -22,6 +23,8 @@ from stages.progress import track
 REJECTED = Path("data/rejected.csv")
 
 Rejected = tuple[str, int, str, str]  # file, row, photo, reason
+Record = tuple[Any, ...]  # the columns of records.SCHEMA
+LABELS = records.SCHEMA.names().index("labels")
 
 
 def main() -> None:
@@ -40,11 +43,11 @@ def main() -> None:
         known = earlier.load(params.image_size)
         store.mkdir()
         with ImageWriter(store, params.image_size, known.store) as writer:
-            found, files, decoded, unreadable = take_in(rows, params, known, writer)
+            taken, files, decoded, unreadable = take_in(rows, params, known, writer)
         rejected += unreadable
         check_loss(len(listed), rejected, params)
-        names = params.labels or label_names(found)
-        found = in_label_order(found, names)
+        names = params.labels or label_names(taken)
+        found = as_records(taken, names)
         records.write(found, names, table)
         earlier.keep(store, found, files, params.image_size)
     write_metrics("ingest", figures(found, names, rejected))
@@ -86,15 +89,15 @@ def _fault(row: Row, first: Row | None, labels: list[str] | None) -> str | None:
 
 def take_in(
     rows: list[Row], params: Ingest, known: Earlier, writer: ImageWriter
-) -> tuple[pl.DataFrame, pl.DataFrame, int, list[Rejected]]:
+) -> tuple[list[Record], list[Note], int, list[Rejected]]:
     """Opens the photos of ``rows`` and writes them to the store.
 
     Returns:
-        The records of those that could be opened, their files for ``earlier.keep``, how many of
-        them had to be decoded, and the others.
+        The records of those that could be opened, the notes of their files, how many of them had
+        to be decoded, and the others.
     """
-    taken: list[tuple] = []
-    files: list[tuple] = []
+    taken: list[Record] = []
+    files: list[Note] = []
     rejected: list[Rejected] = []
     decoded = 0
     opened = open_all(rows, Path(params.root), params.image_size, known)
@@ -106,8 +109,8 @@ def take_in(
         image = writer.append(photo.image)
         said = (row.id, row.subset, row.labels, row.caption)
         taken.append((*said, photo.width, photo.height, photo.sha256, photo.dhash, image))
-        files.append((row.photo, *photo.file) if photo.file else (None,) * len(FILES))
-    return _frame(taken, records.SCHEMA), _frame(files, FILES), decoded, rejected
+        files.append((row.photo, *photo.file) if photo.file else NO_NOTE)
+    return taken, files, decoded, rejected
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
@@ -126,16 +129,22 @@ def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
         )
 
 
-def label_names(found: pl.DataFrame) -> list[str]:
+def label_names(taken: list[Record]) -> list[str]:
     """Every label that a record carries, in the order of people."""
-    return records.in_natural_order(found["labels"].explode().drop_nulls().unique())
+    return records.in_natural_order({name for record in taken for name in record[LABELS] or ()})
 
 
-def in_label_order(found: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Each record's labels once, in the order of ``names``."""
-    order = pl.List(pl.Enum(names))
-    labels = pl.col("labels").cast(order).list.unique().list.sort()
-    return found.with_columns(labels.cast(pl.List(pl.String)))
+def as_records(taken: list[Record], names: list[str]) -> pl.DataFrame:
+    """The table of records, each one's labels once and in the order of ``names``."""
+    columns = dict(zip(records.SCHEMA, zip(*taken, strict=True), strict=True))
+    # A list at a time is slow, so each kind of list is made once: few are as many as the photos.
+    kinds: dict[tuple[str, ...] | None, int] = {}
+    lists = (None if labels is None else tuple(labels) for labels in columns["labels"])
+    kind = [kinds.setdefault(labels, len(kinds)) for labels in lists]
+    place = {name: number for number, name in enumerate(names)}
+    ordered = [None if k is None else sorted(set(k), key=place.__getitem__) for k in kinds]
+    columns["labels"] = pl.Series(ordered, dtype=pl.List(pl.String)).gather(kind)
+    return pl.DataFrame(columns, records.SCHEMA)
 
 
 def figures(found: pl.DataFrame, names: list[str], rejected: list[Rejected]) -> dict[str, Any]:
@@ -150,15 +159,10 @@ def figures(found: pl.DataFrame, names: list[str], rejected: list[Rejected]) -> 
     }
 
 
-def _frame(rows: list[tuple], schema: Mapping[str, Any]) -> pl.DataFrame:
-    # A column at a time, for the speed.
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema)
-
-
 def _name(row: Row) -> str:
     return row.photo if isinstance(row.photo, str) else row.id
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what the imports made stays; looking through it again and again takes longer
     run(main)

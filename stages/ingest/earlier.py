@@ -27,7 +27,8 @@ INDEX = "index.parquet"
 
 FileState = tuple[int, int, int, int]  # size in bytes, mtime and ctime in nanoseconds, inode
 STATE = {"size": pl.Int64, "mtime": pl.Int64, "ctime": pl.Int64, "inode": pl.UInt64}
-FILES = {"photo": pl.String} | STATE
+Note = tuple[str | None, int | None, int | None, int | None, int | None]  # path, state of a file
+NO_NOTE: Note = (None,) * 5
 
 
 class Seen(NamedTuple):
@@ -60,31 +61,41 @@ def load(size: int) -> Earlier:
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
-        photos = index.group_by("sha256").agg("image", pl.col("width", "height", "dhash").first())
-        noted = index.select(*FILES, "sha256").drop_nulls("size")
+        if len(store) != len(index) or store.size != size:
+            return NOTHING
+        return Earlier(store, _by_sha256(index), _by_file(index))
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
         return NOTHING
-    if len(store) != len(index) or store.size != size:
-        return NOTHING
-    return Earlier(
-        store,
-        {sha256: Seen(tuple(rows), *seen) for sha256, rows, *seen in photos.iter_rows()},
-        {photo: (tuple(state), sha256) for photo, *state, sha256 in noted.iter_rows()},
-    )
 
 
-def keep(store: Path, records: pl.DataFrame, files: pl.DataFrame, size: int) -> None:
+def _by_sha256(index: pl.DataFrame) -> dict[str, Seen]:
+    rows, *seen = (index[name].to_list() for name in ("image", "width", "height", "dhash"))
+    photos = dict(zip(index["sha256"].to_list(), map(Seen, zip(rows), *seen), strict=True))
+    alike = index.filter(pl.col("sha256").is_duplicated()).group_by("sha256").agg("image")
+    for sha256, image in alike.iter_rows():
+        photos[sha256] = photos[sha256]._replace(rows=tuple(image))
+    return photos
+
+
+def _by_file(index: pl.DataFrame) -> dict[str, tuple[FileState, str]]:
+    noted = index.drop_nulls("photo")
+    photos, sha256s, *state = (noted[name].to_list() for name in ("photo", "sha256", *STATE))
+    notes = zip(zip(*state, strict=True), sha256s, strict=True)
+    return dict(zip(photos, notes, strict=True))
+
+
+def keep(store: Path, records: pl.DataFrame, notes: list[Note], size: int) -> None:
     """Keeps the shards in ``store`` for the next time, in place of those kept before.
 
-    ``files`` has a row for each of ``records``, and the columns ``FILES``, null where a file is
-    none or is not to be relied on.
+    ``notes`` has one for each of ``records``, of the file it was read from.
     """
-    index = records.select("sha256", "width", "height", "dhash", "image").hstack(files)
+    noted = pl.DataFrame(zip(*notes, strict=True), {"photo": pl.String} | STATE, orient="col")
+    index = records.select("sha256", "width", "height", "dhash", "image").hstack(noted)
     with whole(place(size)) as temporary:
         temporary.mkdir()
         for shard in store.glob("*.npy"):
             link_or_copy(shard, temporary / shard.name)
-        index.write_parquet(temporary / INDEX)
+        index.write_parquet(temporary / INDEX, compression="lz4", statistics=False)
 
 
 def place(size: int) -> Path:

@@ -9,7 +9,6 @@ as they are. A shard is as small as it is because the last one, partly filled, i
 import io
 import os
 import shutil
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -20,6 +19,10 @@ from PIL import ExifTags, Image
 IMAGES = Path("data/images")
 SHARD_ROWS = 512
 LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
+
+# Pillow otherwise gives an image's memory back to the system, which has to clear it for the next;
+# so many pieces of 16 MiB at most, enough for those of one photo.
+Image.core.set_blocks_max(4)
 
 # What brings a photo upright, by its EXIF orientation.
 UPRIGHT = {
@@ -159,8 +162,7 @@ class ImageStore:
         return Path(self._shards[number].filename)
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A photo that an earlier store already holds, at each of ``rows`` of that store."""
 
     rows: tuple[int, ...]

@@ -140,11 +140,14 @@ class _Files:
         The state is None where the file changed a moment ago: it may change again and keep its
         time stamps, which tick more coarsely than files are written.
         """
-        folder, name = os.path.split(photo)
+        if os.altsep:  # Windows
+            photo = photo.replace(os.sep, os.altsep)
+        cut = photo.rfind("/") + 1
+        folder, name = photo[:cut], photo[cut:]
         if folder not in self._folders:
             self._folders[folder] = self._resolve(folder)
         place, is_allowed = self._folders[folder]
-        path = os.path.join(place, name)
+        path = f"{place}/{name}"
         found = os.lstat(path)
         if name == "..":
             raise UnreadablePhoto("its path leaves ingest.root")

@@ -9,16 +9,15 @@ A source is a module with two names; adding one is adding its file here:
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from stages import UserError
 from stages.params import Ingest, check
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A photo as its source describes it.
 
     Attributes:
@@ -39,8 +38,7 @@ class Row:
     caption: str | None
 
 
-@dataclass(frozen=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """A row that says too little to be a photo's."""
 
     file: str

@@ -8,6 +8,7 @@ doubled is judged once for the whole file.
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ HEADERS = {"train": LABELLED, "test": ("ImageID,Caption", "ImageID", *LABELLED)}
 NAME = r'(?:"[^"\r\n]+"|[^",\r\n]+)'  # quoted or not, without quotes or line breaks inside
 FIELD = r'(?:"[^"\r\n]*"|[^",\r\n]*)'  # the same, or nothing
 HEAD = rf"(?:{FIELD},){{{{{{}}}}}}"  # so many fields, each with its comma
+NAME_AND_MORE = re.compile(rf"({NAME}),\S")
+NAME_ALONE = re.compile(rf"({NAME})(?:,|\s|$)")
+NAME_AND_TEXT = re.compile(rf"{NAME},(?! )")
+COMMON = (".jpg", ".jpeg", ".png")  # to know the others, Pillow has to load all its formats
 
 Record = tuple[int, list[str] | str]  # the line it starts on; fields, or why there are none
 
@@ -113,9 +118,8 @@ def _pieces(lines: list[str], count: int) -> Iterator[tuple[int, str]]:
         if not quoted and not line.strip():
             continue
         fields = head.match(line)
-        surely = (fields and _names_photo(line, r",\S")) or all_but_last.match(line)
-        maybe = not quoted or _names_photo(line, r",|\s|$") or re.match(rf"{NAME},(?! )", line)
-        if surely or (complete and maybe):
+        surely = (fields and _names_photo(line, NAME_AND_MORE)) or all_but_last.match(line)
+        if surely or (complete and (not quoted or _may_start(line))):
             if piece:
                 yield begin, _joined(piece, quoted)
             piece, begin = [], number
@@ -127,10 +131,16 @@ def _pieces(lines: list[str], count: int) -> Iterator[tuple[int, str]]:
         yield begin, _joined(piece, quoted)
 
 
-def _names_photo(line: str, followed_by: str) -> bool:
-    """Whether ``line`` starts with the name of an image file, and goes on as ``followed_by``."""
-    name = re.match(rf"({NAME})(?:{followed_by})", line)
-    return bool(name) and Path(name[1].strip('"')).suffix.lower() in Image.registered_extensions()
+def _may_start(line: str) -> bool:
+    """Whether ``line`` looks like the start of a record, though a caption's line may as well."""
+    return _names_photo(line, NAME_ALONE) or bool(NAME_AND_TEXT.match(line))
+
+
+def _names_photo(line: str, named: re.Pattern[str]) -> bool:
+    """Whether ``line`` starts with the name of an image file, and goes on as in ``named``."""
+    name = named.match(line)
+    suffix = os.path.splitext(name[1].strip('"'))[1].lower() if name else ""
+    return suffix in COMMON or (suffix != "" and suffix in Image.registered_extensions())
 
 
 def _joined(piece: list[str], quoted: bool) -> str:
