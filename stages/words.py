@@ -7,9 +7,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
+import polars as pl
+
 from stages import UserError
 
-WORD = r"[^\W\d_]+"  # a run of letters
+WORD = r"[^\W\d_]+"  # a run of letters; NLTK's engine and Polars' agree on it
 
 # Words of scikit-learn's list that name things or how many there are; labels hang on them.
 CONTENT_WORDS = frozenset(
@@ -38,6 +40,11 @@ def tokenize(caption: str | None) -> list[str]:
     ['a', 'man', 's', 'red', 'bus', 'dogs']
     """
     return _letters().tokenize((caption or "").lower())
+
+
+def tokenize_all(captions: pl.Series) -> pl.Series:
+    """``tokenize`` of a String series at once, List(String); null where there is no caption."""
+    return captions.str.to_lowercase().str.extract_all(WORD)
 
 
 @cache

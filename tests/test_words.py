@@ -1,4 +1,5 @@
 import nltk
+import polars as pl
 import pytest
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -13,6 +14,7 @@ from stages import UserError, words
         ("Ein GRÜNER Café-Stuhl", ["ein", "grüner", "café", "stuhl"]),
         ("snake_case x2y\nline", ["snake", "case", "x", "y", "line"]),
         ("東京 Москва", ["東京", "москва"]),
+        ("A\u0301 x² Ⅷ ΟΔΟΣ", ["a\u0301", "x", "ⅷ", "οδος"]),
         ("123 !?", []),
         ("", []),
         (None, []),
@@ -20,6 +22,8 @@ from stages import UserError, words
 )
 def test_tokenize(caption: str | None, expected: list[str]) -> None:
     assert words.tokenize(caption) == expected
+    [found] = words.tokenize_all(pl.Series([caption], dtype=pl.String)).to_list()
+    assert found == (None if caption is None else expected)
 
 
 def test_stop_words_keep_what_labels_hang_on() -> None:

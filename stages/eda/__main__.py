@@ -15,6 +15,7 @@ from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.metrics import write as write_metrics
 from stages.params import Eda, read
+from stages.words import tokenize_all
 
 TABLES = Path("metrics/eda")
 PICTURES = Path("data/eda")
@@ -65,7 +66,7 @@ def look(photos: pl.DataFrame, names: list[str], top_words: int) -> Findings:
     sets = statistics.label_sets(labelled["labels"])
     labels = statistics.per_label(sets, names)
     order = labels["label"].to_list()
-    words = statistics.caption_words(photos["caption"])
+    words = tokenize_all(photos["caption"])
     counts = statistics.word_counts(labelled["labels"], words.filter(is_labelled))
     return Findings(
         photos=photos,

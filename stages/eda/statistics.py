@@ -13,8 +13,7 @@ import polars as pl
 
 from stages.ingest.records import SUBSETS, label_matrix
 from stages.metrics import ratio
-from stages.progress import track
-from stages.words import stop_words, tokenize
+from stages.words import stop_words
 
 # A word that meets a label less often says nothing about it: Church & Hanks (1990) leave out
 # pairs seen five times or less, since the mutual information of rare pairs is unstable.
@@ -92,25 +91,6 @@ def sizes(photos: pl.DataFrame) -> pl.DataFrame:
     """``width``, ``height`` in pixels, ``photos``: the distinct sizes, the most frequent first."""
     counts = photos.group_by("width", "height").agg(photos=_rows())
     return counts.sort(-pl.col("photos"), "width", "height")
-
-
-def caption_words(captions: pl.Series) -> pl.Series:
-    """Each caption's words, List(String); null where there is no caption.
-
-    Captions that are alike are taken apart once.
-    """
-    distinct = captions.drop_nulls().unique(maintain_order=True)
-    # One string a caption, not a list of strings: a million captions stay small. Words hold no
-    # blanks, so nothing is lost.
-    captions_seen = track(distinct, "eda", len(distinct), "captions")
-    joined = [" ".join(tokenize(caption)) for caption in captions_seen]
-    words = pl.DataFrame({"caption": distinct, "words": pl.Series(joined, dtype=pl.String)})
-    found = (
-        captions.alias("caption")
-        .to_frame()
-        .join(words, on="caption", how="left", maintain_order="left")
-    )
-    return found["words"].str.extract_all("[^ ]+")
 
 
 def caption_lengths(words: pl.Series, subset: pl.Series) -> pl.DataFrame:

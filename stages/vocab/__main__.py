@@ -34,16 +34,17 @@ def main() -> None:
 
 def figures(built: Vocabulary, train: pl.Series, validation: pl.Series) -> dict[str, Any]:
     """Size, how much of unseen captions is known, and how long training captions are."""
-    known = set(built.words)
-    words = [word for caption in validation for word in built.normalized(caption)]
-    lengths = np.array([len(built.normalized(caption)) for caption in train] or [0])
+    words = built.normalized(validation)["word"]
+    known, distinct = words.is_in(built.words), words.unique()
+    told = built.normalized(train)["caption"].to_numpy()
+    lengths = np.bincount(told, minlength=max(len(train), 1))
     return {
         "words": len(built.words),
         "validation": {
             "words": len(words),
-            "coverage": sum(word in known for word in words) / len(words) if words else None,
-            "distinct_words": len(set(words)),
-            "distinct_coverage": len(known & set(words)) / len(set(words)) if words else None,
+            "coverage": known.mean(),
+            "distinct_words": len(distinct),
+            "distinct_coverage": distinct.is_in(built.words).mean(),
         },
         "caption_length": {
             f"p{percent}": int(np.percentile(lengths, percent, method="higher"))

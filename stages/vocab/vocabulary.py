@@ -1,7 +1,6 @@
 """``data/vocabulary.json``: the words of training captions, and captions as numbers."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from stages.files import write_json
-from stages.words import normalizer, stop_words, tokenize
+from stages.words import normalizer, stop_words, tokenize_all
 
 VOCABULARY = Path("data/vocabulary.json")
 PADDING, UNKNOWN = 0, 1
@@ -39,24 +39,32 @@ class Vocabulary:
         """How many numbers there are, padding and unknown counted."""
         return len(self.words) + FIRST_WORD
 
-    def normalized(self, caption: str | None) -> list[str]:
-        """The caption's words as this vocabulary looks them up, all of them, known or not."""
-        words = tokenize(caption)
+    def normalized(self, captions: Iterable[str | None]) -> pl.DataFrame:
+        """The captions' words as this vocabulary looks them up, all of them, known or not.
+
+        A row a word, in order: ``caption``, the number of its caption, and ``word``.
+        """
+        words = tokenize_all(pl.Series("word", captions, pl.String))
+        told = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
         if self.drop_stop_words:
-            words = [word for word in words if word not in stop_words()]
-        return [self._normalize(word) for word in words]
+            told = told.filter(~pl.col("word").is_in(list(stop_words())))
+        # There are few distinct words, however many captions.
+        distinct = told["word"].unique()
+        forms = pl.Series([self._normalize(word) for word in distinct], dtype=pl.String)
+        return told.with_columns(pl.col("word").replace_strict(distinct, forms))
 
     def encode(self, captions: Iterable[str | None]) -> np.ndarray:
         """Captions as int64 (captions, max_length), padded at the end with ``PADDING``."""
-        rows = [self.normalized(caption)[: self.max_length] for caption in captions]
-        numbers = np.full((len(rows), self.max_length), PADDING, np.int64)
-        for row, words in enumerate(rows):
-            numbers[row, : len(words)] = [self._numbers.get(word, UNKNOWN) for word in words]
-        return numbers
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.words, FIRST_WORD)}
+        captions = pl.Series(captions, dtype=pl.String)
+        told = self.normalized(captions)
+        caption = told["caption"].to_numpy()
+        place = np.arange(len(told)) - np.searchsorted(caption, caption)
+        counts = place < self.max_length
+        numbers = range(FIRST_WORD, len(self))
+        known = told["word"].replace_strict(self.words, numbers, default=UNKNOWN)
+        rows = np.full((len(captions), self.max_length), PADDING, np.int64)
+        rows[caption[counts], place[counts]] = known.to_numpy()[counts]
+        return rows
 
     @cached_property
     def _normalize(self):
@@ -74,10 +82,10 @@ def build(
 ) -> Vocabulary:
     """The ``max_words`` most frequent words that ``captions`` use at least ``min_count`` times."""
     empty = Vocabulary([], normalize, drop_stop_words, max_length)
-    counts = Counter(word for caption in captions for word in empty.normalized(caption))
-    frequent = sorted((-count, word) for word, count in counts.items() if count >= min_count)
-    words = [word for _, word in frequent[:max_words]]
-    return Vocabulary(words, normalize, drop_stop_words, max_length)
+    counts = empty.normalized(captions).group_by("word").agg(uses=pl.len())
+    frequent = counts.filter(pl.col("uses") >= min_count)
+    words = frequent.sort("uses", "word", descending=[True, False])["word"][:max_words]
+    return Vocabulary(words.to_list(), normalize, drop_stop_words, max_length)
 
 
 def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
