@@ -15,7 +15,10 @@ from benchmarks.table import HEADER, Row, add_options, machine
 
 # In the order of the pipeline. benchmarks.coco18, which compares how good networks are, takes an
 # hour and prints a table of its own.
-BENCHMARKS = ("ingest", "split", "loading", "gpu", "threshold")
+BENCHMARKS = (
+    *("ingest", "text", "split", "loading", "gpu", "features", "threshold", "predict"),
+    *("pipeline", "memory"),
+)
 
 
 def main() -> None:

@@ -1,0 +1,135 @@
+"""What DVC takes for the whole pipeline, beside a toy of seven stages that copy a line of text.
+
+Both are real projects in temporary folders. Nothing has changed; then one parameter has, each
+time to a value that it never had, since DVC restores what it has seen.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import Options, Row, in_turn, main
+from benchmarks.workspace import ROOT, Workspace
+
+TOY_STAGES = 7
+MOST_SECONDS = 3  # that a changed threshold may take longer than a changed line of the toy
+CHANGES: dict[str, Any] = {
+    "ingest": {"image_size": 48},
+    "train": {"backbone": "small_cnn", "epochs": 2},
+    "threshold": {"scope": "label"},
+}
+
+
+def rows(options: Options) -> Iterator[Row]:
+    if options.gpu:
+        return
+    with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
+        toy, project = Path(name) / "toy", Path(name) / "project"
+        data = Path(name) / "data"
+        data.mkdir()
+        make_toy(toy)
+        workspace = Workspace(data, options.photos, options, CHANGES)
+        make_project(project, workspace)
+        repro(toy)
+        full = repro(project)
+
+        ours, theirs = in_turn(options.repeats, lambda: repro(project), lambda: repro(toy))
+        what = f"dvc repro with {options.photos:,} photos, nothing changed"
+        yield Row(what, f"toy of {TOY_STAGES} stages", "s", ours, theirs, "≤ 1.3")
+
+        values = count(1000)
+
+        def changed(section: str) -> float:
+            workspace.change({"threshold": {section: next(values)}})
+            shutil.copy(data / "params.yaml", project)
+            return repro(project)
+
+        def toy_changed() -> float:
+            (toy / "params.yaml").write_text(f"last: {next(values)}\n", "utf-8")
+            return repro(toy)
+
+        # Other samples for the intervals, the same thresholds: one stage runs.
+        ours, theirs = in_turn(options.repeats, lambda: changed("seed"), toy_changed)
+        yield Row(
+            "threshold.seed changed (threshold runs), seconds more than a change of the toy",
+            "limit",
+            "s",
+            [one - other for one, other in zip(ours, theirs, strict=True)],
+            [MOST_SECONDS] * len(ours),
+            "≤ 1",
+        )
+        yield Row("threshold.seed changed", "full run", "s", ours, [full] * len(ours))
+        # Other thresholds: predict and report follow.
+        ours = [changed("shrinkage") for _ in range(options.repeats)]
+        what = "threshold.shrinkage changed (threshold, predict and report run)"
+        yield Row(what, "full run", "s", ours, [full] * len(ours))
+
+
+def repro(folder: Path) -> float:
+    """Seconds of ``dvc repro``, start-up and all."""
+    # DVC runs the stages' python by name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--quiet"],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started
+
+
+def make_toy(folder: Path) -> None:
+    stages: dict[str, Any] = {
+        f"stage{number}": {
+            "cmd": f"cp {number}.txt {number + 1}.txt",
+            "deps": [f"{number}.txt"],
+            "outs": [f"{number + 1}.txt"],
+        }
+        for number in range(TOY_STAGES)
+    }
+    stages[f"stage{TOY_STAGES - 1}"]["params"] = ["last"]
+    start_project(folder)
+    (folder / "0.txt").write_text("a line\n", "utf-8")
+    (folder / "params.yaml").write_text("last: 0\n", "utf-8")
+    (folder / "dvc.yaml").write_text(json.dumps({"stages": stages}), "utf-8")  # JSON is YAML
+
+
+def make_project(folder: Path, workspace: Workspace) -> None:
+    """The code of this checkout, to run on the workspace's photos; nothing has run yet."""
+    start_project(folder)
+    shutil.copytree(
+        ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("dvc.yaml", ".dvcignore", "data/.gitignore", "models/.gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(workspace.folder / "params.yaml", folder)
+
+
+def start_project(folder: Path) -> None:
+    """An empty project, with this checkout's settings of DVC."""
+    folder.mkdir()
+    someone = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org"]
+    for command in (
+        ["git", "init", "--quiet"],
+        # DVCLive wants a commit.
+        ["git", *someone, "commit", "--quiet", "--allow-empty", "--message", "Start"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+
+
+if __name__ == "__main__":
+    main(rows, __file__)

@@ -1,0 +1,106 @@
+"""The predict stage beside the forward pass alone: one batch that is on the device already.
+
+The network is SqueezeNet for photos of 224 pixels. The stage's speed is what it says itself in
+``metrics/predict.json``: from the first photo read to the last probability, without its start-up.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.table import Options, Row, in_turn, main
+from benchmarks.workspace import ROOT, Workspace
+from stages.params import load
+from stages.threshold import decision
+from stages.threshold.decision import Decision
+from stages.train import network as networks
+from stages.train.augment import prepare
+from stages.train.batches import Batch
+from stages.train.nets.classifier import Classifier
+from stages.train.network import Description
+from stages.train.precision import autocast, precision_for
+
+MOST_PHOTOS = {"cpu": 2400, "cuda": 12_000}
+SIZE = 224
+NAMES = [str(number) for number in range(18)]
+
+
+def rows(options: Options) -> Iterator[Row]:
+    device = torch.device("cuda" if options.gpu else "cpu")
+    what = f"predict, SqueezeNet at {SIZE}, {'GPU' if options.gpu else 'CPU'}"
+    beside = "forward pass on a resident batch"
+    if options.gpu and not torch.cuda.is_available():
+        yield Row(what, beside, "photos/s", [], [], "≥ 0.90", "there is no GPU here")
+        return
+    photos = min(options.photos, MOST_PHOTOS[device.type])
+    weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth" if options.shared else None
+    with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
+        changes = {"ingest": {"image_size": SIZE, "labels": NAMES}}
+        workspace = Workspace(Path(name), photos, options, changes, test=0.9)
+        if not options.gpu:
+            workspace.environment |= {"CUDA_VISIBLE_DEVICES": ""}
+        workspace.run("ingest")
+        description = describe()
+        network, _ = networks.build(description, str(weights or "none"))
+        networks.save(network, description, None, Path(name) / networks.NETWORK)
+        half = Decision(NAMES, [0.5] * len(NAMES), "global", "micro_f1", 0)
+        decision.write(half, Path(name) / decision.DECISION)
+
+        def stage() -> float:
+            workspace.run("predict")
+            measured = json.loads((Path(name) / "metrics" / "predict.json").read_text("utf-8"))
+            return measured["photos_per_second"]
+
+        network.to(device, memory_format=torch.channels_last)
+
+        def alone() -> float:
+            return forward(network, description, photos)
+
+        ours, theirs = in_turn(options.repeats, stage, alone)
+    yield Row(what, beside, "photos/s", ours, theirs, "≥ 0.90")
+
+
+def describe() -> Description:
+    text = load(ROOT / "params.yaml")["train"]["text"]
+    return Description(
+        labels=NAMES,
+        inputs="image",
+        backbone="squeezenet1_0",
+        stored_size=SIZE,
+        crop=None,
+        feature_norm="layer",
+        fusion="concat",
+        dropout=0.0,
+        flip=False,
+        precision="auto",
+        text=text,
+        vocabulary={},
+    )
+
+
+@torch.inference_mode()
+def forward(network: Classifier, description: Description, photos: int) -> float:
+    """Photos a second when one prepared batch is shown again and again."""
+    network.eval()
+    device = next(network.parameters()).device
+    size = load(ROOT / "params.yaml")["predict"]["batch_size"]
+    stored = torch.randint(256, (size, SIZE, SIZE, 3), dtype=torch.uint8, device=device)
+    images = prepare(stored.permute(0, 3, 1, 2), None, description.mean, description.std)
+    batch = Batch(images, None, None, None, None)
+    times = max(1, photos // size)
+    context = autocast(device, precision_for(device, description.precision))
+    for warm in (True, False):
+        started = time.perf_counter()
+        for _ in range(1 if warm else times):
+            with context():
+                probabilities = network(batch).logits.sigmoid()
+        probabilities.cpu()  # waits for a GPU
+    return times * size / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main(rows, __file__)
