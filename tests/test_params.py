@@ -116,6 +116,8 @@ def test_a_section_cannot_be_changed() -> None:
             "but is 'lamb'",
         ),
         ("train", {"text": None}, "train.text should be a valid dictionary"),
+        ("train", {"devices": 0}, "train.devices is 0; it is auto or a number from 1"),
+        ("train", {"devices": "all"}, "train.devices is 'all'; it is auto or a number from 1"),
         ("train", {"epochs": 1.5}, "train.epochs should be a valid integer"),
         ("split", {"folds": 5}, "give either split.validation"),
         ("split", {"validation": None}, "give either split.validation"),

@@ -81,12 +81,7 @@ class Group:
         """
         if self.size == 1:
             return network
-        learner = DistributedDataParallel(
-            network,
-            device_ids=None if self.device.type == "cpu" else [self.device],
-            gradient_as_bucket_view=True,
-            static_graph=True,
-        )
+        learner = DistributedDataParallel(network, gradient_as_bucket_view=True, static_graph=True)
         learner.broadcast_buffers = False  # the argument of that name is about to go
         return learner
 
@@ -231,10 +226,7 @@ def launch(devices: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # It would tell of a process's end in a dozen lines, which are said here in one.
-    logging.getLogger("torch.distributed.elastic").disabled = True
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("torch.distributed"):
-            logging.getLogger(name).disabled = True
+    logging.disable()
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
         config = LaunchConfig(
             min_nodes=1,

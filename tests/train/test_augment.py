@@ -23,6 +23,7 @@ from stages.train.augment import (
     sample_events,
     sample_places,
 )
+from stages.train.batches import Slice
 from stages.train.randaugment import OPERATIONS, STRONGEST, randaugment, sample_operations
 
 NOTHING: dict[str, Any] = {
@@ -424,6 +425,14 @@ def test_the_seed_decides_everything_and_each_photo_is_on_its_own(choice: dict[s
     # The same photo over and over comes out another way each time.
     alike = augment(images[:1].expand(8, -1, -1, -1), options, chance(1))
     assert len({photo.numpy().tobytes() for photo in alike}) > 1
+
+
+def test_a_photo_draws_the_same_on_any_number_of_devices():
+    options, images = Augment(**EVERYTHING), photos(8)
+    whole = augment(images, options, chance())
+    for rows in (slice(0, 3), slice(3, 8)):
+        part = augment(images[rows], options, chance(), Slice(8, rows, 1.0))
+        assert close(part, whole[rows], 1e-5)
 
 
 def test_what_is_switched_on_leaves_earlier_draws_as_they_were():

@@ -207,7 +207,7 @@ def test_what_starts_otherwise_does_not_go_on_from_the_checkpoint(prepared: Path
     params()
     assert checkpoint(start, "bf16").path != first
     assert checkpoint(nn.Linear(2, 2)).path != first  # other weights, or word vectors
-    params({"train.max_hours": 1, "train.max_mb": 5})
+    params({"train.max_hours": 1, "train.max_mb": 5, "train.devices": 2})
     assert checkpoint(start).path == first
     records.write(records.read().head(9), records.read_label_names())
     params()
