@@ -14,7 +14,7 @@ from stages.threshold import decision as decisions
 from stages.threshold import search
 from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit, find
-from stages.threshold.intervals import by_label, report
+from stages.threshold.intervals import by_label, reports
 from stages.train import probabilities
 
 CURVES = Path("metrics/threshold")
@@ -47,13 +47,12 @@ def measure(
     half, found = scores >= 0.5, decision.apply(scores)
     fitted = cross_fit(truth, scores, params)
     each = by_label(truth, scores, found)
+    said = reports(truth, scores, [half, found, fitted], params.bootstrap, params.seed)
     return {
         "threshold": dict(zip(decision.labels, decision.thresholds, strict=True))
         if params.scope == "label"
         else decision.thresholds[0],
-        "at_half": report(truth, scores, half, params.bootstrap, params.seed),
-        "found": report(truth, scores, found, params.bootstrap, params.seed),
-        "cross_fitted": report(truth, scores, fitted, params.bootstrap, params.seed),
+        **dict(zip(("at_half", "found", "cross_fitted"), said, strict=True)),
         "labels": {
             label: {name: column[i] for name, column in each.items()}
             for i, label in enumerate(decision.labels)

@@ -1,10 +1,15 @@
 """Metrics of a decision, with bootstrap intervals."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stages.metrics import Ranking, average_precisions, ratio
 
 CONFIDENCE = 0.95
+
+
+Report = dict[str, dict[str, float]]  # metric → ``value``, ``low``, ``high``
 
 
 def report(
@@ -13,36 +18,55 @@ def report(
     predicted: np.ndarray,
     samples: int,
     seed: int,
-) -> dict[str, dict[str, float]]:
+) -> Report:
     """Each metric with its 95 % interval, by resampling rows (percentile bootstrap, Efron 1979).
 
     Args:
         truth, predicted: bool (rows, labels).
         probabilities: float (rows, labels).
         samples: how many times the rows are drawn anew.
-
-    Returns:
-        Metric name → ``value``, ``low``, ``high``.
     """
-    measured = _Measured(truth, probabilities, predicted)
-    values = measured.metrics(np.ones(len(truth)))
-    drawn: dict[str, list[float]] = {name: [] for name in values}
+    [said] = reports(truth, probabilities, [predicted], samples, seed)
+    return said
+
+
+def reports(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    decisions: Sequence[np.ndarray],
+    samples: int,
+    seed: int,
+) -> list[Report]:
+    """``report`` of each of ``decisions``, bool (rows, labels), on the same rows drawn.
+
+    Most of the time goes into rankings, which no decision changes; they are resampled once.
+    """
+    ranked = _Ranked(truth, probabilities)
+    decided = [_Decided(truth, predicted) for predicted in decisions]
+
+    def measure(weights: np.ndarray) -> list[dict[str, float]]:
+        precision = ranked.metrics(weights)
+        return [each.metrics(weights) | precision for each in decided]
+
     random = np.random.default_rng(seed)
+    drawn = []
     for _ in range(samples):
         # How often each row is drawn; no row is copied.
         draw = random.integers(len(truth), size=len(truth))
-        weights = np.bincount(draw, minlength=len(truth)).astype(float)
-        for name, value in measured.metrics(weights).items():
-            drawn[name].append(value)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    return {
-        name: {
-            "value": value,
-            "low": float(np.percentile(drawn[name], tail)),
-            "high": float(np.percentile(drawn[name], 100 - tail)),
+        drawn.append(measure(np.bincount(draw, minlength=len(truth)).astype(float)))
+    return [
+        {
+            name: _with_interval(value, [sample[place][name] for sample in drawn])
+            for name, value in values.items()
         }
-        for name, value in values.items()
-    }
+        for place, values in enumerate(measure(np.ones(len(truth))))
+    ]
+
+
+def _with_interval(value: float, drawn: list[float]) -> dict[str, float]:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = (float(np.percentile(drawn, percent)) for percent in (tail, 100 - tail))
+    return {"value": value, "low": low, "high": high}
 
 
 def by_label(
@@ -59,24 +83,35 @@ def by_label(
     }
 
 
-class _Measured:
-    """Decisions and rankings, prepared once so that each resampling is a few sums."""
+class _Ranked:
+    """Rankings, sorted once so that each resampling is a few sums."""
 
-    def __init__(self, truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> None:
+    def __init__(self, truth: np.ndarray, probabilities: np.ndarray) -> None:
+        columns = zip(truth.T, probabilities.T, strict=True)
+        self._rankings = [Ranking(*column) for column in columns]
+
+    def metrics(self, weights: np.ndarray) -> dict[str, float]:
+        """The metrics with row i counted ``weights[i]`` times; float (rows,)."""
+        each = np.array([ranking.average_precision(weights) for ranking in self._rankings])
+        defined = each[~np.isnan(each)]
+        return {"mean_average_precision": float(defined.mean()) if len(defined) else 0.0}
+
+
+class _Decided:
+    """Decisions, prepared once so that each resampling is a few sums."""
+
+    def __init__(self, truth: np.ndarray, predicted: np.ndarray) -> None:
         self._hits = (truth & predicted).astype(float)
         self._chosen = predicted.astype(float)
         self._positives = truth.astype(float)
-        self._wrong = (truth != predicted).astype(float)
-        columns = zip(truth.T, probabilities.T, strict=True)
-        self._rankings = [Ranking(*column) for column in columns]
+        wrong = (truth != predicted).astype(float)
+        self._any_wrong, self._share_wrong = wrong.max(axis=1), wrong.mean(axis=1)
 
     def metrics(self, weights: np.ndarray) -> dict[str, float]:
         """The metrics with row i counted ``weights[i]`` times; float (rows,)."""
         hits, chosen, positives = (
             weights @ part for part in (self._hits, self._chosen, self._positives)
         )
-        each = np.array([ranking.average_precision(weights) for ranking in self._rankings])
-        defined = each[~np.isnan(each)]
         total = weights.sum()
         return {
             "micro_precision": float(ratio(hits.sum(), chosen.sum())),
@@ -85,7 +120,6 @@ class _Measured:
             "macro_precision": float(ratio(hits, chosen).mean()),
             "macro_recall": float(ratio(hits, positives).mean()),
             "macro_f1": float(ratio(2 * hits, chosen + positives).mean()),
-            "subset_accuracy": 1 - float(weights @ self._wrong.max(axis=1) / total),
-            "hamming_loss": float(weights @ self._wrong.mean(axis=1) / total),
-            "mean_average_precision": float(defined.mean()) if len(defined) else 0.0,
+            "subset_accuracy": 1 - float(weights @ self._any_wrong / total),
+            "hamming_loss": float(weights @ self._share_wrong / total),
         }
