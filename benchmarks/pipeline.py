@@ -44,12 +44,13 @@ def rows(options: Options) -> Iterator[Row]:
         full = repro(project)
         repro(project)  # DVC has taken down what it saw
 
+        beside = f"toy of {TOY_STAGES} stages"
         ours, theirs = in_turn(options.repeats, lambda: repro(project), lambda: repro(toy))
         what = f"dvc repro with {options.photos:,} photos, nothing changed"
-        yield Row(what, f"toy of {TOY_STAGES} stages", "s", ours, theirs, "≤ 1.3")
-        # DVC looks at each photo's time and size, whoever depends on the folder.
-        ours, theirs = in_turn(options.repeats, lambda: repro(project), lambda: repro(seeing))
-        yield Row(what, "toy that depends on the photos as well", "s", ours, theirs)
+        yield Row(what, beside, "s", ours, theirs, "≤ 1.3")
+        # The bound: DVC looks at each photo's time and size, whoever depends on the folder.
+        ours, theirs = in_turn(options.repeats, lambda: repro(seeing), lambda: repro(toy))
+        yield Row("… of that, a toy that depends on the photos", beside, "s", ours, theirs)
 
         values = count(1000)
 
