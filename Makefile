@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 INSTALLED := .venv/installed
 
-.PHONY: help repro test ui pictures lock
+.PHONY: help repro test ui bench pictures lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,6 +20,9 @@ test: $(INSTALLED) ## set up, then check the style and run the tests
 
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
+
+bench: $(INSTALLED) ## set up, then measure speed, as ratios (an hour; GPU=1: what needs a GPU)
+	python -m benchmarks $(if $(GPU),--gpu)
 
 SHOWN := s0/shufflenet s0/googlenet s1/mobilenet s1/b0 s3/b0-rnn s4/resnet18-bce s4/resnet34 \
   s4/plain-cnn

@@ -50,6 +50,7 @@ def rows(options: Options) -> Iterator[Row]:
         yield from not_measured(NO_GPU)
         return
     device = torch.device("cuda" if options.gpu else "cpu")
+    torch.backends.cudnn.benchmark = True  # as the train stage
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
         files = published.photos(options, LOADED, folder)
@@ -127,13 +128,14 @@ def epochs(
     trainer = Trainer(s0(backbone), ours, device)
     trainer.epoch(repeat(next(ours.batches(BATCH, device)), 2), 2 * BATCH)
     alone = speed_of_network(backbone, ours, device)
+    order = np.random.default_rng(0).permutation(len(ours))
     augment = trainer.stepper.params.augment
     for way in published.WAYS:
         photos = published.Photos(way, files, ours.targets, augment)
         theirs = published.Trainer(way, backbone, photos, BATCH, device)
         figures = in_turn(
             options.repeats,
-            lambda: trainer.epoch(ours.batches(BATCH, device), len(ours)),
+            lambda: trainer.epoch(ours.batches(BATCH, device, order), len(ours)),
             theirs.epoch,
         )
         goal = "≥ 1.3" if way == "published" else ""

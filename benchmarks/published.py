@@ -88,14 +88,14 @@ def _one_by_one(augment: Augment) -> transforms.Compose:
 
 
 def _second_version(augment: Augment) -> v2.Compose:
-    """The same on uint8 tensors, interpolated as ours is."""
+    """The same on uint8 tensors."""
     jitter = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
     return v2.Compose(
         [
             v2.Resize((RESIZED, RESIZED), antialias=True),
             v2.RandomCrop(augment.crop),
             v2.ColorJitter(*jitter),
-            v2.RandomRotation(augment.rotation, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomRotation(augment.rotation),
             v2.RandomHorizontalFlip(augment.horizontal_flip),
             v2.RandomVerticalFlip(augment.vertical_flip),
             v2.RandomGrayscale(augment.grey),

@@ -5,7 +5,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.files import cache_folder
 from stages.ingest import earlier, images, records
 
 
@@ -19,8 +18,7 @@ def kept(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None])
         lines.append(f"{number}.jpg,a")
     (in_tmp / "raw" / "train.csv").write_text("\n".join(lines))
     ingest("kaggle-csv", {"test": None})
-    (folder,) = cache_folder("images").iterdir()
-    return folder
+    return earlier.place(16)
 
 
 def test_what_is_kept_says_what_decoding_would(kept: Path) -> None:
