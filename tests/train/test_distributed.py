@@ -28,16 +28,17 @@ WEIGHTS = Path("models/network/network.safetensors")
 TIMED = {"train/photos_per_second"}
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def environment(gpus: bool = False) -> dict[str, str]:
+    seen = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | seen
 
 
 @contextmanager
-def stage() -> Iterator[subprocess.Popen]:
-    """The stage, started in the current folder."""
+def stage(gpus: bool = False) -> Iterator[subprocess.Popen]:
+    """The stage, started in the current folder; on the CPU, if nothing else is said."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(gpus), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         yield process
@@ -85,7 +86,7 @@ def test_two_devices_do_what_one_does(tmp_path: Path):
     # As people start it on several machines.
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "tests.train.devices", str(tmp_path)],
+         "--log-dir", str(tmp_path), "-m", "tests.train.devices", str(tmp_path)],
         cwd=ROOT, env=environment(), check=True,
     )  # fmt: skip
     for name, one in alone.items():
@@ -112,7 +113,10 @@ CALM = {
 }  # fmt: skip
 
 
-def test_a_killed_process_ends_the_run_and_the_next_goes_on(prepared: Path, params):
+def test_a_killed_process_ends_the_run_and_the_next_goes_on(
+    prepared: Path, params, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     params(CALM)
     main()
     expected, figures, found = load_file(WEIGHTS), said(), read()
@@ -155,3 +159,19 @@ def test_an_error_of_several_processes_is_one_sentence(prepared: Path, params):
     assert errors.count("train: train.max_hours = 1e-09 is over in epoch 1 of 3") == 1
     assert len(errors.splitlines()) == 1
     assert not WEIGHTS.exists()
+
+
+@pytest.mark.gpu
+def test_two_gpus_do_what_one_does(prepared: Path, params):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU")
+    params(CALM | {"train.precision": "fp32"})
+    main()
+    figures = said()
+    params(CALM | {"train.precision": "fp32", "train.devices": 2})
+    with stage(gpus=True) as run:
+        _, errors = run.communicate(timeout=200)
+    assert run.returncode == 0, errors
+    assert said()["devices"] == 2
+    assert said()["hardware"].startswith("2 × ")
+    assert said()["validation"] == pytest.approx(figures["validation"], abs=0.01)
