@@ -309,7 +309,10 @@ def find_share(
         images.append(image[given].cpu())
         captions.append(caption[given].cpu())
         targets.append(batch.targets[given].cpu())
-    image, caption, truth = (joined(torch.cat(parts)) for parts in (images, captions, targets))
+    # In double precision: near the least loss, single cannot tell one share from the next.
+    image, caption, truth = (
+        joined(torch.cat(parts)).double() for parts in (images, captions, targets)
+    )
 
     def loss(share: float) -> float:
         return float(binary_cross_entropy_with_logits(mix(image, caption, share), truth))
