@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import published
 from benchmarks.loading import NO_GPU, Trainer, fill, s0, wait_for
+from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.ingest.sources.kaggle_csv import parse
 from stages.train.augment import augment
@@ -48,7 +48,7 @@ def rows_on(
 ) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
-        files = published.photos(options, options.photos, folder)
+        files = photos(folder / "photos", options.photos, options.shared)
         labels = labels_of(files, options.shared)
         files = [file for file in files if file.name in labels]
         ours = replace(

@@ -1,7 +1,7 @@
 """ingest beside Pillow alone, and beside itself when little or nothing is new.
 
 The stage is run as DVC runs it, start-up and all, in a temporary folder, on the photos of coco18
-or else on JPEGs made from scikit-learn's digits. Pillow alone opens, decodes and resizes the same
+or else on made-up ones. Pillow alone opens, decodes and resizes the same
 files in a process on each core, which has started before, and keeps nothing.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from multiprocessing import Pool
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from benchmarks import samples
 from benchmarks.table import Options, Row, in_turn, main
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def rows(options: Options) -> Iterator[Row]:
         return
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
-        photos = provide_photos(folder / "raw" / "data", options)
+        photos = samples.photos(folder / "raw" / "data", options.photos, options.shared)
         known = photos[: len(photos) - max(len(photos) // 100, 1)]
         write_params(folder)
         time.sleep(SETTLED)
@@ -63,27 +63,6 @@ def rows(options: Options) -> Iterator[Row]:
         ):
             beside = f"the first ingest, of {len(known):,}"
             yield Row(what, beside, "s", seconds[key], seconds["first"], goal)
-
-
-def provide_photos(folder: Path, options: Options) -> list[Path]:
-    """Puts as many JPEGs as asked for into ``folder``, or as many as there are."""
-    folder.mkdir(parents=True)
-    if options.shared is not None:
-        originals = sorted((options.shared / "coco18" / "data").glob("*.jpg"))[: options.photos]
-        return [Path(shutil.copyfile(photo, folder / photo.name)) for photo in originals]
-
-    from sklearn.datasets import load_digits
-
-    photos = []
-    scans = load_digits().images
-    for number in range(options.photos):
-        # Grain, so that no two are alike and the files are as large as photos are.
-        grain = np.random.default_rng(number).integers(0, 64, (240, 320), np.uint8)
-        scan = Image.fromarray((scans[number % len(scans)] * 11).astype(np.uint8))
-        pixels = grain + np.asarray(scan.resize((320, 240)))
-        photos.append(folder / f"{number}.jpg")
-        Image.fromarray(pixels).convert("RGB").save(photos[-1])
-    return photos
 
 
 def write_params(folder: Path) -> None:

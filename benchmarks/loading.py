@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks import published
+from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.ingest.images import ImageStore, ImageWriter, decode
 from stages.overrides import overlay
@@ -53,7 +54,7 @@ def rows(options: Options) -> Iterator[Row]:
     torch.backends.cudnn.benchmark = True  # as the train stage
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
-        files = published.photos(options, LOADED, folder)
+        files = photos(folder / "photos", min(options.photos, LOADED), options.shared)
         ours = fill(files, folder / "store")
         for backbone in STEPS:
             yield fed(backbone, ours, device, options)

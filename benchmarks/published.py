@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -20,25 +19,11 @@ from torchvision import models, transforms
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from benchmarks.table import Options
 from stages.params import Augment
 from stages.train.augment import MEAN, STD
 
 WAYS = ("published", "reference")
 RESIZED = 256  # pixels, both sides; the crop is taken of these
-
-
-def photos(options: Options, most: int, folder: Path) -> list[Path]:
-    """At most ``most`` JPEGs: real ones, or noise over a gradient, drawn into ``folder``."""
-    count = min(options.photos, most)
-    if options.shared is not None:
-        return sorted((options.shared / "coco18" / "data").glob("*.jpg"))[:count]
-    made = [folder / f"{number}.jpg" for number in range(count)]
-    slope = np.linspace(0, 190, 320, dtype=np.uint8)[:, None]
-    for number, file in enumerate(made):
-        grain = np.random.default_rng(number).integers(0, 64, (240, 320, 3), np.uint8)
-        Image.fromarray(grain + slope).save(file)
-    return made
 
 
 def cores() -> int:

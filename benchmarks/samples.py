@@ -1,12 +1,15 @@
-"""Label sets and captions to measure on, as many as are asked for.
+"""Photos, label sets and captions to measure on, as many as are asked for.
 
 They are drawn from those of coco18 where the folder of real photos is given, else made up.
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from PIL import Image
 
 from stages.ingest.sources.kaggle_csv import parse
 
@@ -15,6 +18,31 @@ LABELS = 18
 # A person on three photos of four; the rest rare, and most photos with one or two of them.
 RATES = np.array([0.75, *0.3 / np.arange(2, LABELS + 1)])
 MADE_UP_WORDS = 8000  # distinct ones; coco18's captions have as many
+
+
+def photos(folder: Path, count: int, shared: Path | None) -> list[Path]:
+    """Puts ``count`` JPEGs into ``folder``, all different.
+
+    Raises:
+        SystemExit: there are not so many real ones.
+    """
+    folder.mkdir(parents=True)
+    if shared is not None:
+        originals = sorted((shared / "coco18" / "data").glob("*.jpg"))[:count]
+        if len(originals) < count:
+            sys.exit(f"{shared / 'coco18' / 'data'} has {len(originals):,} photos, not {count:,}")
+        return [Path(shutil.copyfile(photo, folder / photo.name)) for photo in originals]
+    files = [folder / f"{number}.jpg" for number in range(count)]
+    for number, file in enumerate(files):
+        _photo(number).save(file)
+    return files
+
+
+def _photo(number: int) -> Image.Image:
+    """240 × 320 pixels, large shapes and grain, so that its file is as large as photos' are."""
+    random = np.random.default_rng(number)
+    shapes = Image.fromarray(random.integers(0, 190, (6, 8, 3), np.uint8)).resize((320, 240))
+    return Image.fromarray(np.asarray(shapes) + random.integers(0, 64, (240, 320, 3), np.uint8))
 
 
 def label_sets(rows: int, shared: Path | None) -> np.ndarray:

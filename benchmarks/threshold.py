@@ -48,7 +48,9 @@ def rows(options: Options) -> Iterator[Row]:
 
         found = search(few, few_scores, scope, f"{average}_f1")
         reached = [
-            f1_score(few, few_scores.astype(np.float64) >= thresholds, average=average)
+            f1_score(
+                few, few_scores.astype(np.float64) >= thresholds, average=average, zero_division=0
+            )
             for thresholds in (found, grid(few, few_scores, scope, STEPS))
         ]
         yield Row(f"{what}: F1", beside, "", reached[:1], reached[1:], "≥ 1", f"{len(few):,} rows")

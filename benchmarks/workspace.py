@@ -1,7 +1,6 @@
 """A temporary folder in which the real stages run on so many photos."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from ruamel.yaml import YAML
 
-from benchmarks.samples import captions, label_sets
+from benchmarks.samples import captions, label_sets, photos
 from benchmarks.table import Options
 from stages.overrides import overlay
 from stages.params import load
@@ -83,31 +81,14 @@ class Workspace:
 
 
 def provide_photos(folder: Path, count: int, repeat: int, shared: Path | None) -> list[str]:
-    """Puts ``count`` JPEGs into ``folder``, each under ``repeat`` names; returns the names.
-
-    Where there are fewer real ones, they are repeated as well.
-    """
-    folder.mkdir(parents=True)
-    originals = sorted((shared / "coco18" / "data").glob("*.jpg"))[:count] if shared else []
+    """Puts ``count`` JPEGs into ``folder``, each under ``repeat`` names; returns the names."""
     names: list[str] = []
-    for number in range(count):
-        file = folder / f"{number}.jpg"
-        if originals:
-            shutil.copyfile(originals[number % len(originals)], file)
-        else:
-            make_photo(number).save(file)
-        others = [f"{number}_{again}.jpg" for again in range(1, repeat)]
+    for file in photos(folder, count, shared):
+        others = [f"{file.stem}_{again}.jpg" for again in range(1, repeat)]
         for name in others:
             os.link(file, folder / name)
         names += [file.name, *others]
     return names
-
-
-def make_photo(number: int) -> Image.Image:
-    """240 × 320 pixels, large shapes and grain, so that its file is as large as photos' are."""
-    random = np.random.default_rng(number)
-    shapes = Image.fromarray(random.integers(0, 190, (6, 8, 3), np.uint8)).resize((320, 240))
-    return Image.fromarray(np.asarray(shapes) + random.integers(0, 64, (240, 320, 3), np.uint8))
 
 
 def write_lists(folder: Path, names: list[str], options: Options, test: float) -> None:

@@ -124,7 +124,7 @@ def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
         )
         return done.stderr.strip() if done.returncode else ""
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         texts = dict(zip((each.name for each in planned), pool.map(wrong, planned), strict=True))
     if errors := [f"{name}: {text}" for name, text in texts.items() if text]:
         raise PlanError("\n".join(errors))
@@ -185,9 +185,14 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     found = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)]
     if count > 1 and THREADS not in os.environ:
         # Trainings whose threads outnumber the cores wait for each other, several times as long.
-        share = max(1, (os.cpu_count() or 1) // count)
+        share = max(1, cores() // count)
         found = [slot | {THREADS: str(share)} for slot in found]
     return found
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def devices() -> list[str]:

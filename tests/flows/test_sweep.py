@@ -202,7 +202,7 @@ def test_devices_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_trainings_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("flows.sweep.cores", lambda: 8)
     assert slots(None) == [{}]
     assert slots(2) == [{"OMP_NUM_THREADS": "4"}] * 2
     assert slots(9) == [{"OMP_NUM_THREADS": "1"}] * 9

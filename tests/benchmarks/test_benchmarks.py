@@ -1,0 +1,62 @@
+"""What benchmarks print, and that each can be started; how fast anything is, no test asks."""
+
+from importlib import import_module
+
+import pytest
+
+from benchmarks import text, threshold
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.table import Options, Row, in_turn
+
+TINY = Options(photos=12, repeats=1)
+
+
+def row(goal: str, ours: list[float]) -> Row:
+    return Row("what", "peer", "s", ours, [4.0] * len(ours), goal, "why")
+
+
+@pytest.mark.parametrize(
+    ("goal", "ours", "met"),
+    [
+        ("≤ 0.5", [1, 2, 9], True),  # the median counts
+        ("≤ 0.4", [1, 2, 9], False),
+        ("≥ 0.5", [1, 2, 9], True),
+        ("≥ 0.6", [1, 2, 9], False),
+        ("", [1], None),
+        ("≥ 0.6", [], None),
+    ],
+)
+def test_a_goal_is_met_or_not(goal: str, ours: list[float], met: bool | None):
+    assert row(goal, ours).is_met is met
+
+
+def test_a_row_tells_the_spread_and_what_was_not_measured():
+    assert str(row("≤ 0.4", [1, 2, 9])) == (
+        "| what | 2 s | peer: 4 s | 0.5 (0.25–2.25) | ≤ 0.4 | not met; why |"
+    )
+    assert str(row("≤ 0.4", [])) == "| what | not measured | peer | | ≤ 0.4 | why |"
+
+
+def test_both_sides_are_measured_in_turn():
+    order = []
+    figures = in_turn(3, lambda: order.append("a") or 1.0, lambda: order.append("b") or 2.0)
+    assert "".join(order) == "abbaab"
+    assert figures == ([1.0] * 3, [2.0] * 3)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_can_be_started(name: str):
+    assert callable(import_module(f"benchmarks.{name}").rows)
+
+
+@pytest.mark.parametrize("benchmark", [text, threshold])
+def test_a_benchmark_of_made_up_data_runs(benchmark):
+    found = list(benchmark.rows(TINY))
+    assert found
+    assert all(len(each.ratios) == 1 and each.ratios[0] > 0 for each in found)
+
+
+def test_without_being_asked_for_a_gpu_its_rows_are_not_measured():
+    found = list(import_module("benchmarks.gpu").rows(TINY))
+    assert found
+    assert all("not measured" in str(each) for each in found)
