@@ -4,11 +4,9 @@ Ours is the code of the train stage on a store of photos decoded once. All sides
 photos at 224 × 224, changed as S0 changes them, and the same network from random weights.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -26,6 +24,7 @@ from stages.overrides import overlay
 from stages.params import Augment, Train, check, load
 from stages.progress import Progress
 from stages.train import network as networks
+from stages.train.allocation import keep_freed_memory
 from stages.train.augment import augment
 from stages.train.batches import Batch, Rows
 from stages.train.loop import train_epoch
@@ -52,6 +51,7 @@ def rows(options: Options) -> Iterator[Row]:
         return
     device = torch.device("cuda" if options.gpu else "cpu")
     torch.backends.cudnn.benchmark = True  # as the train stage
+    keep_freed_memory()  # likewise
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
         files = photos(folder / "photos", min(options.photos, LOADED), options.shared)
@@ -101,12 +101,11 @@ def ready(ours: Rows, files: list[Path], device: torch.device, options: Options)
     few = files[: len(files) // 4]  # they are slower
     for way in published.WAYS:
         theirs = published.Photos(way, few, torch.zeros(len(few), LABELS), params)
-        with one_core():
-            figures = in_turn(
-                options.repeats,
-                lambda: make_ready(ours, params, device),
-                lambda theirs=theirs: published.load(theirs, BATCH),
-            )
+        figures = in_turn(
+            options.repeats,
+            lambda: make_ready(ours, params, device),
+            partial(published.apart, published.load, theirs, BATCH),
+        )
         goal = ("≥ 20" if device.type == "cuda" else "≥ 5") if way == "published" else ""
         what = f"{named(device)}photos made ready by a core"
         yield Row(what, way, "photos/s", *figures, goal, "without workers, whose sending costs")
@@ -115,11 +114,12 @@ def ready(ours: Rows, files: list[Path], device: torch.device, options: Options)
 def make_ready(ours: Rows, params: Augment, device: torch.device) -> float:
     """Photos per second of a core's time that are on the device, as a network wants them."""
     order, chance = np.random.default_rng(0).permutation(len(ours)), torch.Generator()
-    started = time.process_time()
-    for batch in ours.batches(BATCH, device, order):
-        batch.map_images(partial(augment, params=params, generator=chance))
-    wait_for(device)
-    return len(ours) / (time.process_time() - started)
+    with published.one_core():
+        started = time.process_time()
+        for batch in ours.batches(BATCH, device, order):
+            batch.map_images(partial(augment, params=params, generator=chance))
+        wait_for(device)
+        return len(ours) / (time.process_time() - started)
 
 
 def epochs(
@@ -132,12 +132,15 @@ def epochs(
     order = np.random.default_rng(0).permutation(len(ours))
     augment = trainer.stepper.params.augment
     for way in published.WAYS:
-        photos = published.Photos(way, files, ours.targets, augment)
-        theirs = published.Trainer(way, backbone, photos, BATCH, device)
+        theirs = published.Photos(way, files, ours.targets, augment)
         figures = in_turn(
             options.repeats,
             lambda: trainer.epoch(ours.batches(BATCH, device, order), len(ours)),
-            theirs.epoch,
+            partial(
+                published.apart,
+                published.epoch,
+                *(way, backbone, theirs, BATCH, augment.crop, device),
+            ),
         )
         goal = "≥ 1.3" if way == "published" else ""
         note = f"{median(figures[0]) / alone:.0%} of ours is the network"
@@ -220,19 +223,6 @@ def named(device: torch.device) -> str:
 def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Keeps this thread on one core, and those that it starts."""
-    before, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    os.sched_setaffinity(0, {min(before)})
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

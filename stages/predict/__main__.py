@@ -17,6 +17,7 @@ from stages.progress import track
 from stages.threshold import decision as decisions
 from stages.train import network as networks
 from stages.train import probabilities as tables
+from stages.train.allocation import keep_freed_memory
 from stages.train.precision import precision_for
 
 PREDICTIONS = Path("data/predictions.parquet")
@@ -27,6 +28,7 @@ SHEET_PHOTOS, SHEET_COLUMNS = 24, 8
 
 def main() -> None:
     params = read(Predict)
+    keep_freed_memory()
     test = records.read().filter(pl.col("subset") == "test")
     network, description, words = networks.load()
     decision = decisions.read()

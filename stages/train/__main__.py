@@ -19,6 +19,7 @@ from stages.params import Train, read
 from stages.split import folds
 from stages.train import distributed, features, probabilities
 from stages.train import network as networks
+from stages.train.allocation import keep_freed_memory
 from stages.train.checkpoint import Checkpoint
 from stages.train.distributed import Group
 from stages.train.loop import Figures, Result, fit, predict
@@ -34,6 +35,7 @@ def main() -> None:
     if not distributed.is_joined() and (devices := distributed.count(params.devices)) > 1:
         distributed.launch(devices)
         return
+    keep_freed_memory()
     with distributed.group(params.devices, params.batch_size) as group:
         train(params, group)
 

@@ -83,28 +83,33 @@ def _geometry(
     generator: torch.Generator,
 ) -> Iterator[Change]:
     """uint8 of the size ``stored`` → float32 of the size ``sides`` in [0, 1]."""
-    height, width = stored
+    places, held = torch.zeros(count, 2, dtype=torch.int64), stored
     if params.resized_crop is not None:
-        boxes = sample_boxes(count, height, width, params.resized_crop, params.aspect, generator)
+        boxes = sample_boxes(count, *stored, params.resized_crop, params.aspect, generator)
         yield partial(transforms.resized_crop, size=sides), (boxes,)
+        held = sides
     elif params.crop is not None:
-        places = sample_places(count, height - params.crop + 1, width - params.crop + 1, generator)
-        yield partial(transforms.crop, size=params.crop), tuple(places.T)
-    yield _scale, ()
-    for probability, axis in ((params.horizontal_flip, 3), (params.vertical_flip, 2)):
-        if probability:
-            flipped = sample_events(count, probability, generator)
-            yield partial(transforms.flip, axis=axis), (flipped,)
+        rows, columns = (side - params.crop + 1 for side in stored)
+        places = sample_places(count, rows, columns, generator)
+    mirrored, upturned = (
+        sample_events(count, probability, generator) if probability else torch.zeros(count).bool()
+        for probability in (params.horizontal_flip, params.vertical_flip)
+    )
     if params.rotation or params.scale or params.shift:
         turns, factors, rights, downs = sample_either_way(4, count, generator)
-        numbers = (
+        matrices = transforms.affine_matrices(
             turns * params.rotation,
             1 + factors * params.scale,
             rights * params.shift * sides[1],
             downs * params.shift * sides[0],
         )
-        # Black corners would tell the angle and the shift: what is outside repeats the edge.
-        yield partial(transforms.affine, outside="border"), numbers
+        # Crops and flips cost nothing here, and what is outside of a crop may be in the photo.
+        # Beyond the photo its edge repeats: black corners would tell the angle and the shift.
+        matrices = transforms.crop_flip_first(matrices, places, mirrored, upturned, held, sides)
+        yield partial(transforms.sample, size=sides, outside="border"), (matrices,)
+    else:
+        yield partial(transforms.crop_flip, size=sides), (places, mirrored, upturned)
+    yield _scale, ()
 
 
 def _scale(images: torch.Tensor) -> torch.Tensor:
@@ -216,9 +221,9 @@ def _middle(height: int, width: int, aspect: tuple[float, float]) -> torch.Tenso
 def _normalise(
     pixels: torch.Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> torch.Tensor:
-    # (pixels - mean) / std in one go.
+    # (pixels - mean) / std; not addcmul, which is slow where two of its three sides are broadcast.
     factors, offsets = (
         torch.tensor(values).to(pixels.device, non_blocking=True)[:, None, None]
         for values in ([1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
     )
-    return torch.addcmul(offsets, pixels, factors)
+    return (pixels * factors).add_(offsets)

@@ -4,8 +4,6 @@ Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a 
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2.functional import equalize as equalize_levels
@@ -14,13 +12,38 @@ GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow weighs it
 TINY = 1e-8  # less than any chroma that eight bits, interpolated, can give a colour
 
 
-def crop(images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: int) -> torch.Tensor:
-    """(n, 3, h, w) of any type → (n, 3, size, size), each from its own place."""
+def crop_flip(
+    images: torch.Tensor,
+    places: torch.Tensor,
+    mirrored: torch.Tensor,
+    upturned: torch.Tensor,
+    size: tuple[int, int],
+) -> torch.Tensor:
+    """Crops, and flips left to right and upside down.
+
+    Args:
+        images: (n, 3, h, w) of any type.
+        places: int (n, 2): top and left of each crop.
+        mirrored, upturned: bool (n,).
+        size: height and width of the crops.
+    """
+    if size == images.shape[2:] and not (mirrored.any() or upturned.any()):
+        return images
     # With the channels last, as they lie in memory, a row of pixels is one piece to copy; a single
     # indexing of all photos would look up each number on its own.
-    photos = zip(images.permute(0, 2, 3, 1), tops.tolist(), lefts.tolist(), strict=True)
-    cut = [photo[top : top + size, left : left + size] for photo, top, left in photos]
-    return torch.stack(cut).permute(0, 3, 1, 2)
+    changed = [
+        photo[top : top + size[0], left : left + size[1]].flip(
+            [axis for axis, is_flipped in ((0, up), (1, mirror)) if is_flipped]
+        )
+        for photo, (top, left), mirror, up in zip(
+            images.permute(0, 2, 3, 1),
+            places.tolist(),
+            mirrored.tolist(),
+            upturned.tolist(),
+            strict=True,
+        )
+    ]
+    return torch.stack(changed).permute(0, 3, 1, 2)
 
 
 def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -56,63 +79,94 @@ def _resizing(starts: torch.Tensor, lengths: torch.Tensor, pixels: int, size: in
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def flip(images: torch.Tensor, flipped: torch.Tensor, axis: int) -> torch.Tensor:
-    """Mirrors those photos, of any type, for which ``flipped`` is true."""
-    return _only(images, flipped, lambda photos: photos.flip(axis))
-
-
 def affine(
     pixels: torch.Tensor,
     degrees: torch.Tensor,
     scales: torch.Tensor,
     rights: torch.Tensor,
     downs: torch.Tensor,
-    outside: str = "zeros",
 ) -> torch.Tensor:
-    """Turns clockwise and scales about the centre, then shifts; bilinear.
+    """Turns clockwise and scales about the centre, then shifts; bilinear, black from outside.
 
     Args:
         rights, downs: how far it is shifted, in pixels.
-        outside: what comes from there is black (``zeros``) or repeats the edge (``border``).
     """
+    matrices = affine_matrices(degrees, scales, rights, downs)
+    return sample(pixels, matrices, (pixels.shape[2], pixels.shape[3]))
+
+
+def affine_matrices(
+    degrees: torch.Tensor, scales: torch.Tensor, rights: torch.Tensor, downs: torch.Tensor
+) -> torch.Tensor:
+    """Those with which ``sample`` does what ``affine`` does, float32 (n, 2, 3)."""
     angles = torch.deg2rad(degrees)
     cos, sin = torch.cos(angles) / scales, torch.sin(angles) / scales
     columns = [cos, sin, -cos * rights - sin * downs]
     rows = [-sin, cos, sin * rights - cos * downs]
-    return _fetch(pixels, [*columns, *rows], outside)
+    return torch.stack([*columns, *rows], dim=1).view(-1, 2, 3)
+
+
+def crop_flip_first(
+    matrices: torch.Tensor,
+    places: torch.Tensor,
+    mirrored: torch.Tensor,
+    upturned: torch.Tensor,
+    stored: tuple[int, int],
+    size: tuple[int, int],
+) -> torch.Tensor:
+    """Matrices with which ``sample`` does as ``crop_flip`` does and then what ``matrices`` do.
+
+    Args:
+        matrices: float32 (n, 2, 3).
+        places, mirrored, upturned, size: as those of ``crop_flip``.
+        stored: height and width of the photos.
+    """
+    moved = matrices * (1 - 2 * torch.stack([mirrored, upturned], dim=1).float())[:, :, None]
+    # From the crop's centre to the photo's.
+    moved[:, :, 2] += (places + (torch.tensor(size) - torch.tensor(stored)) / 2).flip(1)
+    return moved
 
 
 def shear(pixels: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Moves each row left by ``rows`` of its distance from the top, each column up likewise."""
     height, width = pixels.shape[2:]
     one = torch.ones_like(rows)
-    return _fetch(
-        pixels, [one, rows, rows * height / 2, columns, one, columns * width / 2], "zeros"
-    )
+    numbers = [one, rows, rows * height / 2, columns, one, columns * width / 2]
+    return sample(pixels, torch.stack(numbers, dim=1).view(-1, 2, 3), (height, width))
 
 
-def _fetch(pixels: torch.Tensor, matrix: list[torch.Tensor], outside: str) -> torch.Tensor:
-    """Takes each pixel from where ``matrix`` sends it, in pixels from the centre.
+def sample(
+    images: torch.Tensor, matrices: torch.Tensor, size: tuple[int, int], outside: str = "zeros"
+) -> torch.Tensor:
+    """Takes each pixel from where its photo's matrix sends it; bilinear.
 
     Args:
-        matrix: six numbers: what of right, down and 1 makes up the column, then the row.
+        images: (n, 3, h, w), uint8 or float of any range.
+        matrices: float32 (n, 2, 3): what of right, down and 1, in pixels from the centre of what
+            comes out, makes up the column, then the row, in pixels from the centre of the photo.
+        size: height and width of what comes out.
+        outside: what comes from there is black (``zeros``) or repeats the edge (``border``).
+
+    Returns:
+        float32 (n, 3, *size), in the range of ``images``.
     """
-    height, width = pixels.shape[2:]
-    # grid_sample counts from -1 to 1 along both sides.
-    units = torch.tensor([1, height / width, 2 / width, width / height, 1, 2 / height])
-    theta = _beside(pixels, (torch.stack(matrix, dim=1) * units).view(-1, 2, 3, 1, 1))
-    right, down = (_middles(side, pixels.device) for side in (width, height))
+    # grid_sample counts from -1 to 1 along both sides of what it takes from.
+    height, width = images.shape[2:]
+    units = torch.tensor([2 / width, 2 / height])[:, None]
+    theta = _beside(images, matrices * units)[:, :, :, None, None]
+    down, right = (_from_centre(side, images.device) for side in size)
     # As F.affine_grid, but one sum a pixel, and columns and rows apart, instead of a product of
     # matrices: on a CPU that takes longer than the sampling.
     grid = theta[:, :, 0] * right + (theta[:, :, 1] * down[:, None] + theta[:, :, 2])
+    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
     return F.grid_sample(
         pixels, grid.permute(0, 2, 3, 1), padding_mode=outside, align_corners=False
     )
 
 
-def _middles(pixels: int, device: torch.device) -> torch.Tensor:
-    """Where the middles of so many pixels in a row are, from -1 to 1."""
-    return (2 * torch.arange(pixels, device=device) + 1) / pixels - 1
+def _from_centre(pixels: int, device: torch.device) -> torch.Tensor:
+    """How far the middles of so many pixels in a row are from that of all."""
+    return torch.arange(pixels, device=device) - (pixels - 1) / 2
 
 
 def adjust_brightness(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
@@ -147,17 +201,22 @@ def adjust_hue(pixels: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     # The hue, in sixths of the circle from red: which way it lies is the sign of ``beside``, how
     # far follows from both; no pixel asks which channel is the highest, as where() would.
     below, beside = (value - red).div_(divisor), (green - blue).div_(divisor)
-    hue = torch.copysign(3 * below, beside).add_(beside * (1 - 2 * below))
-    hue = hue.div_(6).add_(_each(pixels, turns))
-    # A channel is the lower below the value the farther the hue is from the channel's own.
-    away = hue - torch.tensor([0, 1 / 3, 2 / 3], device=pixels.device).view(3, 1, 1)
-    away = away.sub_(away.round()).abs_()  # the shorter way round
-    return torch.addcmul(value, chroma, away.mul_(6).sub_(1).clamp_(0, 1), value=-1)
+    hue = torch.copysign(3 * below, beside)
+    hue = hue.add_(beside.addcmul_(beside, below, value=-2)).add_(_each(pixels, 6 * turns))
+    hue = hue.sub_((hue / 6).round_().mul_(6))  # from -3 to 3
+    # A channel is the lower below the value the farther the hue is from the channel's own: up to
+    # one sixth not at all, from two on by all of the chroma. Written as 3 less the way round.
+    away = hue - torch.tensor([0, 2, -2], device=pixels.device).view(3, 1, 1)
+    away = away.abs_().sub_(3).abs_().clamp_(1, 2)
+    return away.mul_(chroma).add_(value.sub_(chroma, alpha=2))
 
 
 def grayscale(pixels: torch.Tensor, greyed: torch.Tensor) -> torch.Tensor:
     """Takes the colour of those photos for which ``greyed`` is true."""
-    return _only(pixels, greyed, lambda photos: _luma(photos).expand_as(photos))
+    if not greyed.any():  # known on the CPU: no GPU is waited for
+        return pixels
+    places = _beside(pixels, greyed.nonzero()[:, 0])
+    return pixels.index_copy(0, places, _luma(pixels[places]).expand(-1, 3, -1, -1))
 
 
 def posterize(pixels: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -198,20 +257,6 @@ def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tens
     ]
     rows, columns = ((place >= 0) & (place < size) for place in places)
     return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
-
-
-def _only(
-    images: torch.Tensor,
-    chosen: torch.Tensor,
-    change: Callable[[torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    """What ``change`` makes of the photos for which ``chosen``, bool (n,), is true; the others."""
-    if not chosen.any():  # known on the CPU: no GPU is waited for
-        return images
-    places = _beside(images, chosen.nonzero()[:, 0])
-    changed = iter(change(images.index_select(0, places)))
-    pairs = zip(images, chosen.tolist(), strict=True)
-    return torch.stack([next(changed) if is_chosen else image for image, is_chosen in pairs])
 
 
 def _luma(pixels: torch.Tensor) -> torch.Tensor:

@@ -209,7 +209,10 @@ def test_affine_is_torchvisions(height: int, width: int):
     turns, scales, rights, downs = sample_either_way(4, 6, chance())
     # torchvision shifts by whole pixels.
     draw = (40 * turns, 1 + 0.4 * scales, (9 * rights).round(), (9 * downs).round())
-    black, edge = (transforms.affine(pixels, *draw, outside=o) for o in ("zeros", "border"))
+    black = transforms.affine(pixels, *draw)
+    edge = transforms.sample(
+        pixels, transforms.affine_matrices(*draw), (height, width), outside="border"
+    )
     for i, (angle, scale, right, down) in enumerate(torch.stack(draw, dim=1).tolist()):
         expected, inside = (
             functional.affine(
@@ -234,10 +237,48 @@ def test_affine_draws_within_its_bounds_for_each_photo():
     images = photos(8)
     ours = augment(images, Augment(**NOTHING | options), chance())
     turns, scales, rights, downs = sample_either_way(4, 8, chance())
-    expected = transforms.affine(
-        images / 255, 20 * turns, 1 + 0.2 * scales, 3.6 * rights, 3.6 * downs, outside="border"
+    matrices = transforms.affine_matrices(20 * turns, 1 + 0.2 * scales, 3.6 * rights, 3.6 * downs)
+    expected = transforms.sample(images, matrices, (36, 36), outside="border")
+    assert close(ours, prepare(expected, None), 1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_crop_flipped_and_turned_at_once_is_that_one_after_the_other(height: int, width: int):
+    images = photos(8, height, width)
+    places = sample_places(8, height - 20, width - 16, chance(1))
+    mirrored, upturned = sample_events(8, 0.5, chance(2)), sample_events(8, 0.5, chance(3))
+    turns, scales, rights, downs = sample_either_way(4, 8, chance(4))
+    draw = (30 * turns, 1 + 0.3 * scales, 3 * rights, 3 * downs)
+    size = (21, 17)
+    matrices = transforms.crop_flip_first(
+        transforms.affine_matrices(*draw), places, mirrored, upturned, (height, width), size
     )
-    assert close(ours, prepare(expected * 255, None), 1e-5)
+    at_once = transforms.sample(images, matrices, size, outside="border")
+    cropped = transforms.crop_flip(images, places, mirrored, upturned, size).float()
+    inside = transforms.affine(torch.ones_like(cropped), *draw) > 0.9999
+    assert 0.2 < inside.float().mean() < 0.95
+    assert close(at_once[inside], transforms.affine(cropped, *draw)[inside], 0.01)  # of 255
+    for i, (top, left) in enumerate(places.tolist()):
+        expected = functional.crop(images[i], top, left, *size)
+        expected = functional.horizontal_flip(expected) if mirrored[i] else expected
+        expected = functional.vertical_flip(expected) if upturned[i] else expected
+        assert torch.equal(cropped[i], expected.float())
+
+
+def test_what_turns_into_a_crop_is_what_the_photo_shows_there():
+    image = torch.zeros(1, 3, 30, 30, dtype=torch.uint8)
+    image[:, :, :, :10] = 200  # left of the crop
+    upright = torch.zeros(1).bool()
+    matrices = transforms.crop_flip_first(
+        transforms.affine_matrices(*torch.tensor([[0.0], [1.0], [5.0], [0.0]])),  # to the right
+        torch.tensor([[10, 10]]),
+        upright,
+        upright,
+        (30, 30),
+        (10, 10),
+    )
+    moved = transforms.sample(image, matrices, (10, 10), outside="border")
+    assert close(moved[0, 0, 0], torch.tensor([200.0] * 5 + [0.0] * 5), 1e-3)
 
 
 def test_colour_is_torchvisions():
@@ -293,7 +334,8 @@ def test_the_order_is_geometry_colour_normalisation_cutout():
         photo = functional.vertical_flip(photo) if upturned[i] else photo
         draw = (20 * turns, 1 + 0.2 * scales, 2.4 * rights, 2.4 * downs)
         one = (values[i : i + 1] for values in draw)
-        photo = transforms.affine(photo[None], *one, outside="border")[0]
+        matrix = transforms.affine_matrices(*one)
+        photo = transforms.sample(photo[None], matrix, (24, 24), outside="border")[0]
         photo = functional.adjust_brightness(photo, float(jitter[0, i]))
         photo = functional.adjust_contrast(photo, float(jitter[1, i]))
         photo = functional.adjust_saturation(photo, float(jitter[2, i]))
