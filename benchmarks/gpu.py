@@ -19,6 +19,7 @@ from benchmarks.loading import NO_GPU, Trainer, fill, s0, wait_for
 from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.ingest.sources.kaggle_csv import parse
+from stages.train.allocation import keep_freed_memory
 from stages.train.augment import augment
 from stages.train.batches import Batch, Rows
 from stages.train.loop import validate
@@ -34,6 +35,7 @@ COMPILED = "torch.compile with CUDA graphs, one augmented batch on the device"
 def rows(options: Options) -> Iterator[Row]:
     if options.gpu and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True  # as the train stage
+        keep_freed_memory()  # likewise
         yield from rows_on(torch.device("cuda"), BACKBONE, BATCH, options)
         return
     reason = NO_GPU if options.gpu else "with --gpu, on a machine that has one"

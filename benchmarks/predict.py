@@ -18,6 +18,7 @@ from stages.params import load
 from stages.threshold import decision
 from stages.threshold.decision import Decision
 from stages.train import network as networks
+from stages.train.allocation import keep_freed_memory
 from stages.train.augment import prepare
 from stages.train.batches import Batch
 from stages.train.nets.classifier import Classifier
@@ -36,6 +37,7 @@ def rows(options: Options) -> Iterator[Row]:
     if options.gpu and not torch.cuda.is_available():
         yield Row(what, beside, "photos/s", [], [], "≥ 0.90", "there is no GPU here")
         return
+    keep_freed_memory()  # as the stage does: the limit shall be one
     photos = min(options.photos, MOST_PHOTOS[device.type])
     weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth" if options.shared else None
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
