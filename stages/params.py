@@ -44,6 +44,7 @@ class Ingest(Section):
 
     source: str
     root: str
+    deliveries: str | None
     image_size: Annotated[int, Field(ge=8, le=4096)]
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_rejected: Fraction
@@ -296,6 +297,18 @@ class Report(Section):
     captions: Positive
 
 
+class Retrain(Section):
+    """Of no stage: when to retrain, and what a new model must be to take the place of the old."""
+
+    cron: str | None
+    timezone: str
+    metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
+    min_gain: float
+    max_label_drop: PositiveFraction
+    bootstrap: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "eda": Eda,
@@ -305,6 +318,7 @@ SECTIONS: dict[str, type[Section]] = {
     "threshold": Threshold,
     "predict": Predict,
     "report": Report,
+    "retrain": Retrain,
 }
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -108,7 +108,8 @@ def take_in(
         decoded += not isinstance(photo.image, Known)
         image = writer.append(photo.image)
         said = (row.id, row.subset, row.labels, row.caption)
-        taken.append((*said, photo.width, photo.height, photo.sha256, photo.dhash, image))
+        seen = (photo.width, photo.height, photo.sha256, photo.dhash, image)
+        taken.append((*said, *seen, row.delivery))
         files.append((row.photo, *photo.file) if photo.file else NO_NOTE)
     return taken, files, decoded, rejected
 
@@ -151,6 +152,7 @@ def figures(found: pl.DataFrame, names: list[str], rejected: list[Rejected]) -> 
     by_subset = dict(found["subset"].value_counts().sort("subset").iter_rows())
     return {
         "photos": {subset: by_subset.get(subset, 0) for subset in records.SUBSETS},
+        "deliveries": found["delivery"].filter(found["delivery"] > 0).n_unique(),
         "labels": len(names),
         "photos_with_known_labels": len(found) - found["labels"].null_count(),
         "photos_with_caption": len(found) - found["caption"].null_count(),

@@ -12,6 +12,7 @@ height     Int32             pixels
 sha256     String            of the photo's file
 dhash      UInt64            difference hash, alike for near-identical photos; null: too plain
 image      Int32             its row in the image store
+delivery   Int32             0: the root's own; else the number of the delivery that it came with
 =========  ================  ==============================================================
 
 The label names, in the order every matrix of the pipeline has them, are kept in the file's own
@@ -41,6 +42,7 @@ SCHEMA = pl.Schema(
         "sha256": pl.String,
         "dhash": pl.UInt64,
         "image": pl.Int32,
+        "delivery": pl.Int32,
     }
 )
 

@@ -11,7 +11,7 @@ from stages.ingest import records
 from stages.metrics import write as write_metrics
 from stages.params import PARAMS, Split, read
 from stages.split import folds
-from stages.split.stratify import relative_gaps, smallest_gaps, stratify
+from stages.split.stratify import relative_gaps, smallest_gaps, stratify, unit_counts
 
 
 def main() -> None:
@@ -24,9 +24,9 @@ def main() -> None:
         )
     in_test = pl.col("subset") == "test"
     photos = table.filter(~in_test, pl.col("labels").is_not_null())
-    wanted = part_sizes(len(photos), params)
+    check_count(len(photos), params)
     labels, groups = records.label_matrix(photos["labels"], names), same_photo(photos)
-    fold = stratify(labels, wanted, params.seed, groups)
+    fold = one_by_one(labels, photos["delivery"].to_numpy(), groups, params)
     check_parts(fold, params, groups)
     validates = fold == params.fold
     folds.write(
@@ -51,8 +51,39 @@ def main() -> None:
     )
 
 
-def part_sizes(photos: int, params: Split) -> np.ndarray:
-    """How many photos go to each part: int, (2,) for validation and train, or (folds,)."""
+def one_by_one(
+    labels: np.ndarray, delivery: np.ndarray, groups: np.ndarray, params: Split
+) -> np.ndarray:
+    """The part of each photo, int32 (photos,): that which it got when its delivery was the last.
+
+    A photo that came before keeps its part when more arrive. So what one network has not been
+    trained on another, of more photos, has not either, and both can be measured there.
+
+    Args:
+        labels: bool, (photos, labels).
+        delivery: int, (photos,).
+        groups: int, (photos,), from ``same_photo``: what goes with an earlier photo follows it.
+    """
+    parts = params.folds or 2
+    fold = np.full(len(labels), -1, np.int32)
+    of_group = np.full(groups.max() + 1, -1, np.int32)
+    for number in np.unique(delivery):
+        there = delivery <= number
+        fold[there] = of_group[groups[there]]
+        new = there & (fold < 0)
+        if not new.any():
+            continue
+        placed = fold >= 0
+        _, units = np.unique(groups[new], return_inverse=True)
+        before = unit_counts(labels[placed], fold[placed], parts)
+        sizes = part_sizes(there.sum(), params)
+        fold[new] = stratify(labels[new], sizes, params.seed, units, before)
+        of_group[groups[new]] = fold[new]
+    return fold
+
+
+def check_count(photos: int, params: Split) -> None:
+    """Ends the stage when there are too few photos for the parts."""
     if photos == 0:
         raise UserError(
             f"{records.RECORDS} holds no photo of subset train with known labels, so there is "
@@ -64,7 +95,12 @@ def part_sizes(photos: int, params: Split) -> np.ndarray:
             f"{photos} photos with known labels cannot be split into {parts} parts; add photos"
             + (" or lower split.folds" if params.folds else "")
         )
+
+
+def part_sizes(photos: int, params: Split) -> np.ndarray:
+    """How many photos go to each part: int, (2,) for validation and train, or (folds,)."""
     if params.folds:
+        parts = params.folds
         return photos // parts + (np.arange(parts) < photos % parts)
     validation = min(max(round(photos * params.validation), 1), photos - 1)
     return np.array([validation, photos - validation])

@@ -25,17 +25,23 @@ TOLERANCE = 1e-12  # smaller changes are rounding
 
 
 def stratify(
-    labels: np.ndarray, sizes: np.ndarray, seed: int, groups: np.ndarray | None = None
+    labels: np.ndarray,
+    sizes: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+    before: np.ndarray | None = None,
 ) -> np.ndarray:
     """Assigns each row to a part.
 
     Args:
         labels: bool, (rows, labels).
-        sizes: int, (parts,): rows of each part, two or more parts; their sum is ``rows``. They
-            are kept exactly, unless groups stand in the way.
+        sizes: int, (parts,): rows of each part in the end, two or more parts. They are kept
+            exactly, unless groups or what was there before stand in the way.
         seed: of the choice among equals.
-        groups: int, (rows,): rows with equal numbers, from 0, go to one part. None: each row is
-            on its own.
+        groups: int, (rows,): rows with equal numbers go to one part, every number from 0 to the
+            largest has some. None: each row is on its own.
+        before: int, (parts, labels + 2): what each part holds of earlier rows, counted as by
+            ``unit_counts``, which the new ones are to complete. None: nothing.
 
     Returns:
         int32, (rows,): the numbers of the parts.
@@ -45,7 +51,8 @@ def stratify(
     counts = unit_counts(labels, groups)
     order = rng.permutation(len(counts))
     vectors, numbers, units = kinds(counts[order])
-    desired = np.outer(sizes / len(labels), counts.sum(axis=0))
+    before = np.zeros((len(sizes), counts.shape[1]), int) if before is None else before
+    desired = np.outer(sizes / sizes.sum(), (counts.sum(axis=0) + before.sum(axis=0))) - before
 
     placed = np.zeros((len(vectors), len(sizes)), int)
     together = vectors[:, -1] > 1  # units of several rows are hard to fit in, so they go first
@@ -60,13 +67,14 @@ def stratify(
     return of_unit[groups]
 
 
-def unit_counts(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def unit_counts(labels: np.ndarray, groups: np.ndarray, number: int | None = None) -> np.ndarray:
     """How many rows of each group carry each label, and "none", and "any".
 
-    int32, (groups, labels + 2).
+    int32, (groups, labels + 2); ``number`` says how many groups, where the last may be empty.
     """
     rows = np.arange(len(groups))
-    membership = sparse.csr_array((np.ones(len(groups), np.int32), (groups, rows)))
+    shape = (groups.max() + 1 if number is None else number, len(groups))
+    membership = sparse.csr_array((np.ones(len(groups), np.int32), (groups, rows)), shape=shape)
     carried = np.column_stack([labels, ~labels.any(axis=1), np.ones(len(labels), bool)])
     return membership @ carried.astype(np.int32)
 

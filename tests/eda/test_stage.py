@@ -42,6 +42,7 @@ def write_records(labels: list, captions: list, names: list[str], train: int) ->
             "sha256": [f"{i:064x}" for i in range(count)],
             "dhash": [0] * count,
             "image": list(range(count)),
+            "delivery": [0] * count,
         },
         schema=records.SCHEMA,
     )

@@ -86,6 +86,7 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
     assert rejected() == {}
     assert metrics() == {
         "photos": {"train": 20, "test": 1},
+        "deliveries": 0,
         "labels": 4,
         "photos_with_known_labels": 20,
         "photos_with_caption": 21,

@@ -21,6 +21,7 @@ def frame(labels: list[list[str] | None]) -> pl.DataFrame:
             "sha256": "ab",
             "dhash": 2**64 - 1,
             "image": number,
+            "delivery": 0,
         }
         for number, names in enumerate(labels)
     ]

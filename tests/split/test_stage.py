@@ -30,6 +30,7 @@ def write_records(labels: list[list[str] | None], **columns: list) -> pl.DataFra
         "sha256": [f"{number:064x}" for number in range(count)],
         "dhash": list(range(count)),
         "image": list(range(count)),
+        "delivery": [0] * count,
     }
     made = pl.DataFrame(table | columns, schema=records.SCHEMA)
     records.write(made, NAMES)
@@ -154,3 +155,41 @@ def test_photos_without_any_label(in_tmp):
 def test_as_few_photos_as_parts(in_tmp):
     write_records([["cat"], []])
     assert sorted(split(validation=0.01)["part"]) == ["train", "validation"]
+
+
+def delivered(*counts: int) -> list[int]:
+    """The deliveries of so many photos each, and that of the test photo."""
+    return [*np.repeat(range(len(counts)), counts).tolist(), 0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"folds": 4, "validation": None}])
+def test_photos_keep_their_part_when_more_arrive(in_tmp, changes: dict):
+    labels = some_labels(200)
+    write_records(labels[:120], delivery=delivered(120))
+    first = split(**changes)
+    write_records(labels[:150], delivery=delivered(120, 30))
+    second = split(**changes)
+    write_records(labels, delivery=delivered(120, 30, 50))
+    third = split(**changes)
+    assert second[:120].equals(first)
+    assert third[:150].equals(second)
+    # Rates are those of all photos, as near as without deliveries.
+    apart = figures()["largest_relative_gap"]
+    write_records(labels)
+    assert len(split(**changes)) == 200
+    assert apart < 1.5 * figures()["largest_relative_gap"] + 0.05
+    wanted = [40, 160] if not changes else [50] * 4
+    assert np.bincount(third["fold"]).tolist() == wanted
+
+
+def test_a_photo_that_came_before_takes_its_like_to_its_part(in_tmp):
+    hashes = [*range(100), *range(40), 1000]  # the second delivery repeats photos of the first
+    write_records(some_labels(140), dhash=hashes, delivery=delivered(100, 40))
+    found = split()["fold"].to_list()
+    assert found[100:] == found[:40]
+
+
+def test_a_delivery_of_one_photo(in_tmp):
+    write_records(some_labels(41), delivery=delivered(1, 39, 1))
+    split()
+    assert figures()["photos"] == {"train": 33, "validation": 8}

@@ -6,15 +6,19 @@ A source is a module with two names; adding one is adding its file here:
   ``ingest`` in ``params.yaml``;
 - ``rows(root, options)``: yields a ``Row`` a photo, in a fixed order, and ``Unreadable`` for what
   it cannot read as one. It opens no photo.
+
+It may have a third, ``MAY_LACK``: the options that name files or folders which a delivery need not
+have.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from stages import UserError
-from stages.params import Ingest, check
+from stages.params import Ingest, Section, check
 
 
 class Row(NamedTuple):
@@ -27,6 +31,7 @@ class Row(NamedTuple):
         photo: path of its file below the root, or a function that makes the file's bytes.
         subset: ``train`` or ``test``.
         labels: None where they are not known; an empty list where there are none.
+        delivery: 0 where the root itself lists it, else the number of the delivery that does.
     """
 
     file: str
@@ -36,6 +41,7 @@ class Row(NamedTuple):
     subset: str
     labels: list[str] | None
     caption: str | None
+    delivery: int = 0
 
 
 class Unreadable(NamedTuple):
@@ -46,15 +52,51 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-def rows(params: Ingest) -> Iterable[Row | Unreadable]:
-    """The rows of the source that ``params`` choose.
+def rows(params: Ingest) -> Iterator[Row | Unreadable]:
+    """The rows of the source that ``params`` choose: those of the root, then of each delivery.
 
     Raises:
-        UserError: an option is wrong, or a file that the source needs is missing or not as said.
+        UserError: an option is wrong, a file that the source needs is missing or not as said, or a
+            delivery lists nothing.
     """
     source = import_module(f"{__name__}.{params.source.replace('-', '_')}")
     options = check(source.Options, params.source_options, f"ingest.{params.source}")
-    return source.rows(Path(params.root), options)
+    root = Path(params.root)
+    yield from source.rows(root, options)
+    for number, folder in enumerate(deliveries(root, params.deliveries), 1):
+        listed = list(source.rows(root / folder, _present(source, options, root / folder)))
+        if not listed:
+            raise UserError(f"the delivery {root / folder} lists no photo; complete it, or hide it")
+        yield from (_delivered(row, folder, number) for row in listed)
+
+
+def deliveries(root: Path, name: str | None) -> list[str]:
+    """The folders in ``root/name``, below the root, in the order of their names; hidden ones not.
+
+    One that is being copied there should have a name that begins with a dot until it is whole.
+    """
+    if name is None or not below(root, name).is_dir():
+        return []
+    folders = sorted((root / name).iterdir())
+    return [f"{name}/{each.name}" for each in folders if each.is_dir() and each.name[0] != "."]
+
+
+def _present(source: ModuleType, options: Section, folder: Path) -> Section:
+    """``options`` without those files that a delivery may lack, and this one does."""
+    named = {name: getattr(options, name) for name in getattr(source, "MAY_LACK", ())}
+    absent = {name: None for name, file in named.items() if file and not (folder / file).exists()}
+    return options.model_copy(update=absent)
+
+
+def _delivered(row: Row | Unreadable, folder: str, number: int) -> Row | Unreadable:
+    if isinstance(row, Unreadable):
+        return row._replace(file=f"{folder}/{row.file}")
+    if callable(row.photo):
+        raise UserError(
+            f"{folder} holds photos, but ingest.source makes its own; set ingest.deliveries to null"
+        )
+    file, photo = (f"{folder}/{path}" for path in (row.file, row.photo))
+    return row._replace(file=file, photo=photo, delivery=number)
 
 
 def below(root: Path, name: str) -> Path:

@@ -14,6 +14,8 @@ from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, photo_files, read_text
 from stages.params import Section
 
+MAY_LACK = ("test",)
+
 
 class Options(Section):
     lists: str

@@ -15,6 +15,8 @@ from stages import UserError
 from stages.ingest.sources import Row, Unreadable, read_text
 from stages.params import Section
 
+MAY_LACK = ("captions", "test")
+
 
 class Options(Section):
     instances: str

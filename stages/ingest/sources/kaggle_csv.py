@@ -29,11 +29,13 @@ NAME_ALONE = re.compile(rf"({NAME})(?:,|\s|$)")
 NAME_AND_TEXT = re.compile(rf"{NAME},(?! )")
 COMMON = (".jpg", ".jpeg", ".png")  # to know the others, Pillow has to load all its formats
 
+MAY_LACK = ("train", "test")
+
 Record = tuple[int, list[str] | str]  # the line it starts on; fields, or why there are none
 
 
 class Options(Section):
-    train: str
+    train: str | None
     test: str | None
     photos: str
 

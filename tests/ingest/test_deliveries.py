@@ -1,0 +1,95 @@
+"""Photos that came later, each delivery a folder laid out as the root is."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import UserError
+from stages.ingest import records
+from stages.ingest.images import ImageStore
+
+OPTIONS = {"train": "train.csv", "test": "test.csv", "photos": "data"}
+
+
+def deliver(folder: Path, photo: Callable[..., bytes], seeds: list[int], subset: str) -> None:
+    """A folder with a list of photos, ``7.jpg`` from seed 7, and the photos."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        (folder / "data" / f"{seed}.jpg").write_bytes(photo(seed))
+    if subset == "train":
+        lines = ["ImageID,Labels,Caption", *(f"{seed}.jpg,{seed % 2},photo" for seed in seeds)]
+    else:
+        lines = ["ImageID,Caption", *(f"{seed}.jpg,photo" for seed in seeds)]
+    (folder / f"{subset}.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture
+def raw(in_tmp: Path, photo: Callable[..., bytes]) -> Path:
+    """The root: three photos of train, two of test."""
+    deliver(in_tmp / "raw", photo, [0, 1, 2], "train")
+    deliver(in_tmp / "raw", photo, [3, 4], "test")
+    return in_tmp / "raw"
+
+
+def test_later_photos_come_after_earlier_ones(
+    raw: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    ingest("kaggle-csv", OPTIONS)
+    before, pixels = records.read(), ImageStore().gather(range(5))
+    assert before["delivery"].to_list() == [0] * 5
+    deliver(raw / "deliveries" / "2026-02", photo, [7], "test")  # no photo of train this time
+    deliver(raw / "deliveries" / "2026-01", photo, [5, 6], "train")
+    ingest("kaggle-csv", OPTIONS)
+    found = records.read()
+    assert found[:5].equals(before, null_equal=True)
+    assert (ImageStore().gather(range(5)) == pixels).all()
+    assert found[5:]["id"].to_list() == ["5.jpg", "6.jpg", "7.jpg"]
+    assert found[5:]["subset"].to_list() == ["train", "train", "test"]
+    assert found[5:]["delivery"].to_list() == [1, 1, 2]
+
+
+def test_what_is_wrong_with_a_delivery_is_said_with_its_name(
+    raw: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    late = raw / "deliveries" / "late"
+    deliver(late, photo, [2, 5], "train")
+    (late / "data" / "5.jpg").write_bytes(b"no photo")
+    ingest("kaggle-csv", OPTIONS, max_rejected=0.5)
+    text = Path("data/rejected.csv").read_text("utf-8")
+    assert 'deliveries/late/train.csv,2,deliveries/late/data/2.jpg,"the id 2.jpg was used' in text
+    assert "deliveries/late/train.csv,3,deliveries/late/data/5.jpg,not an image" in text
+
+
+def test_a_delivery_that_is_not_whole(
+    raw: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    deliver(raw / "deliveries" / ".being-copied", photo, [5], "train")
+    (raw / "deliveries" / "notes.txt").write_text("whose photos these are")
+    ingest("kaggle-csv", OPTIONS)
+    assert len(records.read()) == 5
+    (raw / "deliveries" / "empty").mkdir()
+    with pytest.raises(UserError, match=r"the delivery raw/deliveries/empty lists no photo"):
+        ingest("kaggle-csv", OPTIONS)
+
+
+def test_deliveries_can_be_elsewhere_or_switched_off(
+    raw: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    deliver(raw / "later" / "1", photo, [5], "train")
+    ingest("kaggle-csv", OPTIONS, deliveries="later")
+    assert len(records.read()) == 6
+    shutil.move(raw / "later", raw / "deliveries")
+    ingest("kaggle-csv", OPTIONS, deliveries=None)
+    assert len(records.read()) == 5
+    with pytest.raises(UserError, match=r"\.\./later is not below ingest\.root"):
+        ingest("kaggle-csv", OPTIONS, deliveries="../later")
+
+
+def test_a_source_that_makes_its_photos_takes_no_deliveries(
+    raw: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    deliver(raw / "deliveries" / "1", photo, [5], "train")
+    with pytest.raises(UserError, match=r"set ingest\.deliveries to null"):
+        ingest("digits", {"train": 4, "test": 2})
