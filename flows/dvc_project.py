@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import networkx as nx
 import psutil
+from dvc.config import Config
 from dvc.dependency import ParamsDependency, loads_from
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -147,20 +148,23 @@ class Project:
             for stage in stages
         }
 
-    def run(self, overrides: Sequence[str] = (), force: bool = False) -> Iterator[Line]:
+    def run(
+        self, overrides: Sequence[str] = (), force: bool = False, name: str | None = None
+    ) -> Iterator[Line]:
         """Reproduces the targets and yields the output as it comes.
 
-        With ``overrides`` (``train.lr=5e-4``) as an experiment, else in place; with ``force``
-        also what did not change. The lines of a stage follow each other, and nothing comes after
-        a stage that fails. Raises ProjectError when DVC stops for another reason. Closing or
-        interrupting the generator ends the run with every process of it.
+        With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
+        ``force`` also what did not change. The lines of a stage follow each other, and nothing
+        comes after a stage that fails. Raises ProjectError when DVC stops for another reason.
+        Closing or interrupting the generator ends the run with every process of it.
         """
-        if not (overrides or force or self._stale()):
+        if not (overrides or force or name or self.is_stale()):
             # DVC would find the same, but takes longer to start than to find it.
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
             return
-        command = ["exp", "run"] if overrides else ["repro"]
+        command = ["exp", "run"] if overrides or name else ["repro"]
+        command += [f"--name={name}"] if name else []
         command += [f"--set-param={override}" for override in overrides]
         command += ["--force"] if force else []
         for line in self._dvc([*command, "--", *self.targets]):
@@ -177,7 +181,8 @@ class Project:
         files = workspace.get("data", {})
         return {path: file["data"] for path, file in files.items() if "data" in file}
 
-    def _stale(self) -> bool:
+    def is_stale(self) -> bool:
+        """Whether a stage would run."""
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
         except DvcException as error:
@@ -252,7 +257,7 @@ class Queue:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._commit = _git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
+        self._commit = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
         if self._commit is None:
             raise ProjectError("An experiment begins at a commit, and Git has none here yet")
         self._leashes: list[IO[bytes]] = []
@@ -285,7 +290,7 @@ class Queue:
     def result(self, name: str) -> Experiment | None:
         """The experiment as it ended; None where it did not, or was not run at all."""
         ref = str(ExpRefInfo(self._commit, name))
-        revision = _git(self.root, "rev-parse", "--verify", "--quiet", ref)
+        revision = git(self.root, "rev-parse", "--verify", "--quiet", ref)
         if revision is None:
             return None
         # Threads ask, and DVC does not say that they may.
@@ -298,7 +303,7 @@ class Queue:
         Files that Git has are compared with what it has: one that it does not track is not part
         of an experiment. The others, such as photos, with what dvc.lock says of them.
         """
-        text = _git(self.root, "show", f"{experiment.rev}:./dvc.lock") or ""
+        text = git(self.root, "show", f"{experiment.rev}:./dvc.lock") or ""
         sources = {
             dep["path"]: dep.get("md5")
             for name, stage in parse_yaml(text, "dvc.lock").get("stages", {}).items()
@@ -307,7 +312,7 @@ class Queue:
         }
         files = {stage.path_in_repo for stage in self._repo.index.stages}
         files |= sources.keys() & self._tracked
-        found = _git(
+        found = git(
             self.root, "diff", "--name-only", "--relative", experiment.rev, "--", *sorted(files)
         )
         data = sources.keys() - files
@@ -389,7 +394,7 @@ class Queue:
     @cached_property
     def _tracked(self) -> set[str]:
         """What Git tracks: files, and the folders that hold them."""
-        files = map(Path, (_git(self.root, "ls-files", "-z") or "").split("\0"))
+        files = map(Path, (git(self.root, "ls-files", "-z") or "").split("\0"))
         return {str(path) for file in files for path in (file, *file.parents)}
 
     def _hash(self, path: str) -> str | None:
@@ -442,24 +447,57 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
         raise ProjectError(str(error)) from error
 
 
-def fetch(root: Path, experiment: Experiment, paths: Sequence[str], folder: Path) -> None:
-    """Copies outputs of ``experiment``, from DVC's cache or remote, into ``folder``.
+def fetch(root: Path, rev: str, name: str, paths: Sequence[str], folder: Path) -> None:
+    """Copies outputs of the commit ``rev``, from DVC's cache or remote, into ``folder``.
 
-    Touches no file of the workspace. Raises ProjectError when one is not to be had.
+    Touches no file of the workspace. Raises ProjectError when one is not to be had; ``name`` is
+    what people call the commit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with Repo(root) as repo, repo.switch(experiment.rev):
+        with Repo(root) as repo, repo.switch(rev):
             for path in paths:
                 try:
-                    repo.dvcfs.get_file(path, str(folder / Path(path).name))
+                    repo.dvcfs.get(f"/{path}", str(folder / Path(path).name), recursive=True)
                 except FileNotFoundError as error:
                     raise ProjectError(
-                        f"{path} of {experiment.name} is neither in DVC's cache nor in a remote; "
-                        "run the experiment again"
+                        f"{path} of {name} is neither in DVC's cache nor in a remote; run it again"
                     ) from error
     except DvcException as error:
         raise ProjectError(str(error)) from error
+
+
+def uncached_outputs(root: Path) -> list[str]:
+    """Outputs that Git keeps, such as metrics; paths below ``root``."""
+    with Repo(root) as repo:
+        outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache]
+        return sorted(out.def_path for out in outs)
+
+
+def share_cache(root: Path, clone: Path) -> None:
+    """Gives ``clone`` the settings that only this machine has, and the cache, of ``root``."""
+    local = root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copy(local, clone / ".dvc")
+    with Repo(root) as repo, Config(str(clone / ".dvc")).edit("local") as settings:
+        settings.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
+
+
+def check_out(root: Path) -> None:
+    """Brings outputs, and what DVC tracks, from the cache to where dvc.lock says they are.
+
+    What the cache has not is left out: the stage that makes it runs again.
+    """
+    try:
+        with Repo(root) as repo:
+            repo.checkout(force=True, allow_missing=True)
+    except DvcException as error:
+        raise ProjectError(str(error)) from error
+
+
+def experiment_ref(base: str, name: str) -> str:
+    """Where Git keeps the experiment ``name`` that began at the commit ``base``."""
+    return str(ExpRefInfo(base, name))
 
 
 def _of_revision(repo: Repo, name: str) -> Experiment:
@@ -582,17 +620,25 @@ def _environment(root: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
-    for key, default in IDENTITY.items():
-        value = _git(root, "config", f"user.{key}") or default
-        for role in ("AUTHOR", "COMMITTER"):
-            environment.setdefault(f"GIT_{role}_{key.upper()}", value)
-    return environment
+    return {**identity(root), **environment}
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def identity(root: Path) -> dict[str, str]:
+    """Variables that tell Git who commits: the one it knows, or Tagloom where it knows nobody."""
+    names = {key: git(root, "config", f"user.{key}") or name for key, name in IDENTITY.items()}
+    roles = ("AUTHOR", "COMMITTER")
+    return {f"GIT_{role}_{key.upper()}": name for key, name in names.items() for role in roles}
+
+
+def git(root: Path, *arguments: str) -> str | None:
     """What Git prints, without the blanks around it; None where it fails."""
     done = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        ["git", *arguments],
+        cwd=root,
+        env={**identity(root), **os.environ} if arguments[0] == "commit-tree" else None,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return None if done.returncode else done.stdout.strip()
 

@@ -36,7 +36,7 @@ def ensemble(root: Path, names: Sequence[str], out: Path = OUT) -> int:
             name = group_name([each.name for each in folds])
             folders.append(Path(temporary) / name.replace("/", "-"))
             for i, each in enumerate(folds):
-                fetch(root, each, SAID, folders[-1] / str(i))
+                fetch(root, each.rev, each.name, SAID, folders[-1] / str(i))
         command = [sys.executable, "-m", "stages.ensemble", *folders, "--out", out.resolve()]
         return subprocess.run(command, cwd=root, check=False).returncode
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import attrgetter
@@ -51,25 +51,13 @@ def reproduce(
             train.lr=5e-4. With any, the run is an experiment (dvc exp run).
         force: Run the stages even where nothing changed.
     """
-    log = get_run_logger()
-    states: dict[str, State] = {}
     try:
         project = Project(Path.cwd(), targets)
-        with closing(project.run(overrides, force)) as lines:
-            for stage, part in groupby(lines, key=attrgetter("stage")):
-                if stage is None:
-                    for line in part:
-                        log.info(line.text)
-                    continue
-                upstream = [states[name] for name in project.upstream[stage] if name in states]
-                states[stage] = run_stage.with_options(name=stage, task_run_name=stage)(
-                    part, wait_for=upstream, return_state=True
-                )
+        states = run_stages(project, overrides, force)
     except ProjectError as error:
         return Failed(message=str(error))
-    for stage, state in states.items():
-        if state.is_failed():
-            return Failed(message=_failure(stage, [s for s in project.upstream if s not in states]))
+    if failed := failure(project, states):
+        return Failed(message=failed)
     create_table_artifact(
         _rows(project.metrics()),
         key="metrics",
@@ -77,6 +65,38 @@ def reproduce(
     )
     ran = [stage for stage, state in states.items() if state.name != "Cached"]
     return Completed(message=f"Ran {', '.join(ran)}" if ran else "Nothing had to run")
+
+
+def run_stages(
+    project: Project, overrides: Sequence[str] = (), force: bool = False, name: str | None = None
+) -> dict[str, State]:
+    """Runs ``project``, a task a stage; how each stage ended, as far as it came.
+
+    Raises:
+        ProjectError: DVC stopped outside of any stage.
+    """
+    log = get_run_logger()
+    states: dict[str, State] = {}
+    with closing(project.run(overrides, force, name)) as lines:
+        for stage, part in groupby(lines, key=attrgetter("stage")):
+            if stage is None:
+                for line in part:
+                    log.info(line.text)
+                continue
+            upstream = [states[name] for name in project.upstream[stage] if name in states]
+            states[stage] = run_stage.with_options(name=stage, task_run_name=stage)(
+                part, wait_for=upstream, return_state=True
+            )
+    return states
+
+
+def failure(project: Project, states: Mapping[str, State]) -> str:
+    """Which stage failed, and what was not run for that; empty where none did."""
+    failed = next((stage for stage, state in states.items() if state.is_failed()), None)
+    if failed is None:
+        return ""
+    left = [stage for stage in project.upstream if stage not in states]
+    return f"Stage {failed} failed" + (f"; not run: {', '.join(left)}" if left else "")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -99,10 +119,6 @@ def run_stage(lines: Iterable[Line]) -> State:
     if outcome == "cached":
         return Completed(name="Cached", message=reason)
     return Completed(message=f"Ran in {time.perf_counter() - start:.1f} s: {reason}")
-
-
-def _failure(failed: str, left: list[str]) -> str:
-    return f"Stage {failed} failed" + (f"; not run: {', '.join(left)}" if left else "")
 
 
 def _rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from prefect import Flow
 from prefect.runner import Runner
+from prefect.schedules import Cron, Schedule
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_API_HOST,
@@ -18,7 +20,9 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.plan import PlanError, read
 from flows.reproduce import reproduce
+from flows.retrain import retrain
 from flows.sweep import sweep
 
 SERVER_START = 120.0  # seconds; the first start makes the database
@@ -29,11 +33,22 @@ def main() -> None:
     # While the server starts: SIGTERM shall end it as Ctrl-C does, and not leave it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), server() as api, temporary_settings({PREFECT_API_URL: api}):
-        asyncio.run(serve(reproduce, sweep))
+        asyncio.run(serve({reproduce: None, sweep: None, retrain: clock(Path.cwd())}))
 
 
-async def serve(*flows: Flow) -> None:
-    """Runs what is asked of the flows' deployments, until SIGINT or SIGTERM.
+def clock(root: Path) -> Schedule | None:
+    """When to retrain, as ``retrain.cron`` and ``retrain.timezone`` say; None: when asked for."""
+    try:
+        params = read(root)
+        if params.get("retrain.cron") is None:
+            return None
+        return Cron(params["retrain.cron"], timezone=params["retrain.timezone"])
+    except (PlanError, ValueError) as error:
+        sys.exit(f"retrain.cron, retrain.timezone: {error}")
+
+
+async def serve(flows: Mapping[Flow, Schedule | None]) -> None:
+    """Runs what is asked of the flows' deployments, or is due, until SIGINT or SIGTERM.
 
     As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
     ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages.
@@ -45,8 +60,8 @@ async def serve(*flows: Flow) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     runner.handle_sigterm = lambda *_: loop.call_soon_threadsafe(stop.set)  # it takes SIGTERM over
-    for flow in flows:
-        await runner.aadd_deployment(await flow.ato_deployment(flow.name))
+    for flow, schedule in flows.items():
+        await runner.aadd_deployment(await flow.ato_deployment(flow.name, schedule=schedule))
     pages = PREFECT_API_URL.value().removesuffix("/api")
     print(f"Start and watch runs at {pages} (Ctrl-C stops)", flush=True)
     running = asyncio.create_task(runner.start())

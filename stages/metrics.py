@@ -45,8 +45,13 @@ def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Mean of the labels' F1; a label that is neither true nor predicted anywhere counts 0."""
+    return float(f1_of_labels(truth, predicted).mean())
+
+
+def f1_of_labels(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Each label's F1, float (labels,); 0 where it is neither true nor predicted anywhere."""
     tp, fp, fn = counts(truth, predicted)
-    return float(ratio(2 * tp, 2 * tp + fp + fn).mean())
+    return ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def subset_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:

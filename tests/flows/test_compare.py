@@ -135,12 +135,12 @@ def test_command_line(experimented: Toy, capsys: pytest.CaptureFixture[str]) -> 
 def test_fetch_leaves_the_workspace_alone(experimented: Toy, tmp_path: Path) -> None:
     (noise,) = experiments(Path.cwd(), ["noise"])
     before = Path("data/validation.parquet").read_bytes()
-    fetch(Path.cwd(), noise, ["data/validation.parquet"], tmp_path / "got")
+    fetch(Path.cwd(), noise.rev, noise.name, ["data/validation.parquet"], tmp_path / "got")
     assert (tmp_path / "got/validation.parquet").read_bytes() != before
     assert Path("data/validation.parquet").read_bytes() == before
     shutil.rmtree(".dvc/cache")
     with pytest.raises(ProjectError, match=r"validation.parquet of noise is neither in DVC's"):
-        fetch(Path.cwd(), noise, ["data/validation.parquet"], tmp_path / "got")
+        fetch(Path.cwd(), noise.rev, noise.name, ["data/validation.parquet"], tmp_path / "got")
 
 
 def test_only_what_differs_in_nothing_else_is_grouped() -> None:

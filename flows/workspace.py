@@ -1,0 +1,151 @@
+"""Where models are retrained: a clone of the repository, so that nobody's checkout is touched."""
+
+import fcntl
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from flows.dvc_project import (
+    ProjectError,
+    check_out,
+    experiment_ref,
+    git,
+    share_cache,
+    uncached_outputs,
+)
+
+# Stages find the checkout's cache folder from here, as from the experiments of DVC's queue.
+FOLDER = Path(".dvc/tmp/exps/retrain")
+LAST = "refs/tagloom/retrained"  # the experiment that was judged last
+CLAIM = 20.0  # seconds for what a run that was killed has left running to end
+
+
+class Workspace:
+    """A clone of the project in ``root``, with its cache and its photos; kept from run to run.
+
+    A context manager: one at a time may be entered for a project, else ProjectError.
+
+    Args:
+        raw: the folder of the photos. Below ``root``, and not tracked by DVC, it is taken as it is
+            when the workspace is entered: what comes later is for the next time.
+
+    Attributes:
+        folder: where it is.
+        base: the commit that is checked out in ``root``.
+    """
+
+    def __init__(self, root: Path, raw: str) -> None:
+        self.root, self.raw = root.resolve(), raw
+        self.folder = self.root / FOLDER
+        self.base = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
+        if self.base is None:
+            raise ProjectError("Retraining begins at a commit, and Git has none here yet")
+
+    def __enter__(self) -> "Workspace":
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._claim = self.folder.with_suffix(".lock").open("w")
+        deadline = time.monotonic() + CLAIM
+        while True:
+            try:
+                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self._claim.close()
+                    raise ProjectError("Another retraining is running in this project") from None
+                time.sleep(0.1)
+        try:
+            self._prepare()
+        except BaseException:
+            self._claim.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._claim.close()
+
+    def result(self, name: str) -> str:
+        """The commit of the experiment ``name``, which ran here; from now on ``root`` has it."""
+        ref = experiment_ref(self.base, name)
+        rev = git(self.folder, "rev-parse", "--verify", "--quiet", ref)
+        if (
+            rev is None
+            or git(self.folder, "push", "--quiet", str(self.root), f"{ref}:{ref}") is None
+        ):
+            raise ProjectError(f"The experiment {name} left no result")
+        return rev
+
+    def keep(self, rev: str) -> None:
+        """Takes down that the experiment at ``rev`` was judged: the next run begins after it."""
+        git(self.root, "update-ref", LAST, rev)
+
+    def _prepare(self) -> None:
+        """The commit ``base``, as its stages last ran here, with all that they depend on."""
+        if not (self.folder / ".git").is_dir() or not self._check_out():
+            # What a run that was killed has left may be of no use; the outputs are in the cache.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            clone = ("clone", "--quiet", "--shared", "--no-checkout", ".", str(self.folder))
+            if git(self.root, *clone) is None or not self._check_out():
+                raise ProjectError(f"Git cannot clone {self.root} to {self.folder}")
+        for local in ("config.local", "tmp/rwlock"):
+            (self.folder / ".dvc" / local).unlink(missing_ok=True)
+        share_cache(self.root, self.folder)
+        # An experiment's commit takes in what Git does not ignore.
+        (self.folder / ".git" / "info" / "exclude").write_text(f"/{self.raw}\n", "utf-8")
+        is_tracked = (self.folder / f"{self.raw}.dvc").exists()
+        if not (Path(self.raw).is_absolute() or is_tracked):
+            mirror(self.root / self.raw, self.folder / self.raw)
+        if last := git(self.root, "rev-parse", "--verify", "--quiet", LAST):
+            for path in ("dvc.lock", *uncached_outputs(self.folder)):
+                git(self.folder, "checkout", last, "--", path)
+            check_out(self.folder)
+
+    def _check_out(self) -> bool:
+        (self.folder / ".git" / "index.lock").unlink(missing_ok=True)
+        done = git(self.folder, "checkout", "--quiet", "--force", "--detach", self.base)
+        return (
+            done is not None and git(self.folder, "clean", "-d", "--force", "--quiet") is not None
+        )
+
+
+def mirror(source: Path, target: Path) -> None:
+    """Makes ``target`` hold what ``source`` holds, by hard links; copies on another file system.
+
+    A file that is there already, as the same link, stays. Raises ProjectError where ``source`` is
+    no folder.
+    """
+    if not source.is_dir():
+        raise ProjectError(f"{source} is no folder (ingest.root)")
+    target.mkdir(parents=True, exist_ok=True)
+    with os.scandir(source) as found, os.scandir(target) as there:
+        left = {entry.name: entry for entry in there}
+        for entry in found:
+            old, path = left.pop(entry.name, None), target / entry.name
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if old is not None and not is_folder and old.inode() == entry.inode():
+                continue
+            if old is not None and not (is_folder and old.is_dir(follow_symlinks=False)):
+                _remove(old)
+            if is_folder:
+                mirror(Path(entry.path), path)
+            else:
+                _link(entry.path, path)
+    for entry in left.values():
+        _remove(entry)
+
+
+def _link(source: str, target: Path) -> None:
+    with suppress(FileNotFoundError):  # taken away meanwhile
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        os.unlink(entry.path)

@@ -1,0 +1,187 @@
+"""judge: the model in use and the one just trained, on the same photos, trained on by neither.
+
+``python -m stages.judge CHAMPION --out verdict.json`` compares what stands in this project, the
+challenger, with the network in the folder CHAMPION (see ``Champion``). No stage of ``dvc.yaml``:
+the champion comes from another run of it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from stages import UserError, metrics, run
+from stages.files import write_json
+from stages.ingest import records
+from stages.ingest.images import ImageStore
+from stages.judge.drift import drift
+from stages.params import Predict, Retrain, Threshold, read
+from stages.split import folds
+from stages.threshold import decision as decisions
+from stages.threshold.fit import cross_fit
+from stages.threshold.intervals import paired_gain
+from stages.train import network as networks
+from stages.train import probabilities as tables
+from stages.train.allocation import keep_freed_memory
+from stages.train.loop import predict
+from stages.train.precision import precision_for
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a run of the pipeline left in a folder, by the names it has in ``data`` and ``models``.
+
+    Attributes:
+        network: folder, as ``stages.train.network`` describes it.
+        decision: file, as ``stages.threshold.decision`` describes it.
+        records, folds: files; what it was trained on.
+    """
+
+    network: Path
+    decision: Path
+    records: Path
+    folds: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> "Champion":
+        files = (networks.NETWORK, decisions.DECISION, records.RECORDS, folds.FOLDS)
+        return cls(*(folder / path.name for path in files))
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of the two says of the rows, with the columns of the challenger's labels.
+
+    ``probabilities`` float32 and ``decided`` bool, both (rows, labels).
+    """
+
+    probabilities: np.ndarray
+    decided: np.ndarray
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.judge")
+    parser.add_argument("champion", type=Path, metavar="CHAMPION")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    options = parser.parse_args(arguments)
+    keep_freed_memory()
+    champion, params = Champion.at(options.champion), read(Retrain)
+
+    names = records.read_label_names()
+    rows = unseen(champion)
+    truth = records.label_matrix(rows["labels"], names)
+    sides = {"champion": side_of(champion, rows, names), "challenger": challenger(rows, truth)}
+    verdict = {
+        "rows": len(rows),
+        "metric": params.metric,
+        "gain": paired_gain(
+            truth,
+            *((side.probabilities, side.decided) for side in sides.values()),
+            params.metric,
+            params.bootstrap,
+            params.seed,
+        ),
+        **{who: measure(truth, side) for who, side in sides.items()},
+        "labels": by_label(truth, names, sides),
+        "drift": drift(
+            pl.read_parquet(champion.records),
+            records.read(),
+            records.read_label_names(champion.records),
+            names,
+            networks.load(champion.network)[1],
+        ),
+    }
+    write_json(options.out, verdict)
+
+
+def unseen(champion: Champion) -> pl.DataFrame:
+    """The challenger's validation records without those that the champion was trained on.
+
+    Neither a photo's id nor its bytes are among those.
+
+    Raises:
+        UserError: no row is left.
+    """
+    theirs = folds.rows_of(pl.read_parquet(champion.records), folds.read(champion.folds), "train")
+    rows = folds.rows_of(records.read(), folds.read(), "validation")
+    for column in ("id", "sha256"):
+        rows = rows.join(theirs, on=column, how="anti", maintain_order="left")
+    if len(rows) == 0:
+        raise UserError(
+            "every validation photo of the new model is one that the model in use was trained on, "
+            "so the two cannot be compared; keep split.* as it was, or add photos"
+        )
+    return rows
+
+
+def challenger(rows: pl.DataFrame, truth: np.ndarray) -> Side:
+    """The model of this project; of a fifth of the rows it decides by thresholds found on the rest.
+
+    Its own thresholds were found on these very rows, and would flatter it.
+    """
+    table = rows.select("id").join(tables.read(), on="id", how="left", maintain_order="left")
+    found = table["probabilities"].to_numpy()
+    return Side(found, cross_fit(truth, found, read(Threshold)))
+
+
+def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
+    """The model in use, with its thresholds; labels that it does not know it never says.
+
+    Raises:
+        UserError: it wants photos of another size than this project stores.
+    """
+    network, description, words = networks.load(champion.network)
+    store = ImageStore()
+    if description.sees_images and description.stored_size != store.size:
+        raise UserError(
+            f"the model in use wants photos of {description.stored_size} pixels, and they are "
+            f"stored with {store.size} now (ingest.image_size), so the two cannot be compared"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device, memory_format=torch.channels_last)
+    batch_size = read(Predict).batch_size
+    with networks.memory_for("predict.batch_size", batch_size):
+        fed = networks.rows_for(description, rows, store, words, targets=None)
+        precision = precision_for(device, description.precision)
+        found = predict(network, description, fed, batch_size, precision)
+    decided = decisions.read(champion.decision).apply(found)
+    places = {name: place for place, name in enumerate(description.labels)}
+    return Side(
+        *(
+            np.stack(
+                [
+                    column[:, places[n]] if n in places else np.zeros_like(column[:, 0])
+                    for n in names
+                ],
+                axis=1,
+            )
+            for column in (found, decided)
+        )
+    )
+
+
+def measure(truth: np.ndarray, side: Side) -> dict[str, float]:
+    return {
+        "micro_f1": metrics.micro_f1(truth, side.decided),
+        "macro_f1": metrics.macro_f1(truth, side.decided),
+        "subset_accuracy": metrics.subset_accuracy(truth, side.decided),
+        "mean_average_precision": metrics.mean_average_precision(truth, side.probabilities),
+    }
+
+
+def by_label(truth: np.ndarray, names: list[str], sides: dict[str, Side]) -> dict[str, Any]:
+    """Of each label, how many of the rows carry it and each side's F1."""
+    scores = {who: metrics.f1_of_labels(truth, side.decided) for who, side in sides.items()}
+    return {
+        name: {"count": int(truth[:, i].sum())} | {who: float(f1[i]) for who, f1 in scores.items()}
+        for i, name in enumerate(names)
+    }
+
+
+if __name__ == "__main__":
+    run(main)
