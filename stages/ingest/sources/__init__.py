@@ -61,9 +61,14 @@ def rows(params: Ingest) -> Iterator[Row | Unreadable]:
     """
     source = import_module(f"{__name__}.{params.source.replace('-', '_')}")
     options = check(source.Options, params.source_options, f"ingest.{params.source}")
-    root = Path(params.root)
+    return _of_root_and_deliveries(source, options, Path(params.root), params.deliveries)
+
+
+def _of_root_and_deliveries(
+    source: ModuleType, options: Section, root: Path, name: str | None
+) -> Iterator[Row | Unreadable]:
     yield from source.rows(root, options)
-    for number, folder in enumerate(deliveries(root, params.deliveries), 1):
+    for number, folder in enumerate(deliveries(root, name), 1):
         listed = list(source.rows(root / folder, _present(source, options, root / folder)))
         if not listed:
             raise UserError(f"the delivery {root / folder} lists no photo; complete it, or hide it")
