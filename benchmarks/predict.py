@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.loading import describe
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import ROOT, Workspace
-from stages.params import load
+from stages.params import Train, check, load
 from stages.threshold import decision
 from stages.threshold.decision import Decision
 from stages.train import network as networks
@@ -46,7 +47,8 @@ def rows(options: Options) -> Iterator[Row]:
         if not options.gpu:
             workspace.environment |= {"CUDA_VISIBLE_DEVICES": ""}
         workspace.run("ingest")
-        description = describe()
+        train = load(ROOT / "params.yaml")["train"] | {"backbone": "squeezenet1_0"}
+        description = describe(check(Train, train, "train"), NAMES, SIZE)
         network, _ = networks.build(description, str(weights or "none"))
         networks.save(network, description, None, Path(name) / networks.NETWORK)
         half = Decision(NAMES, [0.5] * len(NAMES), "global", "micro_f1", 0)
@@ -64,24 +66,6 @@ def rows(options: Options) -> Iterator[Row]:
 
         ours, theirs = in_turn(options.repeats, stage, alone)
     yield Row(what, beside, "photos/s", ours, theirs, "≥ 0.90")
-
-
-def describe() -> Description:
-    text = load(ROOT / "params.yaml")["train"]["text"]
-    return Description(
-        labels=NAMES,
-        inputs="image",
-        backbone="squeezenet1_0",
-        stored_size=SIZE,
-        crop=None,
-        feature_norm="layer",
-        fusion="concat",
-        dropout=0.0,
-        flip=False,
-        precision="auto",
-        text=text,
-        vocabulary={},
-    )
 
 
 @torch.inference_mode()

@@ -29,18 +29,20 @@ from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
 JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
+SENTENCE = "judge: "  # begins what it cannot judge
 SKIPPED = "Skipped"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the new model takes the place of the one in use, and why or why not."""
+    """Whether the new model takes the place of the one in use, and why or why not.
+
+    ``figures`` are those of ``stages.judge``; None where the two were not compared.
+    """
 
     promoted: bool
     reason: str
-    figures: dict[str, Any] | None = (
-        None  # of stages.judge; None: there was nothing to compare with
-    )
+    figures: dict[str, Any] | None = None
 
 
 @flow(description="Retrains where something is new; promotes the model only if it is better.")
@@ -86,7 +88,11 @@ def retrain(force: bool = False) -> State:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def judge(workspace: Workspace, champion: Version | None) -> Verdict:
-    """The verdict on the model in the workspace beside the one in use."""
+    """The verdict on the model in the workspace beside the one in use.
+
+    What the judge says in a sentence is a verdict: the two cannot be compared. Raises ProjectError
+    where it broke off; the next run judges again.
+    """
     if champion is None:
         return Verdict(True, "the first model")
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
@@ -101,7 +107,10 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
             check=False,
         )
         if done.returncode:
-            return Verdict(False, (done.stderr.strip().splitlines() or ["the judge failed"])[-1])
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            if last.startswith(SENTENCE):
+                return Verdict(False, last)
+            raise ProjectError(f"The judge broke off: {last}")
         return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
 
 

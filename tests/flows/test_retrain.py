@@ -39,6 +39,8 @@ folder, out = Path(sys.argv[1]), Path(sys.argv[2].removeprefix("--out="))
 assert (folder / "network" / "network.txt").is_file()
 old, new = (json.loads(path.read_text())["worth"]
             for path in (folder / "decision.json", Path("models/decision.json")))
+if new > 1000:
+    raise MemoryError("a defect")
 if new > 100:
     sys.exit("judge: beyond compare")
 gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
@@ -164,6 +166,10 @@ def test_what_cannot_be_judged_is_not_promoted(growing: Toy) -> None:
     deliver(growing, "2", 1000)
     assert run()[1].endswith("judge: beyond compare")
     assert Registry(growing.folder).champion().name == "v0.0.1"
+    assert run()[0] == "Skipped"
+    deliver(growing, "3", 10_000)
+    for _ in range(2):  # without a verdict, the next run judges again
+        assert run() == ("Failed", "The judge broke off: MemoryError: a defect")
 
 
 def test_a_stage_that_fails_is_tried_again(growing: Toy) -> None:
