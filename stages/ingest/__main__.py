@@ -1,9 +1,9 @@
 """ingest: photos and labels from a source → records, image store, list of what was set aside."""
 
 import gc
+import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,107 +11,94 @@ import polars as pl
 
 from stages import UserError, run
 from stages.files import alone, whole, write_csv
-from stages.ingest import earlier, records, sources
-from stages.ingest.earlier import NO_NOTE, Earlier, Note
+from stages.ingest import earlier, records
+from stages.ingest.earlier import NO_STATE
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
-from stages.ingest.photos import open_all
-from stages.ingest.sources import Row, Unreadable
+from stages.ingest.listing import LISTED, Listing, Rejected, list_rows
+from stages.ingest.photos import Files, open_all
+from stages.ingest.spool import Spool
 from stages.metrics import write as write_metrics
 from stages.params import Ingest, read
-from stages.progress import track
+from stages.progress import Progress
 
 REJECTED = Path("data/rejected.csv")
 
-Rejected = tuple[str, int, str, str]  # file, row, photo, reason
-Record = tuple[Any, ...]  # the columns of records.SCHEMA
-LABELS = records.SCHEMA.names().index("labels")
+# What opening a photo has told, the one at this row of a part of the listing.
+SEEN = pl.Schema(
+    {"at": pl.UInt32}
+    | {name: records.SCHEMA[name] for name in ("width", "height", "sha256", "dhash", "image")}
+    | earlier.STATE
+)
+TAKEN = pl.Schema(LISTED | SEEN)
 
 
 def main() -> None:
     # What Pillow finds odd in a photo that it can read all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     params = read(Ingest)
-    listed = list(sources.rows(params))
-    rows, rejected = set_aside(listed, params.labels)
-    check_loss(len(listed), rejected, params)  # before the photos: decoding may take hours
+    REJECTED.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rows.", dir=REJECTED.parent) as folder:
+        ingest(params, Path(folder))
+
+
+def ingest(params: Ingest, folder: Path) -> None:
+    """Runs the stage; what is only for now lies in ``folder``."""
+    listing = list_rows(params, folder)
+    check_loss(listing.count, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
         alone(earlier.place(params.image_size)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as table,
     ):
-        known = earlier.load(params.image_size)
         store.mkdir()
-        with ImageWriter(store, params.image_size, known.store) as writer:
-            taken, files, decoded, unreadable = take_in(rows, params, known, writer)
-        rejected += unreadable
-        check_loss(len(listed), rejected, params)
-        names = params.labels or label_names(taken)
-        found = as_records(taken, names)
-        records.write(found, names, table)
-        earlier.keep(store, found, files, params.image_size)
-    write_metrics("ingest", figures(found, names, rejected))
-    print(f"ingest: {len(found):,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
-
-
-def set_aside(
-    listed: Iterable[Row | Unreadable], labels: list[str] | None
-) -> tuple[list[Row], list[Rejected]]:
-    """Parts the rows that can be records from those that cannot, whatever their photos are."""
-    rows: list[Row] = []
-    rejected: list[Rejected] = []
-    first: dict[str, Row] = {}
-    for row in listed:
-        if isinstance(row, Unreadable):
-            rejected.append((row.file, row.row, "", row.reason))
-        elif reason := _fault(row, first.get(row.id), labels):
-            rejected.append((row.file, row.row, _name(row), reason))
-        else:
-            first[row.id] = row
-            rows.append(row)
-    return rows, rejected
-
-
-def _fault(row: Row, first: Row | None, labels: list[str] | None) -> str | None:
-    """Why ``row`` cannot be a record; ``first`` is the row that has its id already."""
-    if not row.id.strip():
-        return "the id is empty"
-    if first is not None:
-        return f"the id {row.id} was used before: {first.file}, row {first.row}"
-    if labels and (strange := set(row.labels or ()).difference(labels)):
-        return f"not in ingest.labels: {', '.join(sorted(strange))}"
-    try:
-        "".join([row.id, row.caption or "", *(row.labels or ())]).encode()
-    except UnicodeEncodeError as error:
-        return f"its id, caption or labels are not text: {error.reason}"
-    return None
+        taken, decoded, unreadable = take_in(listing, params, store, folder)
+        rejected = listing.rejected + unreadable
+        check_loss(listing.count, rejected, params)
+        names = params.labels or label_names(taken, listing)
+        found = as_records(taken, listing, names, folder)
+        records.write(found.scan(), names, table)
+        earlier.keep(store, taken.scan(), params.image_size)
+        told = figures(found.scan(), names, rejected)
+    write_metrics("ingest", told)
+    photos = sum(told["photos"].values())
+    print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
 
 
 def take_in(
-    rows: list[Row], params: Ingest, known: Earlier, writer: ImageWriter
-) -> tuple[list[Record], list[Note], int, list[Rejected]]:
-    """Opens the photos of ``rows`` and writes them to the store.
+    listing: Listing, params: Ingest, store: Path, folder: Path
+) -> tuple[Spool, int, list[Rejected]]:
+    """Opens the photos of the rows and writes them to the store.
 
     Returns:
-        The records of those that could be opened, the notes of their files, how many of them had
-        to be decoded, and the others.
+        The rows whose photos could be opened, with what was seen (columns of ``TAKEN``); how many
+        photos had to be decoded; and the other rows.
     """
-    taken: list[Record] = []
-    files: list[Note] = []
+    known = earlier.load(params.image_size)
+    files = Files(Path(params.root))
+    taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
-    opened = open_all(rows, Path(params.root), params.image_size, known)
-    for row, photo in zip(rows, track(opened, "ingest", len(rows), "photos"), strict=True):
-        if isinstance(photo, UnreadablePhoto):
-            rejected.append((row.file, row.row, _name(row), str(photo)))
-            continue
-        decoded += not isinstance(photo.image, Known)
-        image = writer.append(photo.image)
-        said = (row.id, row.subset, row.labels, row.caption)
-        seen = (photo.width, photo.height, photo.sha256, photo.dhash, image)
-        taken.append((*said, *seen, row.delivery))
-        files.append((row.photo, *photo.file) if photo.file else NO_NOTE)
-    return taken, files, decoded, rejected
+    with (
+        ImageWriter(store, params.image_size, known.store) as writer,
+        Progress("ingest", listing.count - len(listing.rejected), "photos") as progress,
+    ):
+        for rows in listing.rows.parts():
+            photos = [listing.makers.get(*each) for each in rows.select("number", "photo").rows()]
+            seen = []
+            for at, photo in enumerate(open_all(photos, files, params.image_size, known)):
+                progress.advance()
+                if isinstance(photo, UnreadablePhoto):
+                    listed = rows.select("file", "row", pl.coalesce("photo", "id")).row(at)
+                    rejected.append((*listed, str(photo)))
+                    continue
+                decoded += not isinstance(photo.image, Known)
+                image = writer.append(photo.image)
+                said = (at, photo.width, photo.height, photo.sha256, photo.dhash, image)
+                seen.append((*said, *(photo.file or NO_STATE)))
+            found = pl.DataFrame(seen, SEEN, orient="row")
+            taken.extend(rows[found["at"]].hstack(found))
+    return taken, decoded, rejected
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
@@ -130,39 +117,41 @@ def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
         )
 
 
-def label_names(taken: list[Record]) -> list[str]:
+def label_names(taken: Spool, listing: Listing) -> list[str]:
     """Every label that a record carries, in the order of people."""
-    return records.in_natural_order({name for record in taken for name in record[LABELS] or ()})
+    used = taken.scan().select(pl.col("label_list").unique()).collect().to_series()
+    lists = (listing.label_lists[number] for number in used)
+    return records.in_natural_order({name for labels in lists for name in labels or ()})
 
 
-def as_records(taken: list[Record], names: list[str]) -> pl.DataFrame:
-    """The table of records, each one's labels once and in the order of ``names``."""
-    columns = dict(zip(records.SCHEMA, zip(*taken, strict=True), strict=True))
-    # A list at a time is slow, so each kind of list is made once: few are as many as the photos.
-    kinds: dict[tuple[str, ...] | None, int] = {}
-    lists = (None if labels is None else tuple(labels) for labels in columns["labels"])
-    kind = [kinds.setdefault(labels, len(kinds)) for labels in lists]
+def as_records(taken: Spool, listing: Listing, names: list[str], folder: Path) -> Spool:
+    """The records, each one's labels once and in the order of ``names``."""
     place = {name: number for number, name in enumerate(names)}
-    ordered = [None if k is None else sorted(set(k), key=place.__getitem__) for k in kinds]
-    columns["labels"] = pl.Series(ordered, dtype=pl.List(pl.String)).gather(kind)
-    return pl.DataFrame(columns, records.SCHEMA)
+    ordered = [
+        None if labels is None else sorted(place.keys() & labels, key=place.__getitem__)
+        for labels in listing.label_lists
+    ]
+    label_lists = pl.Series("labels", ordered, pl.List(pl.String))
+    found = Spool(records.SCHEMA, folder / "records")
+    for part in taken.parts():
+        labels = label_lists.gather(part["label_list"])
+        found.extend(part.with_columns(labels).select(records.SCHEMA.names()))
+    return found
 
 
-def figures(found: pl.DataFrame, names: list[str], rejected: list[Rejected]) -> dict[str, Any]:
-    by_subset = dict(found["subset"].value_counts().sort("subset").iter_rows())
-    return {
-        "photos": {subset: by_subset.get(subset, 0) for subset in records.SUBSETS},
-        "deliveries": found["delivery"].filter(found["delivery"] > 0).n_unique(),
-        "labels": len(names),
-        "photos_with_known_labels": len(found) - found["labels"].null_count(),
-        "photos_with_caption": len(found) - found["caption"].null_count(),
-        "photos_identical_to_another": len(found) - found["sha256"].n_unique(),
-        "rejected": len(rejected),
-    }
-
-
-def _name(row: Row) -> str:
-    return row.photo if isinstance(row.photo, str) else row.id
+def figures(found: pl.LazyFrame, names: list[str], rejected: list[Rejected]) -> dict[str, Any]:
+    column = pl.col
+    told = found.select(
+        *(column("subset").eq(subset).sum().alias(subset) for subset in records.SUBSETS),
+        deliveries=column("delivery").filter(column("delivery") > 0).n_unique(),
+        labels=pl.lit(len(names)),
+        photos_with_known_labels=column("labels").count(),
+        photos_with_caption=column("caption").count(),
+        photos_identical_to_another=pl.len() - column("sha256").n_unique(),
+        rejected=pl.lit(len(rejected)),
+    )
+    (row,) = told.collect(engine="streaming").to_dicts()
+    return {"photos": {subset: row.pop(subset) for subset in records.SUBSETS}} | row
 
 
 if __name__ == "__main__":

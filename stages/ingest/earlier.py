@@ -12,48 +12,103 @@ seconds before it was read gets no note, since one more change may leave its tim
 are. Not noticed is a change made while the machine's clock is set back, to the very nanosecond.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import PIL
 import polars as pl
 
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
 from stages.ingest.images import ImageStore, link_or_copy
+from stages.ingest.records import ROW_GROUP
 
 INDEX = "index.parquet"
 
 FileState = tuple[int, int, int, int]  # size in bytes, mtime and ctime in nanoseconds, inode
 STATE = {"size": pl.Int64, "mtime": pl.Int64, "ctime": pl.Int64, "inode": pl.UInt64}
-Note = tuple[str | None, int | None, int | None, int | None, int | None]  # path, state of a file
-NO_NOTE: Note = (None,) * 5
+NO_STATE = (None,) * len(STATE)
+INDEX_SCHEMA = pl.Schema(
+    {
+        "sha256": pl.String,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "dhash": pl.UInt64,
+        "image": pl.Int32,  # its row in the store
+        "photo": pl.String,  # its path below the root
+        **STATE,  # null where it cannot be relied on
+    }
+)
 
 
 class Seen(NamedTuple):
     """What decoding this photo again would say; ``rows`` are its rows in the earlier store."""
 
-    rows: tuple[int, ...]
+    sha256: str
     width: int
     height: int
     dhash: int | None
+    rows: tuple[int, ...]
 
 
-@dataclass(frozen=True)
 class Earlier:
-    """What is known of photos by their bytes, and of files by their path below the root."""
+    """What is known of photos by their bytes, and of files by their path below the root.
 
-    store: ImageStore | None
-    by_sha256: dict[str, Seen]
-    by_file: dict[str, tuple[FileState, str]]  # with the SHA-256
+    Args:
+        store: the photos' pixels.
+        index: a row a photo, columns of ``INDEX_SCHEMA``.
+    """
+
+    def __init__(self, store: ImageStore | None, index: pl.DataFrame) -> None:
+        self.store = store
+        ordered = index.sort("sha256", "image").with_row_index("place")
+        # Processes that decode have these too. Arrays, unlike objects and data frames, can be
+        # looked into there without a copy being made, and without a thread.
+        self._sha256 = np.frombuffer(ordered["sha256"].str.join().item().encode(), "S64")
+        self._width, self._height, self._dhash, self._image = (
+            ordered[name].fill_null(0).to_numpy() for name in ("width", "height", "dhash", "image")
+        )
+        self._is_plain = ordered["dhash"].is_null().to_numpy()
+        noted = ordered.select("photo", "place", *STATE).drop_nulls()
+        self._noted = noted.unique("photo").sort("photo")
+
+    def by_sha256(self, sha256: str) -> Seen | None:
+        """What is known of the photo whose file has this hash."""
+        place = int(self._sha256.searchsorted(sha256.encode()))
+        is_known = place < len(self._sha256) and self._sha256[place] == sha256.encode()
+        return self.seen(place) if is_known else None
+
+    def seen(self, place: int) -> Seen:
+        """What is known of the photo at ``place`` in the order of the hashes."""
+        sha256 = self._sha256[place]
+        last = self._sha256.searchsorted(sha256, "right")
+        return Seen(
+            sha256.decode(),
+            int(self._width[place]),
+            int(self._height[place]),
+            None if self._is_plain[place] else int(self._dhash[place]),
+            tuple(self._image[place:last].tolist()),
+        )
+
+    def by_file(self, photos: pl.Series) -> pl.DataFrame:
+        """What is noted of the files at these paths: a row each, nulls where nothing is.
+
+        Its columns are ``place``, of the photo in the order of the hashes, and those of ``STATE``.
+        """
+        columns = ("place", *STATE)
+        if self._noted.is_empty():
+            return self._noted.select(columns).clear(len(photos))
+        nearest = self._noted["photo"].search_sorted(photos.fill_null(""))
+        found = self._noted[nearest.clip(upper_bound=len(self._noted) - 1)]
+        return found.select(pl.when(found["photo"] == photos).then(pl.col(columns)))
 
 
-NOTHING = Earlier(None, {}, {})
+NOTHING = Earlier(None, pl.DataFrame(schema=INDEX_SCHEMA))
 
 
 def load(size: int) -> Earlier:
-    """The photos decoded last at ``size`` pixels by this very decoder; ``NOTHING`` without any.
+    """The photos decoded last at ``size`` pixels by this very decoder; nothing without any.
 
     What was kept may have been deleted in part, or damaged; then it counts as nothing.
     """
@@ -63,39 +118,23 @@ def load(size: int) -> Earlier:
         store = ImageStore(folder)
         if len(store) != len(index) or store.size != size:
             return NOTHING
-        return Earlier(store, _by_sha256(index), _by_file(index))
+        return Earlier(store, index.match_to_schema(INDEX_SCHEMA))
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
         return NOTHING
 
 
-def _by_sha256(index: pl.DataFrame) -> dict[str, Seen]:
-    rows, *seen = (index[name].to_list() for name in ("image", "width", "height", "dhash"))
-    photos = dict(zip(index["sha256"].to_list(), map(Seen, zip(rows), *seen), strict=True))
-    alike = index.filter(pl.col("sha256").is_duplicated()).group_by("sha256").agg("image")
-    for sha256, image in alike.iter_rows():
-        photos[sha256] = photos[sha256]._replace(rows=tuple(image))
-    return photos
-
-
-def _by_file(index: pl.DataFrame) -> dict[str, tuple[FileState, str]]:
-    noted = index.drop_nulls("photo")
-    photos, sha256s, *state = (noted[name].to_list() for name in ("photo", "sha256", *STATE))
-    notes = zip(zip(*state, strict=True), sha256s, strict=True)
-    return dict(zip(photos, notes, strict=True))
-
-
-def keep(store: Path, records: pl.DataFrame, notes: list[Note], size: int) -> None:
+def keep(store: Path, taken: pl.LazyFrame, size: int) -> None:
     """Keeps the shards in ``store`` for the next time, in place of those kept before.
 
-    ``notes`` has one for each of ``records``, of the file it was read from.
+    ``taken`` has a row a photo, and the columns of ``INDEX_SCHEMA``.
     """
-    noted = pl.DataFrame(zip(*notes, strict=True), {"photo": pl.String} | STATE, orient="col")
-    index = records.select("sha256", "width", "height", "dhash", "image").hstack(noted)
     with whole(place(size)) as temporary:
         temporary.mkdir()
         for shard in store.glob("*.npy"):
             link_or_copy(shard, temporary / shard.name)
-        index.write_parquet(temporary / INDEX, compression="lz4", statistics=False)
+        taken.select(INDEX_SCHEMA.names()).sink_parquet(
+            temporary / INDEX, compression="lz4", statistics=False, row_group_size=ROW_GROUP
+        )
 
 
 def place(size: int) -> Path:

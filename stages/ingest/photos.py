@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from stages.files import project_root
-from stages.ingest.earlier import Earlier, FileState
+from stages.ingest.earlier import Earlier, FileState, Seen
 from stages.ingest.images import Known, UnreadablePhoto, decode
-from stages.ingest.sources import Row
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
 WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads
@@ -38,67 +38,8 @@ class Opened(NamedTuple):
     file: FileState | None
 
 
+PhotoSource = str | Callable[[], bytes]  # a path below the root, or what makes the file's bytes
 Outcome = tuple[np.ndarray | None, Opened | UnreadablePhoto]  # pixels apart from all the rest
-
-
-def open_all(
-    rows: Sequence[Row], root: Path, size: int, earlier: Earlier
-) -> Iterator[Opened | UnreadablePhoto]:
-    """Yields what became of each row's photo, in order, working on all cores.
-
-    Raises:
-        UserError: a process at work was killed.
-    """
-    files = _Files(root)
-    unchanged = [_unchanged(row, files, earlier) for row in rows]
-    rest = [row for row, photo in zip(rows, unchanged, strict=True) if photo is None]
-    opened = _open(rest, _opener(files, size, earlier), size)
-    for photo in unchanged:
-        yield photo or next(opened)
-
-
-def _unchanged(row: Row, files: "_Files", earlier: Earlier) -> Opened | None:
-    """The photo of ``row`` without a look into its file, where that is as it was last time."""
-    if callable(row.photo) or row.photo not in earlier.by_file:
-        return None
-    try:
-        _, state = files.find(row.photo)
-    except (OSError, ValueError, RuntimeError, UnreadablePhoto):
-        return None  # to be opened, and to fail, like any other
-    noted, sha256 = earlier.by_file[row.photo]
-    return _known(earlier, sha256, state) if state == noted else None
-
-
-def _known(earlier: Earlier, sha256: str, file: FileState | None) -> Opened:
-    seen = earlier.by_sha256[sha256]
-    return Opened(Known(seen.rows), sha256, seen.width, seen.height, seen.dhash, file)
-
-
-def _opener(files: "_Files", size: int, earlier: Earlier) -> Callable[[Row], Outcome]:
-    def open_one(row: Row) -> Outcome:
-        try:
-            content, file = (row.photo(), None) if callable(row.photo) else files.read(row.photo)
-            sha256 = hashlib.sha256(content).hexdigest()
-            if sha256 in earlier.by_sha256:
-                return None, _known(earlier, sha256, file)
-            photo = decode(content, size)
-            opened = Opened(None, sha256, photo.width, photo.height, photo.dhash, file)
-            return photo.pixels, opened
-        except UnreadablePhoto as error:
-            return None, error
-
-    return open_one
-
-
-def _open(
-    rows: Sequence[Row], open_one: Callable[[Row], Outcome], size: int
-) -> Iterator[Opened | UnreadablePhoto]:
-    if CAN_FORK and len(rows) >= WORTH_PROCESSES:
-        outcomes = in_processes(open_one, rows, (size, size, 3))
-    else:
-        outcomes = in_threads(open_one, rows)
-    for pixels, photo in outcomes:
-        yield photo if pixels is None else photo._replace(image=pixels)
 
 
 def cache_of_dvc() -> Path:
@@ -109,7 +50,7 @@ def cache_of_dvc() -> Path:
     return folder / settings.get("cache", "dir", fallback="cache").strip("\"'")
 
 
-class _Files:
+class Files:
     """The photos' files below ``root``.
 
     They must lie in the root or in DVC's cache, where photos tracked by DVC may be linked to, when
@@ -170,3 +111,65 @@ class _Files:
 
     def _is_allowed(self, path: Path | str) -> bool:
         return any(Path(path).is_relative_to(place) for place in self._allowed)
+
+
+def open_all(
+    photos: Sequence[PhotoSource], files: Files, size: int, earlier: Earlier
+) -> Iterator[Opened | UnreadablePhoto]:
+    """Yields what became of each photo, in order, working on all cores.
+
+    Raises:
+        UserError: a process at work was killed.
+    """
+    paths = pl.Series([None if callable(photo) else photo for photo in photos], dtype=pl.String)
+    notes = earlier.by_file(paths).iter_rows()
+    unchanged = [_unchanged(*each, files, earlier) for each in zip(photos, notes, strict=True)]
+    rest = [photo for photo, known in zip(photos, unchanged, strict=True) if known is None]
+    opened = _open(rest, _opener(files, size, earlier), size)
+    for known in unchanged:
+        yield known or next(opened)
+
+
+def _unchanged(
+    photo: PhotoSource, note: tuple[int | None, ...], files: Files, earlier: Earlier
+) -> Opened | None:
+    """The photo without a look into its file, where that is in the state that was noted."""
+    place, *noted = note
+    if place is None:
+        return None
+    try:
+        _, state = files.find(photo)
+    except (OSError, ValueError, RuntimeError, UnreadablePhoto):
+        return None  # to be opened, and to fail, like any other
+    return _known(earlier.seen(place), state) if state == tuple(noted) else None
+
+
+def _known(seen: Seen, file: FileState | None) -> Opened:
+    return Opened(Known(seen.rows), seen.sha256, seen.width, seen.height, seen.dhash, file)
+
+
+def _opener(files: Files, size: int, earlier: Earlier) -> Callable[[PhotoSource], Outcome]:
+    def open_one(source: PhotoSource) -> Outcome:
+        try:
+            content, file = (source(), None) if callable(source) else files.read(source)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if seen := earlier.by_sha256(sha256):
+                return None, _known(seen, file)
+            photo = decode(content, size)
+            opened = Opened(None, sha256, photo.width, photo.height, photo.dhash, file)
+            return photo.pixels, opened
+        except UnreadablePhoto as error:
+            return None, error
+
+    return open_one
+
+
+def _open(
+    photos: Sequence[PhotoSource], open_one: Callable[[PhotoSource], Outcome], size: int
+) -> Iterator[Opened | UnreadablePhoto]:
+    if CAN_FORK and len(photos) >= WORTH_PROCESSES:
+        outcomes = in_processes(open_one, photos, (size, size, 3))
+    else:
+        outcomes = in_threads(open_one, photos)
+    for pixels, photo in outcomes:
+        yield photo if pixels is None else photo._replace(image=pixels)

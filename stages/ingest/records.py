@@ -30,6 +30,7 @@ import polars as pl
 from stages.files import whole
 
 RECORDS = Path("data/records.parquet")
+ROW_GROUP = 16_384  # rows that are encoded in memory at a time
 SUBSETS = ("train", "test")
 SCHEMA = pl.Schema(
     {
@@ -47,11 +48,15 @@ SCHEMA = pl.Schema(
 )
 
 
-def write(records: pl.DataFrame, label_names: list[str], path: Path = RECORDS) -> None:
+def write(
+    records: pl.DataFrame | pl.LazyFrame, label_names: list[str], path: Path = RECORDS
+) -> None:
     """Writes ``records`` (columns of ``SCHEMA``) with the names of all labels, in order."""
     with whole(path) as temporary:
-        records.match_to_schema(SCHEMA).write_parquet(
-            temporary, metadata={"labels": json.dumps(label_names)}
+        records.lazy().match_to_schema(SCHEMA).sink_parquet(
+            temporary,
+            metadata={"labels": json.dumps(label_names)},
+            row_group_size=ROW_GROUP,
         )
 
 

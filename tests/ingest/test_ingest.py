@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from stages import UserError
-from stages.ingest import photos, records, workers
+from stages.ingest import photos, records, spool, workers
 from stages.ingest.images import ImageStore
 from stages.ingest.sources import digits
 
@@ -158,9 +158,9 @@ def test_files_that_have_not_changed_are_not_read(
     ingest("kaggle-csv", {"test": None})
     capsys.readouterr()
     read = []
-    plain = photos._Files.read
+    plain = photos.Files.read
     monkeypatch.setattr(
-        photos._Files, "read", lambda files, photo: read.append(photo) or plain(files, photo)
+        photos.Files, "read", lambda files, photo: read.append(photo) or plain(files, photo)
     )
     (folder / "data" / "6.jpg").write_bytes(photo(66))
     (folder / "data" / "20.jpg").write_bytes(photo(20))
@@ -215,6 +215,25 @@ def test_everything_that_is_set_aside_is_listed(
     }.items():
         assert told in reasons[photo_path], photo_path
     assert metrics()["rejected"] == 11
+
+
+def test_rows_are_taken_in_part_by_part(
+    folder: Path, ingest: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "data" / "7.jpg").write_text("I am a text")
+    list_photos([*range(15), 3, *range(15, 20), 14, 19])
+    ingest("kaggle-csv", {"test": None}, max_rejected=0.5)
+    at_once = sums()
+    assert len(records.read()) == 19
+    assert rejected()["data/19.jpg"] == "the id 19.jpg was used before: train.csv, row 22"
+    monkeypatch.setattr(spool, "PART", 4)
+    for _ in range(2):
+        ingest("kaggle-csv", {"test": None}, max_rejected=0.5)
+        assert sums() == at_once
+    shutil.rmtree(".tagloom")
+    ingest("kaggle-csv", {"test": None}, max_rejected=0.5)
+    assert sums() == at_once
+    assert not list(Path("data").glob(".*"))
 
 
 def test_text_that_no_file_can_hold_is_set_aside(folder: Path, ingest: Callable[..., None]) -> None:

@@ -55,7 +55,7 @@ def test_quoted_captions_with_bare_quotes_are_exact(caption: str, end: str, last
         [f'7.jpg,3 1,"{others[0]}"', f'8.jpg,2,"{caption}"', f'9.JPEG,11,"{others[1]}"']
     )
     header = HEADER.replace("\n", end)
-    found = parse(header + body + (end if last_end else ""))[1]
+    found = list(parse(header + body + (end if last_end else ""))[1])
     assert [fields for _, fields in found] == [
         ["7.jpg", "3 1", others[0]],
         ["8.jpg", "2", caption],
@@ -71,7 +71,9 @@ def test_unquoted_captions_may_hold_commas_and_quotes() -> None:
 
 @pytest.mark.parametrize("name", ["1.jpg", "1", "photo one.png", "sub/1.webp"])
 def test_an_unclosed_quote_does_not_swallow_the_next_record(name: str) -> None:
-    found = parse(f'{HEADER}0.jpg,1,"a "b" c"\n5.jpg,2,"never closed\n{name},3,"fine "x""\n')[1]
+    found = list(
+        parse(f'{HEADER}0.jpg,1,"a "b" c"\n5.jpg,2,"never closed\n{name},3,"fine "x""\n')[1]
+    )
     assert found[0] == (2, ["0.jpg", "1", 'a "b" c'])
     assert found[1][0] == 3
     assert "nothing closes" in found[1][1]
@@ -117,7 +119,8 @@ def test_well_formed_files_read_as_csv_does(quoting: int, end: str) -> None:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, quoting=quoting, lineterminator=end)
     writer.writerows([["ImageID", "Labels", "Caption"], *expected])
-    header, found = parse(stream.getvalue())
+    header, parsed = parse(stream.getvalue())
+    found = list(parsed)
     assert header == ["ImageID", "Labels", "Caption"]
     assert [fields for _, fields in found] == expected
 

@@ -2,20 +2,22 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from stages.ingest import photos, workers
-from stages.ingest.earlier import NOTHING, Earlier, Seen
+from stages.ingest.earlier import INDEX_SCHEMA, NO_STATE, NOTHING, Earlier
 from stages.ingest.images import Known, UnreadablePhoto
-from stages.ingest.photos import Opened, open_all
-from stages.ingest.sources import Row
+from stages.ingest.photos import Files, Opened, PhotoSource, open_all
 
 
-def opened(root: Path, *names: str) -> list[Opened | UnreadablePhoto]:
-    rows = [Row("list", 1, name, name, "train", [], None) for name in names]
-    return list(open_all(rows, root, 16, NOTHING))
+def opened(
+    root: Path, *sources: PhotoSource, earlier: Earlier = NOTHING
+) -> list[Opened | UnreadablePhoto]:
+    return list(open_all(sources, Files(root), 16, earlier))
 
 
 def reason(root: Path, name: str) -> str:
@@ -46,22 +48,22 @@ def test_photos_come_in_the_order_of_their_rows(root: Path, photo: Callable[...,
 def test_processes_and_threads_say_the_same(
     root: Path, photo: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = []
+    sources = []
     for seed in range(40):
         # Every third is made by a function without a name, every seventh is no photo.
         content = photo(seed, (20 + seed, 10)) if seed % 7 else b"text"
         (root / f"{seed}.jpg").write_bytes(content)
         source = f"{seed}.jpg" if seed % 3 else lambda content=content: content
-        rows.append(Row("list", seed, f"{seed}.jpg", source, "train", [], None))
+        sources.append(source)
     known = sha256(photo(8, (28, 10))).hexdigest()
-    earlier = Earlier(None, {known: Seen((5,), 28, 10, 77)}, {})
+    earlier = knowing((known, 28, 10, 77, 5, None, *NO_STATE))
 
     def all_of_it() -> list[tuple]:
         return [
             (str(one),)
             if isinstance(one, UnreadablePhoto)
             else (one.image.tobytes() if isinstance(one.image, np.ndarray) else one.image, *one[1:])
-            for one in open_all(rows, root, 16, earlier)
+            for one in open_all(sources, Files(root), 16, earlier)
         ]
 
     by_threads = all_of_it()
@@ -76,13 +78,19 @@ def noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> Earlier:
     """An earlier ingest of ``good.jpg``, whose file was long settled."""
     monkeypatch.setattr(photos, "UNSETTLED", -(10**18))
     (good,) = opened(root, "good.jpg")
-    seen = Seen((3,), good.width, good.height, good.dhash)
-    return Earlier(None, {good.sha256: seen}, {"good.jpg": (good.file, good.sha256)})
+    return knowing(noting(good))
+
+
+def noting(good: Opened) -> tuple[Any, ...]:
+    return good.sha256, good.width, good.height, good.dhash, 3, "good.jpg", *good.file
+
+
+def knowing(*notes: tuple[Any, ...]) -> Earlier:
+    return Earlier(None, pl.DataFrame(notes, INDEX_SCHEMA, orient="row"))
 
 
 def again(root: Path, earlier: Earlier) -> Opened | UnreadablePhoto:
-    row = Row("list", 1, "good.jpg", "good.jpg", "train", [], None)
-    (outcome,) = open_all([row], root, 16, earlier)
+    (outcome,) = opened(root, "good.jpg", earlier=earlier)
     return outcome
 
 
@@ -95,15 +103,16 @@ def test_a_file_in_the_state_that_was_noted_is_not_read(
 
 
 def test_another_file_with_the_old_date_and_size_is_read(
-    root: Path, noted: Earlier, photo: Callable[..., bytes]
+    root: Path, photo: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(photos, "UNSETTLED", -(10**18))
     good = root / "good.jpg"
     before = good.stat()
     other = photo(1)
     length = max(len(other), before.st_size)
     good.write_bytes(photo().ljust(length, b"\0"))  # what follows a JPEG's end does not count
     (padded,) = opened(root, "good.jpg")
-    noted.by_file["good.jpg"] = padded.file, padded.sha256
+    noted = knowing(noting(padded))
     good.write_bytes(other.ljust(length, b"\0"))
     os.utime(good, ns=(padded.file[1], padded.file[1]))
     found = again(root, noted)
@@ -145,7 +154,6 @@ def test_a_file_that_changed_a_moment_ago_gets_no_note(
         ("", "not a file"),
         ("nul\0.jpg", "embedded null"),
         ("x" * 300 + ".jpg", "name too long"),
-        ("\udcff\ud800.jpg", "not one"),
     ],
 )
 def test_paths_that_lead_to_no_photo(root: Path, name: str, told: str) -> None:

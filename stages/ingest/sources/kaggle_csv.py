@@ -10,7 +10,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -23,6 +24,7 @@ LABELLED = ("ImageID,Labels,Caption", "ImageID,Labels")
 HEADERS = {"train": LABELLED, "test": ("ImageID,Caption", "ImageID", *LABELLED)}
 NAME = r'(?:"[^"\r\n]+"|[^",\r\n]+)'  # quoted or not, without quotes or line breaks inside
 FIELD = r'(?:"[^"\r\n]*"|[^",\r\n]*)'  # the same, or nothing
+LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 HEAD = rf"(?:{FIELD},){{{{{{}}}}}}"  # so many fields, each with its comma
 NAME_AND_MORE = re.compile(rf"({NAME}),\S")
 NAME_ALONE = re.compile(rf"({NAME})(?:,|\s|$)")
@@ -50,8 +52,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 f"{root / file}: the header is {','.join(header)[:80]!r}; it must be "
                 f"{' or '.join(HEADERS[subset])}"
             )
-        if not records:
-            raise UserError(f"{root / file} holds a header and no record (for {subset})")
+        line = None
         for line, fields in records:
             if isinstance(fields, str):
                 yield Unreadable(file, line, fields)
@@ -68,44 +69,55 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 labels=labels or None if subset == "test" else labels,
                 caption=record.get("Caption") or None,
             )
+        if line is None:
+            raise UserError(f"{root / file} holds a header and no record (for {subset})")
 
 
-def parse(text: str) -> tuple[list[str], list[Record]]:
+def parse(text: str) -> tuple[list[str], Iterator[Record]]:
     """Splits ``text`` into its header and its records.
 
     Returns:
         The header's fields, and a pair a record: the line it starts on (from 1), and its fields,
         or a sentence that says why it cannot be read.
     """
-    lines = list(io.StringIO(text, newline=""))
-    header = next(csv.reader(line[:1000] for line in lines[:1]), [])
-    records = _well_formed(lines, len(header))
-    if records is None:
-        pieces = list(_pieces(lines[1:], len(header)))
-        doubled = _quotes_are_doubled([piece for _, piece in pieces])
-        records = [(line, _fields(piece, len(header), doubled)) for line, piece in pieces]
-    return header, records
+    header = next(csv.reader(line[:1000] for line in islice(_lines(text), 1)), [])
+    return header, _records(text, len(header))
 
 
-def _well_formed(lines: list[str], count: int) -> list[Record] | None:
-    """The records of a file whose every record is good CSV of ``count`` fields; else None."""
-    reader = csv.reader(lines, strict=True)
-    records: list[Record] = []
+def _records(text: str, count: int) -> Iterator[Record]:
+    # The text is read twice rather than kept twice: its records take several times as much memory.
+    if _is_well_formed(text, count):
+        yield from _strict_records(text)
+        return
+    doubled = _quotes_are_doubled(piece for _, piece in _pieces(text, count))
+    for line, piece in _pieces(text, count):
+        yield line, _fields(piece, count, doubled)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of ``text`` with their ends, as ``csv`` wants them."""
+    return (line[0] for line in LINE.finditer(text))
+
+
+def _is_well_formed(text: str, count: int) -> bool:
+    """Whether every record is good CSV of ``count`` fields."""
     try:
-        next(reader, None)
-        first = reader.line_num + 1
-        for fields in reader:
-            if fields and len(fields) != count:
-                return None
-            if fields:
-                records.append((first, fields))
-            first = reader.line_num + 1
+        return all(len(fields) == count for _, fields in _strict_records(text))
     except csv.Error:
-        return None
-    return records
+        return False
 
 
-def _pieces(lines: list[str], count: int) -> Iterator[tuple[int, str]]:
+def _strict_records(text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(_lines(text), strict=True)
+    next(reader, None)
+    first = reader.line_num + 1
+    for fields in reader:
+        if fields:
+            yield first, fields
+        first = reader.line_num + 1
+
+
+def _pieces(text: str, count: int) -> Iterator[tuple[int, str]]:
     """Yields each record's line and text, without the line end it closes with.
 
     A quote at the end of a line may close the record or stand in the caption: what the next line
@@ -116,7 +128,7 @@ def _pieces(lines: list[str], count: int) -> Iterator[tuple[int, str]]:
     all_but_last = re.compile(rf'(?:"[^"\r\n]+"|[^",\s]+)(?:,{FIELD}){{{max(count - 2, 0)}}},"')
     piece: list[str] = []
     begin, quoted, complete = 0, False, True
-    for number, line in enumerate(lines, 2):
+    for number, line in enumerate(islice(_lines(text), 1, None), 2):
         if not quoted and not line.strip():
             continue
         fields = head.match(line)
@@ -149,7 +161,7 @@ def _joined(piece: list[str], quoted: bool) -> str:
     return "".join(piece).rstrip(None if quoted else "\r\n")
 
 
-def _quotes_are_doubled(pieces: list[str]) -> bool:
+def _quotes_are_doubled(pieces: Iterable[str]) -> bool:
     """Whether the file escapes quotes inside a field by doubling them, by most of its records."""
     doubled = bare = 0
     for piece in pieces:
