@@ -5,7 +5,10 @@ whole runs of the train stage, start-up and all, of a head on SqueezeNet at 224 
 """
 
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ STILL = {
         *("brightness", "contrast", "saturation", "hue", "grey", "randaugment", "cutout"),
     )
 } | {"crop": None, "resized_crop": None}
+IMPORTS = [sys.executable, "-c", "import torch, torchvision.models"]
 RATES = (6e-3, 3e-3)  # of the first run and of the second
 
 
@@ -32,7 +36,7 @@ def rows(options: Options) -> Iterator[Row]:
     if options.gpu and not torch.cuda.is_available():
         yield Row(what, "first run", "s", [], [], "≤ 0.05", "there is no GPU here")
         return
-    first, again, startup = [], [], []
+    first, again, startup, imports = [], [], [], []
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         workspace = Workspace(Path(name), options.photos, options, changes(options))
         if not options.gpu:
@@ -46,9 +50,17 @@ def rows(options: Options) -> Iterator[Row]:
             # What no run can go below: one that finds the features and learns nothing.
             workspace.change({"train": {"epochs": 0}})
             startup.append(workspace.run("train"))
+            imports.append(seconds_of(IMPORTS))
     note = f"{options.photos:,} photos, {EPOCHS} epochs"
     yield Row(what, "first run", "s", again, first, "≤ 0.05", note)
     yield Row("… of that, without an epoch", "second run", "s", startup, again)
+    yield Row("… of that, torch's and torchvision's imports", "second run", "s", imports, again)
+
+
+def seconds_of(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - started
 
 
 def changes(options: Options) -> dict[str, Any]:

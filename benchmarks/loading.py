@@ -149,7 +149,7 @@ def epochs(
 
 
 class Trainer:
-    """The train stage's loop around a backbone from random weights."""
+    """The train stage's loop around the backbone that ``params`` name."""
 
     def __init__(
         self, params: Train, ours: Rows, device: torch.device, steps: int = 10_000
@@ -192,10 +192,10 @@ def fill(files: list[Path], folder: Path) -> Rows:
     return Rows(ImageStore(folder), np.arange(len(files)), None, targets.float())
 
 
-def s0(backbone: str, precision: str = "auto") -> Train:
-    """S0's preset around another backbone, from random weights."""
+def s0(backbone: str, precision: str = "auto", weights: str = "none") -> Train:
+    """S0's preset around another backbone, from random weights or those of a file."""
     content = overlay(load(ROOT / "params.yaml"), load(ROOT / "presets" / "s0" / "regnet.yaml"))
-    changes = {"backbone": backbone, "weights": "none", "precision": precision}
+    changes = {"backbone": backbone, "weights": weights, "precision": precision}
     return check(Train, content["train"] | changes | {"batch_size": BATCH}, "train")
 
 

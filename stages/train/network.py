@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
-from scipy.optimize import minimize_scalar
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -301,6 +300,8 @@ def find_share(
         batches: with targets.
         joined: makes one of the rows that several processes have found, each from its batches.
     """
+    from scipy.optimize import minimize_scalar  # half a second, and seldom wanted
+
     empty = torch.zeros(0, len(description.labels))
     images, captions, targets = [empty], [empty], [empty]
     for batch, output in outputs(network, description, batches, precision):
