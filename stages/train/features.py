@@ -7,11 +7,11 @@ lie in the cache folder, under a key of all that decides what they are.
 
 import json
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 
 from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
@@ -49,7 +49,7 @@ def of_store(
     key = digest(
         fingerprint(network.backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
-        f"{store.size} {precision} {batch_size} {torch.__version__} {torchvision.__version__}",
+        f"{store.size} {precision} {batch_size} {torch.__version__} {version('torchvision')}",
         Path(__file__).parent,
         Path(images.__file__),
         RECORDS,

@@ -6,7 +6,6 @@ CPU, where they were drawn. Each photo comes out as torchvision's transform of t
 
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.v2.functional import equalize as equalize_levels
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as Pillow weighs it
 TINY = 1e-8  # less than any chroma that eight bits, interpolated, can give a colour
@@ -239,7 +238,10 @@ def autocontrast(pixels: torch.Tensor) -> torch.Tensor:
 
 def equalize(pixels: torch.Tensor) -> torch.Tensor:
     """Makes the values of each channel equally frequent, as far as that goes."""
-    return equalize_levels(_levels(pixels).to(torch.uint8)).float() / 255
+    # Imported here: it takes as long as torch itself.
+    from torchvision.transforms.v2 import functional
+
+    return functional.equalize(_levels(pixels).to(torch.uint8)).float() / 255
 
 
 def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""Image backbones by name: ours, or any classification model of torchvision, without its head."""
+"""Image backbones by name: ours, or any classification model of torchvision, without its head.
+
+torchvision is imported where one of its models is asked for: that takes as long as torch itself.
+"""
 
 import copy
 import difflib
@@ -9,7 +12,6 @@ from urllib.request import Request, urlopen
 
 import torch
 from torch import nn
-from torchvision import models
 
 from stages import UserError
 from stages.files import project_root
@@ -53,6 +55,8 @@ def build(
             raise _too_small(name, image_size, f"it halves them to nothing below {LEAST}")
         network = OURS[name](image_size)
         return network, network.features
+    from torchvision import models
+
     known = models.list_models(module=models)
     if name not in known:
         nearest = difflib.get_close_matches(name, [*OURS, *known], n=1)
@@ -149,7 +153,9 @@ def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
 
 
 def _imagenet(name: str) -> dict[str, torch.Tensor]:
-    weights = models.get_model_weights(name).DEFAULT
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name).DEFAULT
     file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
     try:
         if not file.exists():
