@@ -1,0 +1,158 @@
+"""Photos come, the clock retrains, and the model in use changes only for a better one."""
+
+import csv
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from stages.ingest.sources import digits
+from tests.conftest import ROOT, SMALL, write_params
+from tests.pipeline.conftest import Project, environment, files_of_git
+
+SECONDS = 15  # between the runs, which the clock starts
+PATIENCE = 240  # seconds
+PARAMS = {
+    "ingest.source": "kaggle-csv",
+    "ingest.kaggle-csv.test": None,
+    "split.validation": 0.3,
+    "train.epochs": 12,
+    "retrain.cron": f"* * * * * */{SECONDS}",
+    "retrain.max_label_drop": 0.5,  # of few photos
+}
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Project:
+    """A checkout whose photos, a hundred digits, are not Git's, and where nothing ever ran."""
+    root = tmp_path / "tagloom"
+    for name in files_of_git():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    write_params(SMALL | PARAMS, root)
+    team = Project(root)
+    team("git", "init", "--quiet", "--initial-branch=main")
+    (root / ".git" / "info" / "exclude").write_text("/data/raw/\n")
+    team.commit("The code")
+    list_photos(root / "data" / "raw", draw_photos(root / "data" / "raw", 0, 100))
+    return team
+
+
+Listed = list[tuple[str, str, str]]  # name, labels, caption
+
+
+def draw_photos(folder: Path, first: int, count: int) -> Listed:
+    """Puts the sample's photos of those numbers into ``folder/data``."""
+    (folder / "data").mkdir(parents=True)
+    listed = []
+    options = digits.Options(train=first + count, test=1, seed=7)
+    for row in islice(digits.rows(folder, options), first, first + count):
+        (folder / "data" / f"{row.id}.png").write_bytes(row.photo())
+        listed.append((f"{row.id}.png", " ".join(row.labels), row.caption))
+    return listed
+
+
+def list_photos(folder: Path, listed: Listed) -> None:
+    with (folder / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("ImageID", "Labels", "Caption"), *listed])
+
+
+@contextmanager
+def served(team: Project, home: Path) -> Iterator[SyncPrefectClient]:
+    """``make ui`` with a server of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = environment() | {
+        "PREFECT_API_URL": "",
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+    }
+    log = home.with_suffix(".log")
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "flows.serve"],
+            cwd=team.root, env=env, stdout=out, stderr=subprocess.STDOUT,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            wait_for(lambda: "Start and watch runs" in log.read_text() or process.poll())
+            with SyncPrefectClient(f"http://127.0.0.1:{port}/api") as client:
+                yield client
+        finally:
+            process.terminate()
+
+
+def wait_for(look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def ended(client: SyncPrefectClient) -> list[FlowRun]:
+    runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_ASC, limit=200)
+    return [run for run in runs if run.state.is_final()]
+
+
+def next_to_say(client: SyncPrefectClient, name: str) -> str:
+    """The message of the next run that ends in the state ``name``; ends at a failed one."""
+    before = {run.id for run in ended(client)}
+    found = []
+
+    def look() -> bool:
+        new = [run for run in ended(client) if run.id not in before]
+        assert not [run.state for run in new if run.state.is_failed() or run.state.is_crashed()]
+        found[:] = [run.state.message for run in new if run.state.name == name]
+        return bool(found)
+
+    wait_for(look)
+    return found[0]
+
+
+def test_new_photos_are_learnt_and_spoilt_ones_are_not(team: Project, tmp_path: Path) -> None:
+    deliveries = team.root / "data" / "raw" / "deliveries"
+
+    def trail() -> list[str]:
+        """What Git says of the models that were promoted, the last one first."""
+        told = team("git", "log", "--first-parent", "--format=%s: %b%x00", "champion", "^main")
+        return [" ".join(each.split()) for each in told.split("\0")[:-1]]
+
+    with served(team, tmp_path / "prefect") as client:
+        first = next_to_say(client, "Promoted")
+        assert trail() == [f"Promote {first}"]
+        assert "the first model" in first
+
+        listed = draw_photos(deliveries / ".monday", 100, 200)
+        list_photos(deliveries / ".monday", listed)
+        (deliveries / ".monday").rename(deliveries / "monday")
+        better = next_to_say(client, "Promoted")
+        assert re.search(r"micro_f1 0\.\d+ on 90 photos, \+0\.\d+ \(\+0\.\d+ to ", better)
+        assert trail() == [f"Promote {better}", f"Promote {first}"]
+        assert "Nothing is new" in next_to_say(client, "Skipped")
+
+        names, labels, captions = zip(*listed, strict=True)
+        spoilt = np.random.default_rng(0).permutation(labels)
+        list_photos(deliveries / "monday", list(zip(names, spoilt, captions, strict=True)))
+        worse = next_to_say(client, "Refused")
+        assert "the gain is not surely above 0" in worse
+        assert trail() == [f"Promote {better}", f"Promote {first}"]
+    assert team("git", "status", "--porcelain") == ""
+    # Who was refused stays an experiment.
+    assert {text.partition(":")[0] for text in (first, better, worse)} == set(
+        team.dvc("exp", "list", "--names-only", "--all-commits").split()
+    )
