@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,12 +119,16 @@ class Project:
     ``targets`` are what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
     ``upstream`` has for each stage the stages it depends on, ``reads`` the parameters it lists.
     ``experiment`` is the name of the experiment that ``run`` makes. Raises ProjectError when
-    ``root`` is no DVC project, or has no such target.
+    ``root`` is no DVC project, or has no such target. ``held`` is a file that stays open as long
+    as what ``run`` starts lives, even where this process is killed.
     """
 
-    def __init__(self, root: Path, targets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, targets: Sequence[str] = (), held: IO[str] | None = None
+    ) -> None:
         self.root = root.resolve()
         self.targets = list(targets)
+        self._held = held
         self.experiment: str | None = None
         self._read()
 
@@ -207,14 +211,15 @@ class Project:
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
         }
-        with _leashed([sys.executable, "-m", "dvc", *arguments], options) as (process, _):
+        command = [sys.executable, "-m", "dvc", *arguments]
+        with leashed(command, options, self._held) as (process, _):
             yield from self._assign(process)
 
     def _assign(self, process: subprocess.Popen[bytes]) -> Iterator[Line]:
         stage: str | None = None
         begun: set[str] = set()
         failed, errors = False, []
-        for text in _texts(process):
+        for text in output_lines(process):
             mark = self._mark(text)
             if mark and (mark.outcome == "failed" or mark.stage not in begun):
                 stage, failed = mark.stage, mark.outcome == "failed"
@@ -332,7 +337,7 @@ class Queue:
             json.dump(overrides, file)
             file.seek(0)
             with self._program(["queue"], file) as process:
-                texts = list(_texts(process))
+                texts = list(output_lines(process))
                 if process.wait():
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
                     raise ProjectError("\n".join(errors).removeprefix(ERROR))
@@ -345,7 +350,7 @@ class Queue:
         """
         texts, stage = [], None
         with self._program(["run", name], subprocess.DEVNULL, **(variables or {})) as process:
-            for text in _texts(process):
+            for text in output_lines(process):
                 texts.append(text)
                 mark = _mark(text)
                 stage = mark.stage if mark else stage
@@ -372,7 +377,7 @@ class Queue:
         # With -P, modules beside this file do not pass for packages of the same name. What a
         # sweep that was killed has left running holds the project until it has ended.
         command = [sys.executable, "-P", __file__, *arguments]
-        with _leashed(command, options, self._claim) as (process, leash):
+        with leashed(command, options, self._claim) as (process, leash):
             self._leashes.append(leash)
             if self._stopped:
                 leash.close()
@@ -593,7 +598,7 @@ def _listed(changes: list[str]) -> str:
     return ", ".join([*changes[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])])
 
 
-def _texts(process: subprocess.Popen[bytes]) -> Iterator[str]:
+def output_lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """The lines of a child's output; of a progress bar that redraws its line, the last drawing."""
     for raw in process.stdout:
         yield raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
@@ -644,13 +649,14 @@ def git(root: Path, *arguments: str) -> str | None:
 
 
 @contextmanager
-def _leashed(
+def leashed(
     command: list[str], options: dict[str, Any], held: IO[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Starts the command in a process group of its own, which ends with the block at the latest.
 
-    When the block raises, the whole group has ended by the time the exception goes on. When this
-    process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
+    When the block raises, the whole group has ended by the time the exception goes on. When the
+    command fails or is killed, what it has started ends too, and its output is at its end. When
+    this process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
     what is yielded beside the process. ``held`` stays open until the group has ended.
     """
     leash = subprocess.Popen(
@@ -663,11 +669,18 @@ def _leashed(
         try:
             leash.stdin.write(b"%d\n" % process.pid)
             leash.stdin.flush()
+            threading.Thread(target=_let_go, args=(process, leash.stdin), daemon=True).start()
             yield process, leash.stdin
-            if not leash.stdin.closed:
+            if process.poll() == 0 and not leash.stdin.closed:
                 leash.stdin.write(b"done\n")
         finally:
-            leash.stdin.close()
+            with suppress(BrokenPipeError):  # somebody has killed the leash
+                leash.stdin.close()
+
+
+def _let_go(process: subprocess.Popen[bytes], leash: IO[bytes]) -> None:
+    if process.wait():
+        leash.close()
 
 
 def _queue(experiments: dict[str, list[str]]) -> None:

@@ -7,7 +7,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.dvc_project import Project, ProjectError, fetch
+from flows.dvc_project import Project, ProjectError, fetch, leashed, output_lines
 from flows.plan import PlanError, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
@@ -60,7 +59,7 @@ def retrain(force: bool = False) -> State:
     try:
         # DVC names stages as they are seen from the current folder.
         with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
-            project = Project(workspace.folder)
+            project = Project(workspace.folder, held=workspace.claim)
             if not force and not project.is_stale():
                 return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
             name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
@@ -95,23 +94,21 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     """
     if champion is None:
         return Verdict(True, "the first model")
-    with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
-        folder = Path(name)
-        fetch(workspace.root, champion.rev, f"the {MODEL} {champion.name}", JUDGED, folder)
-        out = folder / "verdict.json"
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"],
-            cwd=workspace.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    folder = workspace.scratch / "champion"
+    fetch(workspace.root, champion.rev, f"the {MODEL} {champion.name}", JUDGED, folder)
+    out = workspace.scratch / "verdict.json"
+    command = [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"]
+    options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    last = ""
+    with leashed(command, options, workspace.claim) as (process, _):
+        for text in filter(str.strip, output_lines(process)):
+            get_run_logger().info(text)
+            last = text
+        if code := process.wait():
             if last.startswith(SENTENCE):
                 return Verdict(False, last)
-            raise ProjectError(f"The judge broke off: {last}")
-        return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
+            raise ProjectError(f"The judge broke off: {last or f'exit status {code}'}")
+    return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
 
 
 def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:

@@ -34,37 +34,40 @@ class Workspace:
     Attributes:
         folder: where it is.
         base: the commit that is checked out in ``root``.
+        claim: an open file. While a process has it open, nobody else enters.
+        scratch: a folder beside, empty when the workspace is entered.
     """
 
     def __init__(self, root: Path, raw: str) -> None:
         self.root, self.raw = root.resolve(), raw
         self.folder = self.root / FOLDER
+        self.scratch = self.folder.with_suffix(".tmp")
         self.base = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
         if self.base is None:
             raise ProjectError("Retraining begins at a commit, and Git has none here yet")
 
     def __enter__(self) -> "Workspace":
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._claim = self.folder.with_suffix(".lock").open("w")
+        self.claim = self.folder.with_suffix(".lock").open("w")
         deadline = time.monotonic() + CLAIM
         while True:
             try:
-                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    self._claim.close()
+                    self.claim.close()
                     raise ProjectError("Another retraining is running in this project") from None
                 time.sleep(0.1)
         try:
             self._prepare()
         except BaseException:
-            self._claim.close()
+            self.claim.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._claim.close()
+        self.claim.close()
 
     def result(self, name: str) -> str:
         """The commit of the experiment ``name``, which ran here; from now on ``root`` has it."""
@@ -83,6 +86,8 @@ class Workspace:
 
     def _prepare(self) -> None:
         """The commit ``base``, as its stages last ran here, with all that they depend on."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
         if not (self.folder / ".git").is_dir() or not self._check_out():
             # What a run that was killed has left may be of no use; the outputs are in the cache.
             shutil.rmtree(self.folder, ignore_errors=True)

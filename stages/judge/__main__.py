@@ -23,13 +23,18 @@ from stages.judge.drift import drift
 from stages.params import Predict, Retrain, Threshold, read
 from stages.split import folds
 from stages.threshold import decision as decisions
+from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit
 from stages.threshold.intervals import paired_gain
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.allocation import keep_freed_memory
 from stages.train.loop import predict
+from stages.train.nets.classifier import Classifier
+from stages.train.network import Description, Words
 from stages.train.precision import precision_for
+
+Model = tuple[Classifier, Description, Words | None]  # as stages.train.network loads it
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
-    sides = {"champion": side_of(champion, rows, names), "challenger": challenger(rows, truth)}
+    model = networks.load(champion.network)
+    theirs = side_of(model, decisions.read(champion.decision), rows, names)
+    sides = {"champion": theirs, "challenger": challenger(rows, truth)}
     verdict = {
         "rows": len(rows),
         "metric": params.metric,
@@ -93,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             records.read(),
             records.read_label_names(champion.records),
             names,
-            networks.load(champion.network)[1],
+            model[1],
         ),
     }
     write_json(options.out, verdict)
@@ -129,13 +136,13 @@ def challenger(rows: pl.DataFrame, truth: np.ndarray) -> Side:
     return Side(found, cross_fit(truth, found, read(Threshold)))
 
 
-def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
+def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
         UserError: it wants photos of another size than this project stores.
     """
-    network, description, words = networks.load(champion.network)
+    network, description, words = model
     store = ImageStore()
     if description.sees_images and description.stored_size != store.size:
         raise UserError(
@@ -149,7 +156,7 @@ def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
         fed = networks.rows_for(description, rows, store, words, targets=None)
         precision = precision_for(device, description.precision)
         found = predict(network, description, fed, batch_size, precision)
-    decided = decisions.read(champion.decision).apply(found)
+    decided = decision.apply(found)
     places = {name: place for place, name in enumerate(description.labels)}
     return Side(
         *(
