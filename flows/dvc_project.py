@@ -29,6 +29,7 @@ import psutil
 from dvc.config import Config
 from dvc.dependency import ParamsDependency, loads_from
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import ExpRefInfo
@@ -37,7 +38,7 @@ from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
 from dvc.utils.flatten import flatten
-from dvc.utils.serialize import parse_yaml
+from dvc.utils.serialize import load_yaml, parse_yaml
 
 if TYPE_CHECKING:  # slow, and only the queue's own program needs them
     from dvc_task.proc.manager import ProcessManager
@@ -75,6 +76,10 @@ WORKSPACE = "workspace"
 
 class ProjectError(Exception):
     """DVC stopped outside of any stage, most often before anything ran; the text says why."""
+
+
+class Transient(ProjectError):
+    """What may pass by itself: a lock that is held, a remote out of reach. Deployments retry it."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,11 @@ class Project:
 
         With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
         ``force`` also what did not change. The lines of a stage follow each other, and nothing
-        comes after a stage that fails. Raises ProjectError when DVC stops for another reason.
-        Closing or interrupting the generator ends the run with every process of it.
+        comes after a stage that fails. Raises ProjectError when DVC stops for another reason,
+        Transient when another DVC is at work here. Closing or interrupting the generator ends the
+        run with every process of it.
         """
-        if not (overrides or force or name or self.is_stale()):
+        if not self.is_stale() and not (overrides or force or name):
             # DVC would find the same, but takes longer to start than to find it.
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
@@ -186,9 +192,11 @@ class Project:
         return {path: file["data"] for path, file in files.items() if "data" in file}
 
     def is_stale(self) -> bool:
-        """Whether a stage would run."""
+        """Whether a stage would run. Raises Transient when another DVC is at work here."""
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
+        except LockError as error:
+            raise Transient(str(error)) from error
         except DvcException as error:
             raise ProjectError(str(error)) from error
 
@@ -257,7 +265,7 @@ class Queue:
     and they run what others have queued, too. Here each experiment has a process of its own. It
     goes through the steps of such a worker, and ends with this process at the latest.
 
-    One at a time may be entered for a project; ProjectError otherwise.
+    One at a time may be entered for a project; Transient otherwise.
     """
 
     def __init__(self, root: Path) -> None:
@@ -282,7 +290,7 @@ class Queue:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     self._claim.close()
-                    raise ProjectError("Another sweep is running in this project") from None
+                    raise Transient("Another sweep is running in this project") from None
                 time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
@@ -449,6 +457,14 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
                 return list(found.values())
             return [found.get(name) or _of_revision(repo, name) for name in dict.fromkeys(names)]
     except DvcException as error:
+        raise ProjectError(str(error)) from error
+
+
+def stage_names(root: Path) -> list[str]:
+    """The stages of ``dvc.yaml``, as it has them; one that stands for several has one name."""
+    try:
+        return list(load_yaml(root / "dvc.yaml").get("stages") or ())
+    except (DvcException, OSError) as error:
         raise ProjectError(str(error)) from error
 
 

@@ -21,9 +21,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.dvc_project import Project, ProjectError, fetch, leashed, output_lines
-from flows.plan import PlanError, read
+from flows.plan import read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
+from flows.retries import told
 from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
@@ -45,6 +46,7 @@ class Verdict:
 
 
 @flow(description="Retrains where something is new; promotes the model only if it is better.")
+@told
 def retrain(force: bool = False) -> State:
     """Retrains the DVC project in the current folder at the commit that is checked out.
 
@@ -56,30 +58,27 @@ def retrain(force: bool = False) -> State:
     """
     log = get_run_logger()
     root = Path.cwd()
-    try:
-        # DVC names stages as they are seen from the current folder.
-        with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
-            project = Project(workspace.folder, held=workspace.claim)
-            if not force and not project.is_stale():
-                return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
-            name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
-            states = run_stages(project, force=force, name=name)
-            if failed := failure(project, states):
-                return Failed(message=failed)
-            rev = workspace.result(name)
-            registry = Registry(root)
-            champion = registry.champion()
-            verdict = judge(workspace, champion)
-            log.info("%s: %s", name, verdict.reason)
-            if verdict.promoted:
-                message = f"Promote {name}\n\n{verdict.reason}"
-                champion = promote(registry, rev, workspace.base, message)
-            workspace.keep(rev)
-            create_markdown_artifact(
-                _markdown(name, verdict, champion), key="retrain", description=verdict.reason
-            )
-    except (PlanError, ProjectError) as error:
-        return Failed(message=str(error))
+    # DVC names stages as they are seen from the current folder.
+    with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
+        project = Project(workspace.folder, held=workspace.claim)
+        if not force and not project.is_stale():
+            return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
+        name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
+        states = run_stages(project, force=force, name=name)
+        if failed := failure(project, states):
+            return Failed(message=failed)
+        rev = workspace.result(name)
+        registry = Registry(root)
+        champion = registry.champion()
+        verdict = judge(workspace, champion)
+        log.info("%s: %s", name, verdict.reason)
+        if verdict.promoted:
+            message = f"Promote {name}\n\n{verdict.reason}"
+            champion = promote(registry, rev, workspace.base, message)
+        workspace.keep(rev)
+        create_markdown_artifact(
+            _markdown(name, verdict, champion), key="retrain", description=verdict.reason
+        )
     return Completed(
         name="Promoted" if verdict.promoted else "Refused", message=f"{name}: {verdict.reason}"
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
@@ -19,6 +19,7 @@ from flows.serve import healthy
 from tests.flows.toy import ROOT, Toy, eventually
 
 END = 40  # seconds
+CLOCK = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
 
 
 @contextmanager
@@ -70,6 +71,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
 
 
 def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
+    (toy.folder / "params.yaml").write_text(f"a: in.txt\n{CLOCK}b: 1\n")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -84,6 +86,23 @@ def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(END) == 0
     assert not healthy(f"{url}/api")
+
+    # The server alone knows the schedule, and makes the runs that are due next.
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
+    with subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: healthy(f"{url}/api"), 90)
+            with get_client(httpx_settings={"base_url": f"{url}/api"}, sync_client=True) as client:
+                found = client.read_deployment_by_name("retrain/retrain")
+                assert not found.paused
+                [schedule] = found.schedules
+                assert schedule.active
+                assert (schedule.schedule.cron, schedule.schedule.timezone) == (
+                    "0 4 * * 1",
+                    "Europe/Berlin",
+                )
+        finally:
+            process.terminate()
 
 
 def test_a_server_that_does_not_answer(toy: Toy, tmp_path: Path) -> None:
