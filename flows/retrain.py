@@ -25,12 +25,12 @@ from flows.plan import read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
 from flows.retries import told
+from flows.telling import SKIPPED, notification, page, tell
 from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
 JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
 SENTENCE = "judge: "  # begins what it cannot judge
-SKIPPED = "Skipped"
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,13 @@ class Verdict:
     figures: dict[str, Any] | None = None
 
 
-@flow(description="Retrains where something is new; promotes the model only if it is better.")
+@flow(
+    description="Retrains where something is new; promotes the model only if it is better.",
+    on_completion=[tell],
+    on_failure=[tell],
+)
 @told
-def retrain(force: bool = False) -> State:
+def retrain(force: bool = False, notify: str | None = None) -> State:
     """Retrains the DVC project in the current folder at the commit that is checked out.
 
     Works in a clone, as a DVC experiment named after the time; the checkout stays as it is. Ends as
@@ -55,8 +59,12 @@ def retrain(force: bool = False) -> State:
 
     Args:
         force: Retrain even where nothing changed.
+        notify: The block of Prefect's that tells people how it ended, like slack-webhook/team.
+            None: nobody is told.
     """
     log = get_run_logger()
+    if notify:
+        notification(notify)  # whether it is there shall not be found out after hours
     root = Path.cwd()
     # DVC names stages as they are seen from the current folder.
     with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
@@ -74,11 +82,10 @@ def retrain(force: bool = False) -> State:
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
             message = f"Promote {name}\n\n{verdict.reason}"
-            champion = promote(registry, rev, workspace.base, message)
+            promote(registry, rev, workspace.base, message)
         workspace.keep(rev)
-        create_markdown_artifact(
-            _markdown(name, verdict, champion), key="retrain", description=verdict.reason
-        )
+        text = page(root, name, verdict.reason, verdict.figures, champion, rev, registry.champion())
+        create_markdown_artifact(text, key="retrain", description=verdict.reason)
     return Completed(
         name="Promoted" if verdict.promoted else "Refused", message=f"{name}: {verdict.reason}"
     )
@@ -115,14 +122,14 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     gain, metric = figures["gain"], figures["metric"]
     least, most = params["retrain.min_gain"], params["retrain.max_label_drop"]
     said = (
-        f"{metric} {figures['challenger'][metric]:.3f} on {figures['rows']:,} photos, "
+        f"{metric} {figures['challenger'][metric]['value']:.3f} on {figures['rows']:,} photos, "
         f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}) over the model in use"
     )
     reasons = []
     if not gain["low"] > least:
         reasons.append(f"the gain is not surely above {least:g}")
     for label, each in figures["labels"].items():
-        if (drop := each["champion"] - each["challenger"]) > most:
+        if (drop := each["champion"]["value"] - each["challenger"]["value"]) > most:
             reasons.append(f"F1 of {label} falls by {drop:.3f}, more than {most:g}")
     return Verdict(not reasons, "; ".join([said, *reasons]), figures)
 
@@ -132,49 +139,13 @@ def promote(registry: Registry, rev: str, base: str, message: str) -> Version:
     return registry.promote(rev, base, message)
 
 
-def _markdown(name: str, verdict: Verdict, champion: Version) -> str:
-    """What the run found, for the page of its artifact."""
-    outcome = "promoted" if verdict.promoted else "not promoted"
-    text = f"# {name}: {outcome}\n\n{verdict.reason}.\n\n"
-    text += f"In use: **{champion.name}**, {champion.message}.\n"
-    if verdict.figures is None:
-        return text
-    figures = verdict.figures
-    sides = (figures["champion"], figures["challenger"])
-    text += "\n| | in use | new |\n|---|---|---|\n"
-    text += "".join(f"| {key} | {sides[0][key]:.3f} | {sides[1][key]:.3f} |\n" for key in sides[0])
-    text += "\n| label | photos | F1 in use | F1 new |\n|---|---|---|---|\n"
-    for label, each in figures["labels"].items():
-        text += (
-            f"| {label} | {each['count']} | {each['champion']:.3f} | {each['challenger']:.3f} |\n"
-        )
-    return text + _drift(figures["drift"])
-
-
-def _drift(drift: dict[str, Any]) -> str:
-    """How the new photos differ from those before."""
-    before, new = drift["photos"]["before"], drift["photos"]["new"]
-    text = f"\n## New photos: {new:,}, beside {before:,}\n\n| | before | new |\n|---|---|---|\n"
-    rows = {f"rate of {label}": rates for label, rates in drift["label_rates"].items()}
-    rows["words that the model in use does not know"] = drift["unknown_words"]
-    for what, values in rows.items():
-        cells = ("" if values[s] is None else f"{values[s]:.1%}" for s in ("before", "new"))
-        text += f"| {what} | {' | '.join(cells)} |\n"
-    sizes = (drift["median_size"][side] for side in ("before", "new"))
-    cells = ("" if size is None else f"{size[0]:.0f} × {size[1]:.0f}" for size in sizes)
-    text += f"| median size in pixels | {' | '.join(cells)} |\n"
-    for key, what in (("new_labels", "New labels"), ("gone_labels", "Labels that are gone")):
-        if drift[key]:
-            text += f"\n{what}: {', '.join(drift[key])}.\n"
-    return text
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m flows.retrain",
         description="Retrain where something is new; promote the model only if it is better.",
     )
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
+    parser.add_argument("--notify", metavar="BLOCK", help="tell people: slack-webhook/team")
     state = retrain(**vars(parser.parse_args(arguments)), return_state=True)
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")

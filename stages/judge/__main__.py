@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from stages import UserError, metrics, run
+from stages import UserError, run
 from stages.files import write_json
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -25,7 +25,7 @@ from stages.split import folds
 from stages.threshold import decision as decisions
 from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit
-from stages.threshold.intervals import paired_gain
+from stages.threshold.intervals import Report, f1_by_label, paired_gain, report
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.allocation import keep_freed_memory
@@ -35,6 +35,9 @@ from stages.train.network import Description, Words
 from stages.train.precision import precision_for
 
 Model = tuple[Classifier, Description, Words | None]  # as stages.train.network loads it
+
+
+METRICS = ("micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision")
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             params.bootstrap,
             params.seed,
         ),
-        **{who: measure(truth, side) for who, side in sides.items()},
-        "labels": by_label(truth, names, sides),
+        **{who: measure(truth, side, params) for who, side in sides.items()},
+        "labels": by_label(truth, names, sides, params),
         "drift": drift(
             pl.read_parquet(champion.records),
             records.read(),
@@ -172,20 +175,21 @@ def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[st
     )
 
 
-def measure(truth: np.ndarray, side: Side) -> dict[str, float]:
-    return {
-        "micro_f1": metrics.micro_f1(truth, side.decided),
-        "macro_f1": metrics.macro_f1(truth, side.decided),
-        "subset_accuracy": metrics.subset_accuracy(truth, side.decided),
-        "mean_average_precision": metrics.mean_average_precision(truth, side.probabilities),
-    }
+def measure(truth: np.ndarray, side: Side, params: Retrain) -> Report:
+    found = report(truth, side.probabilities, side.decided, params.bootstrap, params.seed)
+    return {metric: found[metric] for metric in METRICS}
 
 
-def by_label(truth: np.ndarray, names: list[str], sides: dict[str, Side]) -> dict[str, Any]:
+def by_label(
+    truth: np.ndarray, names: list[str], sides: dict[str, Side], params: Retrain
+) -> dict[str, Any]:
     """Of each label, how many of the rows carry it and each side's F1."""
-    scores = {who: metrics.f1_of_labels(truth, side.decided) for who, side in sides.items()}
+    scores = {
+        who: f1_by_label(truth, side.decided, params.bootstrap, params.seed)
+        for who, side in sides.items()
+    }
     return {
-        name: {"count": int(truth[:, i].sum())} | {who: float(f1[i]) for who, f1 in scores.items()}
+        name: {"count": int(truth[:, i].sum())} | {who: f1[i] for who, f1 in scores.items()}
         for i, name in enumerate(names)
     }
 

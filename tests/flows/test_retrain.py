@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.dvc_project import ProjectError
@@ -29,8 +33,10 @@ for name in ("models/network/network.txt", "data/records.parquet", "data/folds.p
     path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{worth}")
-for name in ("models/decision.json", "metrics.json"):
-    pathlib.Path(name).write_text(json.dumps({"worth": worth}))
+for name in ("models/decision.json", "metrics/train.json", "metrics/threshold/labels.csv"):
+    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(name).write_text(json.dumps({"worth": worth, "mb": 1.5}))
+pathlib.Path("metrics/threshold/labels.csv").write_text("label,threshold\\ncat,0.5\\n")
 """
 JUDGE = """
 import json, sys
@@ -45,12 +51,14 @@ if new > 100:
     sys.exit("judge: beyond compare")
 gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
 rates = {"before": 0.5, "new": None}
+sides = {who: {"value": value, "low": value - 0.1, "high": value + 0.1}
+         for who, value in (("champion", old), ("challenger", new))}
 drift = {"photos": {"before": 7, "new": 2}, "label_rates": {"cat": rates}, "new_labels": ["owl"],
          "gone_labels": [], "unknown_words": rates, "median_size": {"before": [3, 2], "new": None}}
 out.write_text(json.dumps({
-    "rows": 9, "metric": "micro_f1", "gain": gain, "drift": drift, "champion": {"micro_f1": old},
-    "challenger": {"micro_f1": new},
-    "labels": {"cat": {"count": 5, "champion": old, "challenger": new}}}))
+    "rows": 9, "metric": "micro_f1", "gain": gain, "drift": drift,
+    **{who: {"micro_f1": figure} for who, figure in sides.items()},
+    "labels": {"cat": {"count": 5, **sides}}}))
 """
 PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3\n"
 
@@ -78,8 +86,8 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None) -> To
     stage = {
         "cmd": "python make.py",
         "deps": ["raw", "make.py"],
-        "outs": list(outputs),
-        "metrics": [{"metrics.json": {"cache": False}}],
+        "outs": [*outputs, {"metrics/threshold/labels.csv": {"cache": False}}],
+        "metrics": [{"metrics/train.json": {"cache": False}}],
     }
     model = {"path": "models/network", "type": "model"}
     pipeline = {"stages": {"make": stage}, "artifacts": {"model": model}}
@@ -147,7 +155,9 @@ def test_better_models_are_promoted_and_others_are_not(
     assert "0.7" in growing.dvc("metrics", "diff", "model@v0.0.1", BRANCH)
     path = {"key": "retrain"}
     told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
-    assert "| cat | 5 | 0.700 | 0.600 |" in told
+    assert "| micro_f1 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) |" in told
+    assert "| cat | 5 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) | 0.500 | 0.500 |" in told
+    assert "| size, MB | 1.5 | 1.5 |" in told
     assert "New labels: owl" in told
 
     registry_command(["--use", "v0.0.1"])
@@ -236,13 +246,60 @@ def test_a_promotion_that_was_cut_short_is_completed(growing: Toy) -> None:
     assert registry.champion() == first
 
 
+@pytest.fixture
+def mailbox(server: None) -> Iterator[list[str]]:
+    """What was sent to the block custom-webhook/team, whose address holds the word token."""
+    received: list[str] = []
+
+    class Post(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(
+                json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+            )
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Post) as post:
+        threading.Thread(target=post.serve_forever, daemon=True).start()
+        CustomWebhookNotificationBlock(
+            name="team",
+            url=f"http://127.0.0.1:{post.server_port}/token",
+            json_data={"text": "{{subject}}: {{body}}"},
+        ).save("team", overwrite=True)
+        yield received
+        post.shutdown()
+
+
+def test_people_are_told_how_it_ended(
+    growing: Toy, mailbox: list[str], client: SyncPrefectClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deliver(growing, "1", 0.5)
+    assert run(notify="custom-webhook/team")[0] == "Promoted"
+    assert run(notify="custom-webhook/team")[0] == "Skipped"
+    deliver(growing, "1", "no number")
+    assert run(notify="custom-webhook/team")[0] == "Failed"
+    first, second = mailbox
+    assert first.startswith("retrain: Promoted: 20")
+    assert "/runs/flow-run/" in first
+    assert second.startswith("retrain: Failed: Stage make failed")
+    assert "token" not in "".join(capfd.readouterr())
+
+    name, message = run(notify="custom-webhook/nobody")
+    assert name == "Failed"
+    assert message.startswith("notify: Unable to find block document named nobody")
+    assert len(mailbox) == 2
+
+
 FIGURES = {
     "rows": 9,
     "metric": "macro_f1",
     "gain": {"value": 0.02, "low": 0.01, "high": 0.03},
-    "champion": {"macro_f1": 0.5},
-    "challenger": {"macro_f1": 0.52},
-    "labels": {"cat": {"count": 5, "champion": 0.9, "challenger": 0.75}},
+    "champion": {"macro_f1": {"value": 0.5}},
+    "challenger": {"macro_f1": {"value": 0.52}},
+    "labels": {"cat": {"count": 5, "champion": {"value": 0.9}, "challenger": {"value": 0.75}}},
 }
 
 
