@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -14,12 +15,15 @@ import psutil
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
 
 from flows.dvc_project import ProjectError
 from flows.registry import BRANCH, Registry
 from flows.registry import main as registry_command
 from flows.retrain import decide, main, retrain
 from flows.workspace import FOLDER, Workspace, mirror
+from tests.flows.test_serve import END, deployment, serving
 from tests.flows.toy import ROOT, Toy, eventually
 
 # What a network is good for is the mean of the numbers that were delivered.
@@ -218,6 +222,30 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_one_finishes(
     eventually(lambda: not _in(made, "make.py"), 30)
     deliver(growing, "1", 1)
     assert run()[0] == "Promoted"
+
+
+def test_a_cancelled_run_ends_within_seconds_and_the_next_one_finishes(
+    growing: Toy, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    deliver(growing, "1", "slow")
+    made = growing.folder / FOLDER
+    with serving(tmp_path / "log", PREFECT_API_URL=str(client.api_url)) as process:
+        found = eventually(lambda: deployment(client, "retrain"), 60)
+
+        def ended(run: FlowRun) -> str | None:
+            state = client.read_flow_run(run.id).state
+            return state.name if state.is_final() else None
+
+        run = client.create_flow_run_from_deployment(found.id)
+        eventually(lambda: _in(made, "make.py"), 60)
+        client.set_flow_run_state(run.id, Cancelling())  # what the button in the UI does
+        eventually(lambda: not _in(made, "make.py"), 20)
+        assert eventually(lambda: ended(run)) == "Cancelled"
+        deliver(growing, "1", 1)
+        run = client.create_flow_run_from_deployment(found.id)
+        assert eventually(lambda: ended(run), 60) == "Promoted"
+        process.send_signal(signal.SIGINT)
+        process.wait(END)
 
 
 def _in(folder: Path, part: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flows.serve import healthy
@@ -37,18 +38,19 @@ def serving(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
+    """The deployment of the flow, once it is there."""
+    try:
+        return client.read_deployment_by_name(f"{flow}/{flow}")
+    except ObjectNotFound:
+        return None
+
+
 def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path: Path) -> None:
     toy.write(slow={"cmd": "sleep 1000 | sleep 1000", "outs": ["slow.txt"]})
     api = str(client.api_url)
     with serving(tmp_path / "log", PREFECT_API_URL=api) as process:
-
-        def deployment() -> object:
-            try:
-                return client.read_deployment_by_name("reproduce/reproduce")
-            except ObjectNotFound:
-                return None
-
-        found = eventually(deployment)
+        found = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
         eventually(lambda: f"runs at {address} " in (tmp_path / "log").read_text())
 
