@@ -91,7 +91,7 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
     )
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(cache_policy=NO_CACHE, persist_result=False, task_run_name="judge")
 def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     """The verdict on the model in the workspace beside the one in use.
 
@@ -134,7 +134,7 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     return Verdict(not reasons, "; ".join([said, *reasons]), figures)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(cache_policy=NO_CACHE, persist_result=False, task_run_name="promote")
 def promote(registry: Registry, rev: str, base: str, message: str) -> Version:
     return registry.promote(rev, base, message)
 
