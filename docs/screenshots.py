@@ -131,8 +131,8 @@ def take(client: SyncPrefectClient, retrained: UUID) -> None:
     """The pictures, of the run ``retrained`` and of the deployments."""
     pages = address(client)
     deployments = {each.name: each.id for each in client.read_deployments()}
-    path = {"key": "retrain"}
-    verdict = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["id"]
+    verdicts = [each for each in client.read_artifacts() if each.key == "retrain"]
+    verdict = max(verdicts, key=lambda each: each.created).id
     with browser() as page:
 
         def shot(name: str, path: str, *texts: str, click: str | None = None) -> None:
@@ -147,7 +147,7 @@ def take(client: SyncPrefectClient, retrained: UUID) -> None:
         one = "/deployments/deployment/"
         shot("form", f"{one}{deployments['reproduce']}/run", "Stages to bring")
         shot("deployment", f"{one}{deployments['retrain']}", "Scheduled for", click="Upcoming")
-        shot("verdict", f"/artifacts/artifact/{verdict}", "New photos")
+        shot("verdict", f"/artifacts/artifact/{verdict}", "To see more")
         shot("run", f"/runs/flow-run/{retrained}", "Cached", click="Task Runs")
 
 

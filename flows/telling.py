@@ -57,8 +57,8 @@ def page(
     text += (
         "\n## To see more\n\n```sh\n"
         + (f"dvc metrics diff {before.rev[:7]} {short}\n" if before else "")
-        + f"dvc get . report --rev {short} --out report-{short}   # where it looks, what it reads\n"
-        "python -m flows.registry                        # what is in use; --use goes back\n```\n"
+        + f"dvc get . report --rev {short} --out report-{short}  # where it looks, what it reads\n"
+        "python -m flows.registry  # what is in use; --use goes back\n```\n"
     )
     return text
 
@@ -110,6 +110,8 @@ def _file(root: Path, rev: str, path: str) -> str | None:
 def _drift(drift: dict[str, Any]) -> str:
     """How the new photos differ from those before."""
     before, new = drift["photos"]["before"], drift["photos"]["new"]
+    if not new:
+        return f"\nThe same {before:,} photos as before.\n"
     rows = {f"rate of {label}": rates for label, rates in drift["label_rates"].items()}
     rows["words that the model in use does not know"] = drift["unknown_words"]
     cells = [
