@@ -33,6 +33,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 SIZE = {"width": 1280, "height": 820}
+TALL = {"width": 1280, "height": 1060}
 WAIT = 300.0  # seconds for a run, and for the server to start
 
 
@@ -113,7 +114,8 @@ def main() -> None:
             change(project, epochs, "  epochs: 3 ")
             run(client, "retrain")
             change(project, "  epochs: 3 ", epochs)
-            take(client, run(client, "retrain"))
+            run(client, "retrain")
+            take(client, run(client, "reproduce", overrides=["threshold.scope=label"]))
 
 
 def change(project: Path, before: str, after: str) -> None:
@@ -127,8 +129,8 @@ def change(project: Path, before: str, after: str) -> None:
     subprocess.run(command, cwd=project, env=identity(project) | os.environ, check=True)
 
 
-def take(client: SyncPrefectClient, retrained: UUID) -> None:
-    """The pictures, of the run ``retrained`` and of the deployments."""
+def take(client: SyncPrefectClient, reproduced: UUID) -> None:
+    """The pictures: of the deployments, of the last verdict and of the run ``reproduced``."""
     pages = address(client)
     deployments = {each.name: each.id for each in client.read_deployments()}
     verdicts = [each for each in client.read_artifacts() if each.key == "retrain"]
@@ -147,8 +149,9 @@ def take(client: SyncPrefectClient, retrained: UUID) -> None:
         one = "/deployments/deployment/"
         shot("form", f"{one}{deployments['reproduce']}/run", "Stages to bring")
         shot("deployment", f"{one}{deployments['retrain']}", "Scheduled for", click="Upcoming")
+        page.set_viewport_size(TALL)
         shot("verdict", f"/artifacts/artifact/{verdict}", "To see more")
-        shot("run", f"/runs/flow-run/{retrained}", "Cached", click="Task Runs")
+        shot("run", f"/runs/flow-run/{reproduced}", "Cached", click="Task Runs")
 
 
 if __name__ == "__main__":
