@@ -18,9 +18,17 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
-from flows.dvc_project import Project, ProjectError, fetch, leashed, output_lines
+from flows.dvc_project import (
+    Project,
+    ProjectError,
+    Transient,
+    fetch,
+    leashed,
+    output_lines,
+    push,
+)
 from flows.plan import read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
@@ -66,29 +74,45 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
     if notify:
         notification(notify)  # whether it is there shall not be found out after hours
     root = Path.cwd()
+    registry = Registry(root)
     # DVC names stages as they are seen from the current folder.
     with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
-        project = Project(workspace.folder, held=workspace.claim)
-        if not force and not project.is_stale():
-            return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
-        name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
-        states = run_stages(project, force=force, name=name)
-        if failed := failure(project, states):
-            return Failed(message=failed)
-        rev = workspace.result(name)
-        registry = Registry(root)
         champion = registry.champion()
+        found = challenger(workspace, champion, force)
+        if found is None:
+            return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
+        name, rev = found
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
-            message = f"Promote {name}\n\n{verdict.reason}"
-            promote(registry, rev, workspace.base, message)
+            promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}")
         workspace.keep(rev)
         text = page(root, name, verdict.reason, verdict.figures, champion, rev, registry.champion())
         create_markdown_artifact(text, key="retrain", description=verdict.reason)
     return Completed(
         name="Promoted" if verdict.promoted else "Refused", message=f"{name}: {verdict.reason}"
     )
+
+
+def challenger(
+    workspace: Workspace, champion: Version | None, force: bool
+) -> tuple[str, str] | None:
+    """The name and the commit of what is to be judged; None where nothing is new.
+
+    What ran and still waits for its verdict or promotion is not run again, even by ``force``.
+    """
+    project = Project(workspace.folder, held=workspace.claim)
+    is_stale = project.is_stale()
+    if not is_stale and (unfinished := workspace.unfinished()):
+        get_run_logger().info("%s ran before, and was not judged to the end", unfinished[0])
+        return unfinished
+    if champion and not (is_stale or force):
+        return None
+    name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
+    states = run_stages(project, force=force, name=name)
+    if failed := failure(project, states):
+        raise ProjectError(failed)
+    return name, workspace.result(name)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="judge")
@@ -135,8 +159,22 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="promote")
-def promote(registry: Registry, rev: str, base: str, message: str) -> Version:
-    return registry.promote(rev, base, message)
+def promote(registry: Registry, workspace: Workspace, rev: str, message: str) -> Version:
+    """Puts the model in the workspace in use, once the remote has it, where there is one.
+
+    Raises Transient where the remote is out of reach or fails midway. The model in use stays, and
+    the next run judges and pushes this one again.
+    """
+    try:
+        remote = push(workspace.folder, workspace.claim)
+    except Transient as error:
+        raise Transient(
+            f"{error}. The new model is better, but is not in use before the remote has it: the "
+            "next run sends the rest"
+        ) from None
+    if remote:
+        get_run_logger().info("The remote %s has the model and all that it was made from", remote)
+    return registry.promote(rev, workspace.began(rev), message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
