@@ -42,7 +42,8 @@ old, new = (json.loads(path.read_text())["worth"]
 if new > 1000:
     raise MemoryError("a defect")
 if new > 100:
-    sys.exit("judge: beyond compare")
+    out.write_text(json.dumps({"incomparable": "they are beyond compare"}))
+    sys.exit()
 gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
 rates = {"before": 0.5, "new": None}
 drift = {"photos": {"before": 7, "new": 2}, "label_rates": {"cat": rates}, "new_labels": ["owl"],
@@ -164,7 +165,7 @@ def test_what_cannot_be_judged_is_not_promoted(growing: Toy) -> None:
     deliver(growing, "1", 1)
     run()
     deliver(growing, "2", 1000)
-    assert run()[1].endswith("judge: beyond compare")
+    assert run()[1].endswith(": they are beyond compare")
     assert Registry(growing.folder).champion().name == "v0.0.1"
     assert run()[0] == "Skipped"
     deliver(growing, "3", 10_000)
