@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -38,14 +39,13 @@ from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
 JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
-SENTENCE = "judge: "  # begins what it cannot judge
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether the new model takes the place of the one in use, and why or why not.
 
-    ``figures`` are those of ``stages.judge``; None where the two were not compared.
+    ``figures`` are those of ``stages.judge``; None where the two could not be compared.
     """
 
     promoted: bool
@@ -82,6 +82,11 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
         if found is None:
             return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
         name, rev = found
+        if champion and registry.is_same(champion.rev, rev):
+            # Forced, or a run that promoted it was killed before it had taken that down.
+            workspace.keep(rev)
+            said = f"{name} came out as {champion.name}, the {MODEL} in use"
+            return Completed(name=SKIPPED, message=said)
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
@@ -119,8 +124,8 @@ def challenger(
 def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     """The verdict on the model in the workspace beside the one in use.
 
-    What the judge says in a sentence is a verdict: the two cannot be compared. Raises ProjectError
-    where it broke off; the next run judges again.
+    That the two cannot be compared is a verdict, too. Raises ProjectError where the judge broke
+    off; the next run judges again.
     """
     if champion is None:
         return Verdict(True, "the first model")
@@ -135,14 +140,14 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
             get_run_logger().info(text)
             last = text
         if code := process.wait():
-            if last.startswith(SENTENCE):
-                return Verdict(False, last)
             raise ProjectError(f"The judge broke off: {last or f'exit status {code}'}")
     return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
 
 
 def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     """The verdict that ``retrain.*`` make of the judge's figures."""
+    if "incomparable" in figures:
+        return Verdict(False, figures["incomparable"])
     gain, metric = figures["gain"], figures["metric"]
     least, most = params["retrain.min_gain"], params["retrain.max_label_drop"]
     said = (
@@ -184,7 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
     parser.add_argument("--notify", metavar="BLOCK", help="tell people: slack-webhook/team")
-    state = retrain(**vars(parser.parse_args(arguments)), return_state=True)
+    try:
+        state = retrain(**vars(parser.parse_args(arguments)), return_state=True)
+    except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own; of the flow, it makes a state
+        sys.exit(
+            f"retrain: the Prefect server did not answer ({error}), so how this run ended is not "
+            "known there; what is in use: python -m flows.registry"
+        )
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")
     print(f"retrain: {state.name.lower()}: {state.message}")

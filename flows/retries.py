@@ -19,7 +19,7 @@ DELAYS = (60.0, 300.0, 900.0)  # seconds before each further attempt
 
 
 def told(function: Callable[P, State]) -> Callable[P, State]:
-    """Makes a flow's function end as Failed with what PlanError and ProjectError say.
+    """Makes a flow's function end as Failed with what PlanError, ProjectError and OSError say.
 
     A deployment's run is tried again after each of ``DELAYS`` where that is Transient. Prefect's
     own retries of a flow would also try again what cannot get better: a parameter that does not
@@ -37,6 +37,9 @@ def told(function: Callable[P, State]) -> Callable[P, State]:
                     return Failed(message=str(error))
                 get_run_logger().warning("%s", error)
                 wait(delays.pop(0), str(error))
+            except OSError as error:  # a full disk, a folder that may not be read
+                where = f"{error.filename}: " if error.filename else ""
+                return Failed(message=f"{where}{error.strerror or error}")
 
     return run
 

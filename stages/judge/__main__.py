@@ -1,8 +1,9 @@
 """judge: the model in use and the one just trained, on the same photos, trained on by neither.
 
 ``python -m stages.judge CHAMPION --out verdict.json`` compares what stands in this project, the
-challenger, with the network in the folder CHAMPION (see ``Champion``). No stage of ``dvc.yaml``:
-the champion comes from another run of it.
+challenger, with the network in the folder CHAMPION (see ``Champion``). Where the two cannot be
+compared the verdict is just ``{"incomparable": reason}``. No stage of ``dvc.yaml``: the champion
+comes from another run of it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from stages import UserError, run
+from stages import run
 from stages.files import write_json
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -38,6 +39,10 @@ Model = tuple[Classifier, Description, Words | None]  # as stages.train.network 
 
 
 METRICS = ("micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision")
+
+
+class Incomparable(Exception):
+    """The two cannot be compared; the text says why, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    champion, params = Champion.at(options.champion), read(Retrain)
+    try:
+        verdict = compare(Champion.at(options.champion), read(Retrain))
+    except Incomparable as reason:
+        verdict = {"incomparable": str(reason)}
+    write_json(options.out, verdict)
 
+
+def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
+    """The figures of both, by what they say of photos that neither was trained on."""
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
     model = networks.load(champion.network)
     theirs = side_of(model, decisions.read(champion.decision), rows, names)
     sides = {"champion": theirs, "challenger": challenger(rows, truth)}
-    verdict = {
+    return {
         "rows": len(rows),
         "metric": params.metric,
         "gain": paired_gain(
@@ -106,7 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             model[1],
         ),
     }
-    write_json(options.out, verdict)
 
 
 def unseen(champion: Champion) -> pl.DataFrame:
@@ -115,14 +126,14 @@ def unseen(champion: Champion) -> pl.DataFrame:
     Neither a photo's id nor its bytes are among those.
 
     Raises:
-        UserError: no row is left.
+        Incomparable: no row is left.
     """
     theirs = folds.rows_of(pl.read_parquet(champion.records), folds.read(champion.folds), "train")
     rows = folds.rows_of(records.read(), folds.read(), "validation")
     for column in ("id", "sha256"):
         rows = rows.join(theirs, on=column, how="anti", maintain_order="left")
     if len(rows) == 0:
-        raise UserError(
+        raise Incomparable(
             "every validation photo of the new model is one that the model in use was trained on, "
             "so the two cannot be compared; keep split.* as it was, or add photos"
         )
@@ -143,12 +154,12 @@ def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[st
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
-        UserError: it wants photos of another size than this project stores.
+        Incomparable: it wants photos of another size than this project stores.
     """
     network, description, words = model
     store = ImageStore()
     if description.sees_images and description.stored_size != store.size:
-        raise UserError(
+        raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
             f"stored with {store.size} now (ingest.image_size), so the two cannot be compared"
         )

@@ -33,7 +33,8 @@ old, new = (json.loads(path.read_text())["worth"]
 if new > 1000:
     raise MemoryError("a defect")
 if new > 100:
-    sys.exit("judge: beyond compare")
+    out.write_text(json.dumps({"incomparable": "they are beyond compare"}))
+    sys.exit()
 gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
 rates = {"before": 0.5, "new": None}
 sides = {who: {"value": value, "low": value - 0.1, "high": value + 0.1}

@@ -83,7 +83,7 @@ def test_what_cannot_be_judged_is_not_promoted(growing: Toy) -> None:
     deliver(growing, "1", 1)
     run()
     deliver(growing, "2", 1000)
-    assert run()[1].endswith("judge: beyond compare")
+    assert run()[1].endswith(": they are beyond compare")
     assert Registry(growing.folder).champion().name == "v0.0.1"
     assert run()[0] == "Skipped"
     deliver(growing, "3", 10_000)
