@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
@@ -34,6 +36,7 @@ FLAGS = (
 ).split()
 SIZE = {"width": 1280, "height": 820}
 TALL = {"width": 1280, "height": 1060}
+COLOURS = 128  # few enough for a small file
 WAIT = 300.0  # seconds for a run, and for the server to start
 
 
@@ -144,7 +147,8 @@ def take(client: SyncPrefectClient, reproduced: UUID) -> None:
             for text in texts:
                 page.get_by_text(text).first.wait_for()
             page.wait_for_load_state("networkidle")
-            page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
+            picture = Image.open(BytesIO(page.screenshot(animations="disabled")))
+            picture.quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
 
         one = "/deployments/deployment/"
         shot("form", f"{one}{deployments['reproduce']}/run", "Stages to bring")
