@@ -38,7 +38,8 @@ def check_override(text: str) -> str:
 def offer_stages(schema: dict[str, Any]) -> None:
     """Lets the form of a deployment offer the stages of the project in the current folder."""
     with suppress(ProjectError):  # there is none: the module is imported from elsewhere
-        schema["enum"] = stage_names(Path.cwd())
+        if names := stage_names(Path.cwd()):
+            schema["enum"] = names
 
 
 Stage = Annotated[str, Field(json_schema_extra=offer_stages)]

@@ -72,7 +72,8 @@ async def serve(flows: Mapping[Flow, Schedule | None]) -> None:
     As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
     ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages.
     """
-    # One at a time: the flows share a workspace, and often a GPU.
+    # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is not
+    # the deployments that have a limit: docs/pools.md.
     runner = Runner(limit=1, pause_on_shutdown=False)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
