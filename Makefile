@@ -4,11 +4,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 INSTALLED := .venv/installed
 
-.PHONY: help repro test ui bench pictures lock
+.PHONY: help repro test ui bench pictures screenshots lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
 	dvc repro
@@ -34,6 +34,9 @@ pictures: repro ## take the README's pictures anew (eight experiments, ten minut
 	install -D -m 644 data/predictions.png docs/predictions.png
 	install -D -m 644 report/4.png docs/report.png
 	install -D -m 644 comparison/comparison.png docs/comparison.png
+
+screenshots: repro ## take the README's pictures of Prefect's pages anew (needs Chromium)
+	python -m docs.screenshots
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ import psutil
 from dvc.config import Config
 from dvc.dependency import ParamsDependency, loads_from
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import ExpRefInfo
@@ -37,7 +38,7 @@ from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
 from dvc.utils.flatten import flatten
-from dvc.utils.serialize import parse_yaml
+from dvc.utils.serialize import load_yaml, parse_yaml
 
 if TYPE_CHECKING:  # slow, and only the queue's own program needs them
     from dvc_task.proc.manager import ProcessManager
@@ -65,6 +66,7 @@ MARKS: tuple[tuple[re.Pattern[str], Outcome, str], ...] = (
 STAGE_END = re.compile(r"(?:Generating|Updating) lock file '.+'")
 EXPERIMENT = re.compile(r"Reproducing experiment '(.+)'")
 ERROR = "ERROR: "
+UNEXPECTED = "unexpected error - "  # one that DVC has no words for
 SUPPORT = "Having any troubles?"  # DVC's advertisement after an unexpected error
 
 IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
@@ -75,6 +77,10 @@ WORKSPACE = "workspace"
 
 class ProjectError(Exception):
     """DVC stopped outside of any stage, most often before anything ran; the text says why."""
+
+
+class Transient(ProjectError):
+    """What may pass by itself: a lock that is held, a remote out of reach. Deployments retry it."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +125,16 @@ class Project:
     ``targets`` are what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
     ``upstream`` has for each stage the stages it depends on, ``reads`` the parameters it lists.
     ``experiment`` is the name of the experiment that ``run`` makes. Raises ProjectError when
-    ``root`` is no DVC project, or has no such target.
+    ``root`` is no DVC project, or has no such target. ``held`` is a file that stays open as long
+    as what ``run`` starts lives, even where this process is killed.
     """
 
-    def __init__(self, root: Path, targets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, targets: Sequence[str] = (), held: IO[str] | None = None
+    ) -> None:
         self.root = root.resolve()
         self.targets = list(targets)
+        self._held = held
         self.experiment: str | None = None
         self._read()
 
@@ -155,10 +165,11 @@ class Project:
 
         With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
         ``force`` also what did not change. The lines of a stage follow each other, and nothing
-        comes after a stage that fails. Raises ProjectError when DVC stops for another reason.
-        Closing or interrupting the generator ends the run with every process of it.
+        comes after a stage that fails. Raises ProjectError when DVC stops for another reason,
+        Transient when another DVC is at work here. Closing or interrupting the generator ends the
+        run with every process of it.
         """
-        if not (overrides or force or name or self.is_stale()):
+        if not self.is_stale() and not (overrides or force or name):
             # DVC would find the same, but takes longer to start than to find it.
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
@@ -182,9 +193,11 @@ class Project:
         return {path: file["data"] for path, file in files.items() if "data" in file}
 
     def is_stale(self) -> bool:
-        """Whether a stage would run."""
+        """Whether a stage would run. Raises Transient when another DVC is at work here."""
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
+        except LockError as error:
+            raise Transient(str(error)) from error
         except DvcException as error:
             raise ProjectError(str(error)) from error
 
@@ -200,21 +213,14 @@ class Project:
 
     def _dvc(self, arguments: list[str]) -> Iterator[Line]:
         """Runs DVC in a child process; yields its lines, with the stage each belongs to."""
-        options = {
-            "cwd": self.root,
-            "env": _environment(self.root),
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.STDOUT,
-        }
-        with _leashed([sys.executable, "-m", "dvc", *arguments], options) as (process, _):
+        with _dvc(self.root, arguments, self._held) as process:
             yield from self._assign(process)
 
     def _assign(self, process: subprocess.Popen[bytes]) -> Iterator[Line]:
         stage: str | None = None
         begun: set[str] = set()
         failed, errors = False, []
-        for text in _texts(process):
+        for text in output_lines(process):
             mark = self._mark(text)
             if mark and (mark.outcome == "failed" or mark.stage not in begun):
                 stage, failed = mark.stage, mark.outcome == "failed"
@@ -252,7 +258,7 @@ class Queue:
     and they run what others have queued, too. Here each experiment has a process of its own. It
     goes through the steps of such a worker, and ends with this process at the latest.
 
-    One at a time may be entered for a project; ProjectError otherwise.
+    One at a time may be entered for a project; Transient otherwise.
     """
 
     def __init__(self, root: Path) -> None:
@@ -277,7 +283,7 @@ class Queue:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     self._claim.close()
-                    raise ProjectError("Another sweep is running in this project") from None
+                    raise Transient("Another sweep is running in this project") from None
                 time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
@@ -332,7 +338,7 @@ class Queue:
             json.dump(overrides, file)
             file.seek(0)
             with self._program(["queue"], file) as process:
-                texts = list(_texts(process))
+                texts = list(output_lines(process))
                 if process.wait():
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
                     raise ProjectError("\n".join(errors).removeprefix(ERROR))
@@ -345,7 +351,7 @@ class Queue:
         """
         texts, stage = [], None
         with self._program(["run", name], subprocess.DEVNULL, **(variables or {})) as process:
-            for text in _texts(process):
+            for text in output_lines(process):
                 texts.append(text)
                 mark = _mark(text)
                 stage = mark.stage if mark else stage
@@ -372,7 +378,7 @@ class Queue:
         # With -P, modules beside this file do not pass for packages of the same name. What a
         # sweep that was killed has left running holds the project until it has ended.
         command = [sys.executable, "-P", __file__, *arguments]
-        with _leashed(command, options, self._claim) as (process, leash):
+        with leashed(command, options, self._claim) as (process, leash):
             self._leashes.append(leash)
             if self._stopped:
                 leash.close()
@@ -447,24 +453,46 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
         raise ProjectError(str(error)) from error
 
 
+def stage_names(root: Path) -> list[str]:
+    """The stages of ``dvc.yaml``, as it has them; one that stands for several has one name."""
+    try:
+        return list(load_yaml(root / "dvc.yaml").get("stages") or ())
+    except (DvcException, OSError) as error:
+        raise ProjectError(str(error)) from error
+
+
 def fetch(root: Path, rev: str, name: str, paths: Sequence[str], folder: Path) -> None:
     """Copies outputs of the commit ``rev``, from DVC's cache or remote, into ``folder``.
 
-    Touches no file of the workspace. Raises ProjectError when one is not to be had; ``name`` is
-    what people call the commit.
+    Touches no file of the workspace. Raises ProjectError when one is not to be had, Transient when
+    the remote cannot be read; ``name`` is what people call the commit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with Repo(root) as repo, repo.switch(rev):
-            for path in paths:
-                try:
-                    repo.dvcfs.get(f"/{path}", str(folder / Path(path).name), recursive=True)
-                except FileNotFoundError as error:
-                    raise ProjectError(
-                        f"{path} of {name} is neither in DVC's cache nor in a remote; run it again"
-                    ) from error
+        with Repo(root) as repo:
+            # Where the remote is, today's settings say. The commit's may be out of date or not go
+            # with this machine's, and a path in them would be taken for one inside of Git.
+            today = repo.config
+            with repo.switch(rev):
+                repo.config = today
+                for path in paths:
+                    _get(repo, path, folder, name)
     except DvcException as error:
         raise ProjectError(str(error)) from error
+
+
+def _get(repo: Repo, path: str, folder: Path, name: str) -> None:
+    try:
+        repo.dvcfs.get(f"/{path}", str(folder / Path(path).name), recursive=True)
+    except DvcException:
+        raise
+    except FileNotFoundError as error:
+        raise ProjectError(
+            f"{path} of {name} is neither in DVC's cache nor in a remote; run it again"
+        ) from error
+    except Exception as error:  # each kind of remote has its own
+        # Its own text may hold a password, and logs show what an error came from.
+        raise Transient(_public(f"{path} of {name} cannot be read: {error}")) from None
 
 
 def uncached_outputs(root: Path) -> list[str]:
@@ -481,18 +509,93 @@ def share_cache(root: Path, clone: Path) -> None:
         shutil.copy(local, clone / ".dvc")
     with Repo(root) as repo, Config(str(clone / ".dvc")).edit("local") as settings:
         settings.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
+        # A folder's path counts from the file that it stands in; and DVC reads nothing of a remote
+        # of which this machine has a password, and the commit no address.
+        for name, remote in repo.config["remote"].items():
+            settings.setdefault("remote", {}).setdefault(name, {})["url"] = remote["url"]
 
 
-def check_out(root: Path) -> None:
-    """Brings outputs, and what DVC tracks, from the cache to where dvc.lock says they are.
+def check_out(root: Path, held: IO[str] | None = None) -> None:
+    """Brings outputs, and what DVC tracks, to where dvc.lock says they are.
 
-    What the cache has not is left out: the stage that makes it runs again.
+    The remote is asked only for what the cache has not; Transient where it cannot be. What neither
+    has is left out: the stage that makes it runs again.
     """
     try:
         with Repo(root) as repo:
-            repo.checkout(force=True, allow_missing=True)
+            outs = [out for out in repo.index.outs if out.use_cache and out.hash_info]
+            if outs:
+                repo.checkout([out.fs_path for out in outs], force=True, allow_missing=True)
+            missing = [out.def_path for out in outs if out.status()]
     except DvcException as error:
         raise ProjectError(str(error)) from error
+    if missing:
+        _transfer("dvc pull", root, ["pull", "--force", "--allow-missing", "--", *missing], held)
+
+
+def update(root: Path, file: str, held: IO[str] | None = None) -> None:
+    """Brings what ``file``, a ``.dvc`` file, tracks up to date, if it is an import.
+
+    What was added by ``dvc add`` is to be there already. Raises Transient where it is not, or where
+    the source of an import is out of reach; ProjectError where that is no full path.
+    """
+    try:
+        with Repo(root) as repo:
+            stage = repo.stage.load_one(str(root / file))
+            missing = any(out.status() for out in stage.outs)
+    except DvcException as error:
+        raise ProjectError(str(error)) from error
+    if stage.is_import:
+        source = stage.deps[0].def_repo["url"] if stage.is_repo_import else stage.deps[0].def_path
+        if not os.path.isabs(source) and ":" not in source:
+            raise ProjectError(
+                f"{file} imports from {source}, which is another place seen from a clone; import "
+                "it by its full path"
+            )
+        _transfer(f"dvc update {file}", root, ["update", "--", file], held)
+    elif missing:
+        raise Transient(
+            f"{file} tracks what is neither in DVC's cache nor in a remote: dvc push it from where "
+            "it was added"
+        )
+
+
+def push(root: Path, held: IO[str] | None = None) -> str | None:
+    """Sends what the default remote lacks of the outputs, and of what DVC tracks, there.
+
+    Returns the remote's name; None where there is none. Raises Transient where the remote is out of
+    reach or fails midway: what has arrived stays, and the next time the rest is sent. ProjectError
+    where it is one that keeps versions itself.
+    """
+    with Repo(root) as repo:
+        name = repo.config["core"].get("remote")
+        settings = repo.config["remote"].get(name, {})
+    if name is None:
+        return None
+    if settings.get("version_aware") or settings.get("worktree"):
+        raise ProjectError(
+            f"The remote {name} keeps versions itself (version_aware, worktree): what is pushed "
+            "there changes dvc.lock, and a commit that has been judged cannot change any more"
+        )
+    _transfer(f"dvc push to the remote {name}", root, ["push"], held)
+    return name
+
+
+def _transfer(what: str, root: Path, arguments: list[str], held: IO[str] | None) -> None:
+    """Runs a command of DVC's that talks to other places; Transient, with a reason, if it fails."""
+    with _dvc(root, arguments, held) as process:
+        errors = [text for text in output_lines(process) if text.startswith(ERROR)]
+        if code := process.wait():
+            # What went wrong with a file comes before how many files that was.
+            said = [errors[0], *errors[1:][-1:]] if errors else []
+            said = [each.removeprefix(ERROR).removeprefix(UNEXPECTED) for each in said]
+            reason = "; ".join(said) or f"it ended with exit status {code}"
+            raise Transient(_public(f"{what} failed: {reason}"))
+
+
+def _public(text: str) -> str:
+    """``text`` without the passwords in its addresses."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def experiment_ref(base: str, name: str) -> str:
@@ -593,7 +696,7 @@ def _listed(changes: list[str]) -> str:
     return ", ".join([*changes[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])])
 
 
-def _texts(process: subprocess.Popen[bytes]) -> Iterator[str]:
+def output_lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """The lines of a child's output; of a progress bar that redraws its line, the last drawing."""
     for raw in process.stdout:
         yield raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
@@ -644,13 +747,30 @@ def git(root: Path, *arguments: str) -> str | None:
 
 
 @contextmanager
-def _leashed(
+def _dvc(
+    root: Path, arguments: list[str], held: IO[str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """DVC's command line in a child process, with what it prints as its output."""
+    options = {
+        "cwd": root,
+        "env": _environment(root),
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    with leashed([sys.executable, "-m", "dvc", *arguments], options, held) as (process, _):
+        yield process
+
+
+@contextmanager
+def leashed(
     command: list[str], options: dict[str, Any], held: IO[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Starts the command in a process group of its own, which ends with the block at the latest.
 
-    When the block raises, the whole group has ended by the time the exception goes on. When this
-    process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
+    When the block raises, the whole group has ended by the time the exception goes on. When the
+    command fails or is killed, what it has started ends too, and its output is at its end. When
+    this process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
     what is yielded beside the process. ``held`` stays open until the group has ended.
     """
     leash = subprocess.Popen(
@@ -663,11 +783,18 @@ def _leashed(
         try:
             leash.stdin.write(b"%d\n" % process.pid)
             leash.stdin.flush()
+            threading.Thread(target=_let_go, args=(process, leash.stdin), daemon=True).start()
             yield process, leash.stdin
-            if not leash.stdin.closed:
+            if process.poll() == 0 and not leash.stdin.closed:
                 leash.stdin.write(b"done\n")
         finally:
-            leash.stdin.close()
+            with suppress(BrokenPipeError):  # somebody has killed the leash
+                leash.stdin.close()
+
+
+def _let_go(process: subprocess.Popen[bytes], leash: IO[bytes]) -> None:
+    if process.wait():
+        leash.close()
 
 
 def _queue(experiments: dict[str, list[str]]) -> None:

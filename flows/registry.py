@@ -70,7 +70,7 @@ class Registry:
             ProjectError: the branch is checked out, or Git refuses.
         """
         tip = git(self.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}")
-        if tip and self._tree(tip) == self._tree(rev):
+        if tip and self.is_same(tip, rev):
             commit = tip  # a run was killed between this commit and its tags
         else:
             commit = self._commit(rev, [parent for parent in (tip, base) if parent], message, tip)
@@ -126,8 +126,10 @@ class Registry:
             raise ProjectError(f"Git could not add {rev} to the branch {BRANCH}")
         return commit
 
-    def _tree(self, rev: str) -> str | None:
-        return git(self.root, "rev-parse", "--verify", "--quiet", f"{rev}^{{tree}}")
+    def is_same(self, one: str, other: str) -> bool:
+        """Whether two commits hold the same."""
+        trees = (f"{one}^{{tree}}", f"{other}^{{tree}}")
+        return git(self.root, "diff-tree", "--quiet", *trees) is not None
 
     @contextmanager
     def _gto(self) -> Iterator[GitRegistry]:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -21,7 +21,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import AfterValidator, Field
 
-from flows.dvc_project import Line, Project, ProjectError
+from flows.dvc_project import Line, Project, ProjectError, stage_names
+from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
 
@@ -34,14 +35,23 @@ def check_override(text: str) -> str:
     return text
 
 
+def offer_stages(schema: dict[str, Any]) -> None:
+    """Lets the form of a deployment offer the stages of the project in the current folder."""
+    with suppress(ProjectError):  # there is none: the module is imported from elsewhere
+        if names := stage_names(Path.cwd()):
+            schema["enum"] = names
+
+
+Stage = Annotated[str, Field(json_schema_extra=offer_stages)]
 Override = Annotated[
     str, AfterValidator(check_override), Field(json_schema_extra={"pattern": ".="})
 ]
 
 
 @flow(description="Brings the stages of dvc.yaml up to date; runs only what changed.")
+@told
 def reproduce(
-    targets: Sequence[str] = (), overrides: Sequence[Override] = (), force: bool = False
+    targets: Sequence[Stage] = (), overrides: Sequence[Override] = (), force: bool = False
 ) -> State:
     """Reproduces the DVC project in the current folder, a task a stage.
 
@@ -51,11 +61,8 @@ def reproduce(
             train.lr=5e-4. With any, the run is an experiment (dvc exp run).
         force: Run the stages even where nothing changed.
     """
-    try:
-        project = Project(Path.cwd(), targets)
-        states = run_stages(project, overrides, force)
-    except ProjectError as error:
-        return Failed(message=str(error))
+    project = Project(Path.cwd(), targets)
+    states = run_stages(project, overrides, force)
     if failed := failure(project, states):
         return Failed(message=failed)
     create_table_artifact(

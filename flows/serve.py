@@ -1,4 +1,7 @@
-"""The Prefect server and the deployments of the flows: ``python -m flows.serve``."""
+"""The Prefect server and the deployments of the flows: ``python -m flows.serve``.
+
+For work pools ``prefect.yaml`` has the same deployments.
+"""
 
 import asyncio
 import signal
@@ -9,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from prefect import Flow
 from prefect.runner import Runner
@@ -47,13 +51,29 @@ def clock(root: Path) -> Schedule | None:
         sys.exit(f"retrain.cron, retrain.timezone: {error}")
 
 
+def for_pool() -> dict[str, Any]:
+    """What ``prefect.yaml`` asks about the project in the current folder, as a step of its own.
+
+    There as here, ``params.yaml`` says when to retrain; ``active`` is False where it says never.
+    """
+    schedule = clock(Path.cwd())
+    when = schedule or Cron("0 0 * * *", timezone="UTC")  # a schedule that rests has to be one, too
+    return {
+        "folder": str(Path.cwd()),
+        "cron": when.cron,
+        "timezone": when.timezone,
+        "active": schedule is not None,
+    }
+
+
 async def serve(flows: Mapping[Flow, Schedule | None]) -> None:
     """Runs what is asked of the flows' deployments, or is due, until SIGINT or SIGTERM.
 
     As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
     ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages.
     """
-    # One at a time: the flows share a workspace, and often a GPU.
+    # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is not
+    # the deployments that have a limit: docs/pools.md.
     runner = Runner(limit=1, pause_on_shutdown=False)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -30,6 +30,7 @@ from pydantic import Field
 from flows.dvc_project import Experiment, Project, ProjectError, Queue
 from flows.plan import Params, PlanError, Planned, complaint, differences, flatten, plan, read
 from flows.reproduce import Override
+from flows.retries import told
 
 # A project that can check changes to its parameters has this: python -m stages.params KEY=VALUE …
 CHECK = "stages/params.py"
@@ -53,6 +54,7 @@ or --prefix.
 
 
 @flow(description="Runs presets × a grid as DVC experiments; goes on where it was stopped.")
+@told
 def sweep(
     files: Sequence[str] = (),
     grid: Sequence[Override] = (),
@@ -75,29 +77,26 @@ def sweep(
         force: Replace experiments of the same name that had other parameters or other code.
     """
     log = get_run_logger()
-    try:
-        root = Path.cwd()
-        planned = plan(root, files, grid, overrides, prefix)
-        own = read(root)
-        check(root, planned, own)
-        shared = agreed(Project(root), planned, own)
-        with Queue(root) as queue:
-            found = results(queue, planned, own, force)
-            left = {each.name: each.changes for each in planned if each.name not in found}
-            log.info("%d experiments to run, %d there already", len(left), len(found))
-            if left:
-                queue.add(left)
-            states = {
-                name: keep.with_options(name=name, task_run_name=name)(
-                    _sentence(headline(experiment)), return_state=True
-                )
-                for name, experiment in found.items()
-            }
-            wanted = {name: own | changes for name, changes in left.items()}
-            states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
-            rows = table(queue, {each.name: states[each.name] for each in planned})
-    except (PlanError, ProjectError) as error:
-        return Failed(message=str(error))
+    root = Path.cwd()
+    planned = plan(root, files, grid, overrides, prefix)
+    own = read(root)
+    check(root, planned, own)
+    shared = agreed(Project(root), planned, own)
+    with Queue(root) as queue:
+        found = results(queue, planned, own, force)
+        left = {each.name: each.changes for each in planned if each.name not in found}
+        log.info("%d experiments to run, %d there already", len(left), len(found))
+        if left:
+            queue.add(left)
+        states = {
+            name: keep.with_options(name=name, task_run_name=name)(
+                _sentence(headline(experiment)), return_state=True
+            )
+            for name, experiment in found.items()
+        }
+        wanted = {name: own | changes for name, changes in left.items()}
+        states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
+        rows = table(queue, {each.name: states[each.name] for each in planned})
     create_table_artifact(rows, key="sweep", description=f"{len(rows)} experiments")
     log.info("Side by side, with intervals and costs: python -m flows.compare")
     failed = [name for name, state in states.items() if not state.is_completed()]

@@ -14,11 +14,14 @@ from flows.dvc_project import (
     git,
     share_cache,
     uncached_outputs,
+    update,
 )
+from flows.registry import Registry
 
 # Stages find the checkout's cache folder from here, as from the experiments of DVC's queue.
 FOLDER = Path(".dvc/tmp/exps/retrain")
-LAST = "refs/tagloom/retrained"  # the experiment that was judged last
+LAST = "refs/tagloom/ran"  # the experiment that ran last …
+DONE = "refs/tagloom/retrained"  # … and the one that was last judged, and promoted or not
 CLAIM = 20.0  # seconds for what a run that was killed has left running to end
 
 
@@ -28,43 +31,54 @@ class Workspace:
     A context manager: one at a time may be entered for a project, else ProjectError.
 
     Args:
-        raw: the folder of the photos. Below ``root``, and not tracked by DVC, it is taken as it is
-            when the workspace is entered: what comes later is for the next time.
+        raw: the folder of the photos. Below ``root``, it is taken as it is when the workspace is
+            entered: what comes later is for the next time. Where DVC tracks it, it is what the
+            commit says, or for an import (``dvc import``, ``dvc import-url``) what its source has.
 
     Attributes:
         folder: where it is.
         base: the commit that is checked out in ``root``.
+        claim: an open file. While a process has it open, nobody else enters.
+        scratch: a folder beside, empty when the workspace is entered.
     """
 
     def __init__(self, root: Path, raw: str) -> None:
-        self.root, self.raw = root.resolve(), raw
+        self.root, self.raw = root.resolve(), os.path.normpath(raw)
+        if self.root.is_relative_to((self.root / raw).resolve()):
+            raise ProjectError(
+                f"ingest.root is {raw}, which holds the project itself; photos need a folder of "
+                "their own"
+            )
+        if self.raw.startswith(".."):
+            raise ProjectError(f"ingest.root is {raw}; outside the repository, give a full path")
         self.folder = self.root / FOLDER
+        self.scratch = self.folder.with_suffix(".tmp")
         self.base = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
         if self.base is None:
             raise ProjectError("Retraining begins at a commit, and Git has none here yet")
 
     def __enter__(self) -> "Workspace":
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._claim = self.folder.with_suffix(".lock").open("w")
+        self.claim = self.folder.with_suffix(".lock").open("w")
         deadline = time.monotonic() + CLAIM
         while True:
             try:
-                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    self._claim.close()
+                    self.claim.close()
                     raise ProjectError("Another retraining is running in this project") from None
                 time.sleep(0.1)
         try:
             self._prepare()
         except BaseException:
-            self._claim.close()
+            self.claim.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._claim.close()
+        self.claim.close()
 
     def result(self, name: str) -> str:
         """The commit of the experiment ``name``, which ran here; from now on ``root`` has it."""
@@ -75,14 +89,30 @@ class Workspace:
             or git(self.folder, "push", "--quiet", str(self.root), f"{ref}:{ref}") is None
         ):
             raise ProjectError(f"The experiment {name} left no result")
+        git(self.root, "update-ref", LAST, rev)
         return rev
+
+    def unfinished(self) -> tuple[str, str] | None:
+        """The name and the commit of the experiment that ran last, where it was not judged."""
+        rev = self._rev(LAST)
+        if rev is None or rev == self._rev(DONE):
+            return None
+        points = f"--points-at={rev}"
+        found = git(self.root, "for-each-ref", points, "--format=%(refname)", "refs/exps/*/*/*")
+        return (found or rev[:7]).rpartition("/")[2], rev
+
+    def began(self, rev: str) -> str:
+        """The commit that the experiment at ``rev`` began at."""
+        return self._rev(f"{rev}^")
 
     def keep(self, rev: str) -> None:
         """Takes down that the experiment at ``rev`` was judged: the next run begins after it."""
-        git(self.root, "update-ref", LAST, rev)
+        git(self.root, "update-ref", DONE, rev)
 
     def _prepare(self) -> None:
         """The commit ``base``, as its stages last ran here, with all that they depend on."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
         if not (self.folder / ".git").is_dir() or not self._check_out():
             # What a run that was killed has left may be of no use; the outputs are in the cache.
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -94,13 +124,37 @@ class Workspace:
         share_cache(self.root, self.folder)
         # An experiment's commit takes in what Git does not ignore.
         (self.folder / ".git" / "info" / "exclude").write_text(f"/{self.raw}\n", "utf-8")
-        is_tracked = (self.folder / f"{self.raw}.dvc").exists()
-        if not (Path(self.raw).is_absolute() or is_tracked):
+        tracked = self._tracked()
+        if not (tracked or Path(self.raw).is_absolute()):
             mirror(self.root / self.raw, self.folder / self.raw)
-        if last := git(self.root, "rev-parse", "--verify", "--quiet", LAST):
+        if last := self._rev(LAST) or self._champion():
             for path in ("dvc.lock", *uncached_outputs(self.folder)):
                 git(self.folder, "checkout", last, "--", path)
-            check_out(self.folder)
+            if tracked and self._is_as_before(tracked, last):
+                git(self.folder, "checkout", last, "--", tracked)
+        check_out(self.folder, self.claim)
+        if tracked:
+            update(self.folder, tracked, self.claim)
+
+    def _tracked(self) -> str | None:
+        """The ``.dvc`` file of the photos, or of a folder that holds them."""
+        folders = () if Path(self.raw).is_absolute() else (Path(self.raw), *Path(self.raw).parents)
+        files = [f"{folder}.dvc" for folder in folders if folder.name]
+        return next((file for file in files if (self.folder / file).is_file()), None)
+
+    def _is_as_before(self, path: str, last: str) -> bool:
+        """Whether nobody has changed ``path`` since the commit that ``last`` began at."""
+        return (
+            git(self.root, "diff", "--quiet", self.began(last), self.base, "--", path) is not None
+        )
+
+    def _champion(self) -> str | None:
+        """Where nothing ran yet, the model in use is what there is: others have retrained it."""
+        champion = Registry(self.root).champion()
+        return champion.rev if champion else None
+
+    def _rev(self, ref: str) -> str | None:
+        return git(self.root, "rev-parse", "--verify", "--quiet", ref)
 
     def _check_out(self) -> bool:
         (self.folder / ".git" / "index.lock").unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """judge: the model in use and the one just trained, on the same photos, trained on by neither.
 
 ``python -m stages.judge CHAMPION --out verdict.json`` compares what stands in this project, the
-challenger, with the network in the folder CHAMPION (see ``Champion``). No stage of ``dvc.yaml``:
-the champion comes from another run of it.
+challenger, with the network in the folder CHAMPION (see ``Champion``). Where the two cannot be
+compared the verdict is just ``{"incomparable": reason}``. No stage of ``dvc.yaml``: the champion
+comes from another run of it.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from stages import UserError, metrics, run
+from stages import run
 from stages.files import write_json
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -23,13 +24,25 @@ from stages.judge.drift import drift
 from stages.params import Predict, Retrain, Threshold, read
 from stages.split import folds
 from stages.threshold import decision as decisions
+from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit
-from stages.threshold.intervals import paired_gain
+from stages.threshold.intervals import Report, f1_by_label, paired_gain, report
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.allocation import keep_freed_memory
 from stages.train.loop import predict
+from stages.train.nets.classifier import Classifier
+from stages.train.network import Description, Words
 from stages.train.precision import precision_for
+
+Model = tuple[Classifier, Description, Words | None]  # as stages.train.network loads it
+
+
+METRICS = ("micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision")
+
+
+class Incomparable(Exception):
+    """The two cannot be compared; the text says why, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +83,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    champion, params = Champion.at(options.champion), read(Retrain)
+    try:
+        verdict = compare(Champion.at(options.champion), read(Retrain))
+    except Incomparable as reason:
+        verdict = {"incomparable": str(reason)}
+    write_json(options.out, verdict)
 
+
+def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
+    """The figures of both, by what they say of photos that neither was trained on."""
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
-    sides = {"champion": side_of(champion, rows, names), "challenger": challenger(rows, truth)}
-    verdict = {
+    model = networks.load(champion.network)
+    theirs = side_of(model, decisions.read(champion.decision), rows, names)
+    sides = {"champion": theirs, "challenger": challenger(rows, truth)}
+    return {
         "rows": len(rows),
         "metric": params.metric,
         "gain": paired_gain(
@@ -86,17 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             params.bootstrap,
             params.seed,
         ),
-        **{who: measure(truth, side) for who, side in sides.items()},
-        "labels": by_label(truth, names, sides),
+        **{who: measure(truth, side, params) for who, side in sides.items()},
+        "labels": by_label(truth, names, sides, params),
         "drift": drift(
             pl.read_parquet(champion.records),
             records.read(),
             records.read_label_names(champion.records),
             names,
-            networks.load(champion.network)[1],
+            model[1],
         ),
     }
-    write_json(options.out, verdict)
 
 
 def unseen(champion: Champion) -> pl.DataFrame:
@@ -105,14 +126,14 @@ def unseen(champion: Champion) -> pl.DataFrame:
     Neither a photo's id nor its bytes are among those.
 
     Raises:
-        UserError: no row is left.
+        Incomparable: no row is left.
     """
     theirs = folds.rows_of(pl.read_parquet(champion.records), folds.read(champion.folds), "train")
     rows = folds.rows_of(records.read(), folds.read(), "validation")
     for column in ("id", "sha256"):
         rows = rows.join(theirs, on=column, how="anti", maintain_order="left")
     if len(rows) == 0:
-        raise UserError(
+        raise Incomparable(
             "every validation photo of the new model is one that the model in use was trained on, "
             "so the two cannot be compared; keep split.* as it was, or add photos"
         )
@@ -129,16 +150,16 @@ def challenger(rows: pl.DataFrame, truth: np.ndarray) -> Side:
     return Side(found, cross_fit(truth, found, read(Threshold)))
 
 
-def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
+def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
-        UserError: it wants photos of another size than this project stores.
+        Incomparable: it wants photos of another size than this project stores.
     """
-    network, description, words = networks.load(champion.network)
+    network, description, words = model
     store = ImageStore()
     if description.sees_images and description.stored_size != store.size:
-        raise UserError(
+        raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
             f"stored with {store.size} now (ingest.image_size), so the two cannot be compared"
         )
@@ -149,7 +170,7 @@ def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
         fed = networks.rows_for(description, rows, store, words, targets=None)
         precision = precision_for(device, description.precision)
         found = predict(network, description, fed, batch_size, precision)
-    decided = decisions.read(champion.decision).apply(found)
+    decided = decision.apply(found)
     places = {name: place for place, name in enumerate(description.labels)}
     return Side(
         *(
@@ -165,20 +186,21 @@ def side_of(champion: Champion, rows: pl.DataFrame, names: list[str]) -> Side:
     )
 
 
-def measure(truth: np.ndarray, side: Side) -> dict[str, float]:
-    return {
-        "micro_f1": metrics.micro_f1(truth, side.decided),
-        "macro_f1": metrics.macro_f1(truth, side.decided),
-        "subset_accuracy": metrics.subset_accuracy(truth, side.decided),
-        "mean_average_precision": metrics.mean_average_precision(truth, side.probabilities),
-    }
+def measure(truth: np.ndarray, side: Side, params: Retrain) -> Report:
+    found = report(truth, side.probabilities, side.decided, params.bootstrap, params.seed)
+    return {metric: found[metric] for metric in METRICS}
 
 
-def by_label(truth: np.ndarray, names: list[str], sides: dict[str, Side]) -> dict[str, Any]:
+def by_label(
+    truth: np.ndarray, names: list[str], sides: dict[str, Side], params: Retrain
+) -> dict[str, Any]:
     """Of each label, how many of the rows carry it and each side's F1."""
-    scores = {who: metrics.f1_of_labels(truth, side.decided) for who, side in sides.items()}
+    scores = {
+        who: f1_by_label(truth, side.decided, params.bootstrap, params.seed)
+        for who, side in sides.items()
+    }
     return {
-        name: {"count": int(truth[:, i].sum())} | {who: float(f1[i]) for who, f1 in scores.items()}
+        name: {"count": int(truth[:, i].sum())} | {who: f1[i] for who, f1 in scores.items()}
         for i, name in enumerate(names)
     }
 

@@ -89,6 +89,16 @@ def paired_gain(
     return _with_interval(gain(np.ones(len(truth))), drawn)
 
 
+def f1_by_label(
+    truth: np.ndarray, predicted: np.ndarray, samples: int, seed: int
+) -> list[dict[str, float]]:
+    """F1 of each label with its 95 % interval, as ``report`` has them; both bool (rows, labels)."""
+    decided = _Decided(truth, predicted)
+    drawn = np.array([decided.f1(weights) for weights in _draws(len(truth), samples, seed)])
+    found = zip(decided.f1(np.ones(len(truth))), drawn.T, strict=True)
+    return [_with_interval(float(value), each) for value, each in found]
+
+
 def _draws(rows: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each row is drawn, float (rows,), so many times; no row is copied."""
     random = np.random.default_rng(seed)
@@ -96,7 +106,7 @@ def _draws(rows: int, samples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(random.integers(rows, size=rows), minlength=rows).astype(float)
 
 
-def _with_interval(value: float, drawn: list[float]) -> dict[str, float]:
+def _with_interval(value: float, drawn: Sequence[float] | np.ndarray) -> dict[str, float]:
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = (float(np.percentile(drawn, percent)) for percent in (tail, 100 - tail))
     return {"value": value, "low": low, "high": high}
@@ -139,6 +149,10 @@ class _Decided:
         self._positives = truth.astype(float)
         wrong = (truth != predicted).astype(float)
         self._any_wrong, self._share_wrong = wrong.max(axis=1), wrong.mean(axis=1)
+
+    def f1(self, weights: np.ndarray) -> np.ndarray:
+        """F1 of each label with row i counted ``weights[i]`` times; float (rows,)."""
+        return ratio(2 * (weights @ self._hits), weights @ (self._chosen + self._positives))
 
     def metrics(self, weights: np.ndarray) -> dict[str, float]:
         """The metrics with row i counted ``weights[i]`` times; float (rows,)."""

@@ -9,6 +9,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 
+from tests.flows import growing as growing_project
 from tests.flows import runs
 from tests.flows.toy import FILES, Toy
 
@@ -87,3 +88,12 @@ def server() -> Iterator[None]:
 def client(server: None) -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
         yield client
+
+
+@pytest.fixture
+def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None) -> Toy:
+    """A project that is retrained as photos come, and never was yet; the current folder."""
+    folder = tmp_path / "growing"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return growing_project.make(folder)

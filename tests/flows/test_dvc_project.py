@@ -49,7 +49,7 @@ def test_nothing_to_do_starts_no_child(toy: Toy, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise AssertionError("started")
 
-    monkeypatch.setattr(dvc_project, "_leashed", refuse)
+    monkeypatch.setattr(dvc_project, "leashed", refuse)
     lines = list(Project(toy.folder).run())
     assert heads(lines) == dict.fromkeys(["first", "side", "last"], ("cached", UNCHANGED))
 

@@ -2,112 +2,29 @@
 
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
 
 from flows.dvc_project import ProjectError
 from flows.registry import BRANCH, Registry
 from flows.registry import main as registry_command
-from flows.retrain import decide, main, retrain
+from flows.retrain import decide, main
 from flows.workspace import FOLDER, Workspace, mirror
+from tests.flows.growing import deliver, in_use, run
+from tests.flows.test_serve import END, deployment, serving
 from tests.flows.toy import ROOT, Toy, eventually
-
-# What a network is good for is the mean of the numbers that were delivered.
-MAKE = """
-import json, pathlib, time
-numbers = [json.loads(file.read_text()) for file in sorted(pathlib.Path("raw").rglob("*.json"))]
-if "slow" in numbers:
-    time.sleep(1000)
-worth = sum(numbers) / len(numbers)
-for name in ("models/network/network.txt", "data/records.parquet", "data/folds.parquet"):
-    path = pathlib.Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{worth}")
-for name in ("models/decision.json", "metrics.json"):
-    pathlib.Path(name).write_text(json.dumps({"worth": worth}))
-"""
-JUDGE = """
-import json, sys
-from pathlib import Path
-folder, out = Path(sys.argv[1]), Path(sys.argv[2].removeprefix("--out="))
-assert (folder / "network" / "network.txt").is_file()
-old, new = (json.loads(path.read_text())["worth"]
-            for path in (folder / "decision.json", Path("models/decision.json")))
-if new > 1000:
-    raise MemoryError("a defect")
-if new > 100:
-    sys.exit("judge: beyond compare")
-gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
-rates = {"before": 0.5, "new": None}
-drift = {"photos": {"before": 7, "new": 2}, "label_rates": {"cat": rates}, "new_labels": ["owl"],
-         "gone_labels": [], "unknown_words": rates, "median_size": {"before": [3, 2], "new": None}}
-out.write_text(json.dumps({
-    "rows": 9, "metric": "micro_f1", "gain": gain, "drift": drift, "champion": {"micro_f1": old},
-    "challenger": {"micro_f1": new},
-    "labels": {"cat": {"count": 5, "champion": old, "challenger": new}}}))
-"""
-PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3\n"
-
-
-@pytest.fixture
-def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None) -> Toy:
-    """A project that was committed and never ran; its raw folder is not Git's. Current folder."""
-    folder = tmp_path / "growing"
-    folder.mkdir()
-    for name, text in {
-        "params.yaml": PARAMS,
-        "make.py": MAKE,
-        "stages/judge/__main__.py": JUDGE,
-        "raw/README": "photos",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    toy = Toy(folder)
-    outputs = (
-        "models/network",
-        "models/decision.json",
-        "data/records.parquet",
-        "data/folds.parquet",
-    )
-    stage = {
-        "cmd": "python make.py",
-        "deps": ["raw", "make.py"],
-        "outs": list(outputs),
-        "metrics": [{"metrics.json": {"cache": False}}],
-    }
-    model = {"path": "models/network", "type": "model"}
-    pipeline = {"stages": {"make": stage}, "artifacts": {"model": model}}
-    (folder / "dvc.yaml").write_text(json.dumps(pipeline))
-    toy.git("init", "--quiet", "--initial-branch=main")
-    toy.dvc("init", "--quiet")
-    toy.git("add", ".")
-    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "toy")
-    monkeypatch.chdir(folder)
-    return toy
-
-
-def deliver(toy: Toy, name: str, worth: object) -> None:
-    (toy.folder / "raw" / f"{name}.json").write_text(json.dumps(worth))
-
-
-def run(**parameters: object) -> tuple[str, str]:
-    """The state that a retraining ends in: its name and its message."""
-    state = retrain(**parameters, return_state=True)
-    return state.name, state.message
-
-
-def in_use(toy: Toy) -> float:
-    """What DVC's registry says is in use."""
-    out = toy.folder.parent / "got"
-    shutil.rmtree(out, ignore_errors=True)
-    toy.dvc("artifacts", "get", ".", "model", "--stage", "champion", "--out", str(out))
-    return float((out / "network.txt").read_text())
 
 
 def test_better_models_are_promoted_and_others_are_not(
@@ -147,7 +64,9 @@ def test_better_models_are_promoted_and_others_are_not(
     assert "0.7" in growing.dvc("metrics", "diff", "model@v0.0.1", BRANCH)
     path = {"key": "retrain"}
     told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
-    assert "| cat | 5 | 0.700 | 0.600 |" in told
+    assert "| micro_f1 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) |" in told
+    assert "| cat | 5 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) | 0.500 | 0.500 |" in told
+    assert "| size, MB | 1.5 | 1.5 |" in told
     assert "New labels: owl" in told
 
     registry_command(["--use", "v0.0.1"])
@@ -164,7 +83,7 @@ def test_what_cannot_be_judged_is_not_promoted(growing: Toy) -> None:
     deliver(growing, "1", 1)
     run()
     deliver(growing, "2", 1000)
-    assert run()[1].endswith("judge: beyond compare")
+    assert run()[1].endswith(": they are beyond compare")
     assert Registry(growing.folder).champion().name == "v0.0.1"
     assert run()[0] == "Skipped"
     deliver(growing, "3", 10_000)
@@ -210,6 +129,30 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_one_finishes(
     assert run()[0] == "Promoted"
 
 
+def test_a_cancelled_run_ends_within_seconds_and_the_next_one_finishes(
+    growing: Toy, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    deliver(growing, "1", "slow")
+    made = growing.folder / FOLDER
+    with serving(tmp_path / "log", PREFECT_API_URL=str(client.api_url)) as process:
+        found = eventually(lambda: deployment(client, "retrain"), 60)
+
+        def ended(run: FlowRun) -> str | None:
+            state = client.read_flow_run(run.id).state
+            return state.name if state.is_final() else None
+
+        run = client.create_flow_run_from_deployment(found.id)
+        eventually(lambda: _in(made, "make.py"), 60)
+        client.set_flow_run_state(run.id, Cancelling())  # what the button in the UI does
+        eventually(lambda: not _in(made, "make.py"), 20)
+        assert eventually(lambda: ended(run)) == "Cancelled"
+        deliver(growing, "1", 1)
+        run = client.create_flow_run_from_deployment(found.id)
+        assert eventually(lambda: ended(run), 60) == "Promoted"
+        process.send_signal(signal.SIGINT)
+        process.wait(END)
+
+
 def _in(folder: Path, part: str) -> bool:
     """Whether a process with ``part`` in its command line runs in ``folder``."""
     for process in psutil.process_iter():
@@ -236,13 +179,60 @@ def test_a_promotion_that_was_cut_short_is_completed(growing: Toy) -> None:
     assert registry.champion() == first
 
 
+@pytest.fixture
+def mailbox(server: None) -> Iterator[list[str]]:
+    """What was sent to the block custom-webhook/team, whose address holds the word token."""
+    received: list[str] = []
+
+    class Post(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(
+                json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+            )
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Post) as post:
+        threading.Thread(target=post.serve_forever, daemon=True).start()
+        CustomWebhookNotificationBlock(
+            name="team",
+            url=f"http://127.0.0.1:{post.server_port}/token",
+            json_data={"text": "{{subject}}: {{body}}"},
+        ).save("team", overwrite=True)
+        yield received
+        post.shutdown()
+
+
+def test_people_are_told_how_it_ended(
+    growing: Toy, mailbox: list[str], client: SyncPrefectClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deliver(growing, "1", 0.5)
+    assert run(notify="custom-webhook/team")[0] == "Promoted"
+    assert run(notify="custom-webhook/team")[0] == "Skipped"
+    deliver(growing, "1", "no number")
+    assert run(notify="custom-webhook/team")[0] == "Failed"
+    first, second = mailbox
+    assert first.startswith("retrain: Promoted: 20")
+    assert "/runs/flow-run/" in first
+    assert second.startswith("retrain: Failed: Stage make failed")
+    assert "token" not in "".join(capfd.readouterr())
+
+    name, message = run(notify="custom-webhook/nobody")
+    assert name == "Failed"
+    assert message.startswith("notify: Unable to find block document named nobody")
+    assert len(mailbox) == 2
+
+
 FIGURES = {
     "rows": 9,
     "metric": "macro_f1",
     "gain": {"value": 0.02, "low": 0.01, "high": 0.03},
-    "champion": {"macro_f1": 0.5},
-    "challenger": {"macro_f1": 0.52},
-    "labels": {"cat": {"count": 5, "champion": 0.9, "challenger": 0.75}},
+    "champion": {"macro_f1": {"value": 0.5}},
+    "challenger": {"macro_f1": {"value": 0.52}},
+    "labels": {"cat": {"count": 5, "champion": {"value": 0.9}, "challenger": {"value": 0.75}}},
 }
 
 

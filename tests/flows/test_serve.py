@@ -13,12 +13,14 @@ from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flows.serve import healthy
 from tests.flows.toy import ROOT, Toy, eventually
 
 END = 40  # seconds
+CLOCK = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
 
 
 @contextmanager
@@ -36,18 +38,19 @@ def serving(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
+    """The deployment of the flow, once it is there."""
+    try:
+        return client.read_deployment_by_name(f"{flow}/{flow}")
+    except ObjectNotFound:
+        return None
+
+
 def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path: Path) -> None:
     toy.write(slow={"cmd": "sleep 1000 | sleep 1000", "outs": ["slow.txt"]})
     api = str(client.api_url)
     with serving(tmp_path / "log", PREFECT_API_URL=api) as process:
-
-        def deployment() -> object:
-            try:
-                return client.read_deployment_by_name("reproduce/reproduce")
-            except ObjectNotFound:
-                return None
-
-        found = eventually(deployment)
+        found = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
         eventually(lambda: f"runs at {address} " in (tmp_path / "log").read_text())
 
@@ -70,6 +73,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
 
 
 def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
+    (toy.folder / "params.yaml").write_text(f"a: in.txt\n{CLOCK}b: 1\n")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -84,6 +88,24 @@ def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(END) == 0
     assert not healthy(f"{url}/api")
+
+    # The server alone knows the schedule.
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
+    with subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: healthy(f"{url}/api"), 90)
+            with SyncPrefectClient(f"{url}/api") as client:
+                found = client.read_deployment_by_name("retrain/retrain")
+                assert not found.paused
+                [schedule] = found.schedules
+                assert schedule.active
+                assert (schedule.schedule.cron, schedule.schedule.timezone) == (
+                    "0 4 * * 1",
+                    "Europe/Berlin",
+                )
+                eventually(client.read_flow_runs)  # those that are due next
+        finally:
+            process.terminate()
 
 
 def test_a_server_that_does_not_answer(toy: Toy, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The deployments of prefect.yaml, with a worker that starts processes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+
+from flows.reproduce import reproduce
+from flows.retrain import retrain
+from flows.serve import clock
+from flows.sweep import sweep
+from tests.flows.toy import ROOT, Toy, eventually
+
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+FLOWS = (reproduce, sweep, retrain)
+
+
+@pytest.fixture
+def pool(toy: Toy, client: SyncPrefectClient) -> Iterator[dict[str, str]]:
+    """The deployments in a pool of processes; the environment that commands are run in."""
+    (toy.folder / "flows").symlink_to(ROOT / "flows")
+    cron = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
+    (toy.folder / "params.yaml").write_text(f"a: in.txt\n{cron}b: 1\n")
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": str(client.api_url),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    for command in (
+        ["work-pool", "create", "tagloom", "--type", "process"],
+        ["deploy", "--all", "--prefect-file", "flows/prefect.yaml"],
+    ):
+        done = subprocess.run(
+            PREFECT + command, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    yield environment
+    for flow in FLOWS:
+        client.delete_deployment(client.read_deployment_by_name(f"{flow.name}/{flow.name}").id)
+
+
+def test_a_worker_runs_what_is_served_too(
+    pool: dict[str, str], client: SyncPrefectClient, toy: Toy
+) -> None:
+    for flow in FLOWS:
+        name = flow.name
+        schedule = clock(Path.cwd()) if flow is retrain else None
+        served = asyncio.run(flow.ato_deployment(name, schedule=schedule))
+        deployed = client.read_deployment_by_name(f"{name}/{name}")
+        schema = deployed.parameter_openapi_schema["properties"]
+        assert schema == served._parameter_openapi_schema.properties
+        assert deployed.description == served.description
+        assert [each.schedule for each in deployed.schedules] == [
+            each.schedule for each in served.schedules or ()
+        ]
+    assert deployed.schedules[0].schedule.cron == "0 4 * * 1"
+    assert deployed.schedules[0].active
+
+    found = client.read_deployment_by_name("reproduce/reproduce")
+    run = client.create_flow_run_from_deployment(found.id, parameters={"targets": ["last"]})
+
+    def ended() -> State | None:
+        state = client.read_flow_run(run.id).state
+        return state if state.is_final() else None
+
+    command = [*PREFECT, "worker", "start", "--pool", "tagloom", "--limit", "1"]
+    with subprocess.Popen(command, env=pool, stdout=subprocess.DEVNULL) as worker:
+        try:
+            state = eventually(ended, 60)
+            worker.send_signal(signal.SIGINT)
+            worker.wait(30)
+        finally:
+            worker.kill()
+    assert (state.name, state.message) == ("Completed", "Nothing had to run")
