@@ -66,6 +66,7 @@ def retrain(force: bool = False) -> State:
             states = run_stages(project, force=force, name=name)
             if failed := failure(project, states):
                 return Failed(message=failed)
+            project.check_sources()
             rev = workspace.result(name)
             registry = Registry(root)
             champion = registry.champion()

@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.dvc_project import (
     ProjectError,
     check_out,
+    check_room,
     experiment_ref,
     git,
     share_cache,
@@ -86,6 +87,7 @@ class Workspace:
 
     def _prepare(self) -> None:
         """The commit ``base``, as its stages last ran here, with all that they depend on."""
+        check_room(self.root)
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
         if not (self.folder / ".git").is_dir() or not self._check_out():
