@@ -103,6 +103,8 @@ class Workspace:
         (self.folder / ".git" / "info" / "exclude").write_text(f"/{self.raw}\n", "utf-8")
         is_tracked = (self.folder / f"{self.raw}.dvc").exists()
         if not (Path(self.raw).is_absolute() or is_tracked):
+            if not (self.root / self.raw).is_dir():
+                raise ProjectError(f"{self.root / self.raw} is no folder (ingest.root)")
             mirror(self.root / self.raw, self.folder / self.raw)
         if last := git(self.root, "rev-parse", "--verify", "--quiet", LAST):
             for path in ("dvc.lock", *uncached_outputs(self.folder)):
@@ -120,11 +122,8 @@ class Workspace:
 def mirror(source: Path, target: Path) -> None:
     """Makes ``target`` hold what ``source`` holds, by hard links; copies on another file system.
 
-    A file that is there already, as the same link, stays. Raises ProjectError where ``source`` is
-    no folder.
+    A file that is there already, as the same link, stays. What is taken away meanwhile is left out.
     """
-    if not source.is_dir():
-        raise ProjectError(f"{source} is no folder (ingest.root)")
     target.mkdir(parents=True, exist_ok=True)
     with os.scandir(source) as found, os.scandir(target) as there:
         left = {entry.name: entry for entry in there}
@@ -136,7 +135,8 @@ def mirror(source: Path, target: Path) -> None:
             if old is not None and not (is_folder and old.is_dir(follow_symlinks=False)):
                 _remove(old)
             if is_folder:
-                mirror(Path(entry.path), path)
+                with suppress(FileNotFoundError):  # taken away meanwhile
+                    mirror(Path(entry.path), path)
             else:
                 _link(entry.path, path)
     for entry in left.values():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.registry import BRANCH
 from flows.workspace import FOLDER
 from tests.flows.fire import PROMOTING, Ground, hit, outcome
 from tests.flows.toy import eventually
@@ -36,6 +37,16 @@ def test_killed_again_and_again(ground: Ground) -> None:
         assert hit(ground, target, chance).reads > 0
     assert ground.undisturbed() in ENDS
     ground.check_end()
+
+
+def test_over_budget(ground: Ground) -> None:
+    """As the real stage does (``stages.train``), the toy's refuses to go beyond its budget."""
+    ground.deliver(10_000)
+    ended = ground.undisturbed()
+    said = "train: more than train.max_mb allows"
+    assert ended == f"failed: Stage train failed: {said}; not run: threshold"
+    ground.check()
+    assert ground.champion() == 0
 
 
 @pytest.fixture
@@ -114,3 +125,25 @@ def test_beside_a_person_who_reproduces(ground: Ground) -> None:
     assert json.loads((ground.folder / "metrics.json").read_text()) == {"worth": 0.5}
     assert ground.toy.dvc("status", "--quiet") == ""
     assert abs(ground.champion() - ground.worth) < 1e-9
+
+
+def test_dvc_git_and_prefect_tell_the_same(ground: Ground, client: SyncPrefectClient) -> None:
+    assert ground.undisturbed() == "promoted"
+    path = {"key": "retrain"}
+    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()
+    run = client.read_flow_run(told["flow_run_id"])
+    name, _, reason = run.state.message.partition(": ")
+    assert (run.state.name, told["description"]) == ("Promoted", reason)
+    assert reason.startswith("micro_f1 0.500 on 9 photos, +0.500")
+    assert "| micro_f1 | 0.000 | 0.500 |" in told["data"]
+
+    subject, body = ground.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
+    assert (subject, body) == (f"Promote {name}", reason)
+    versions = ("model@v0.0.1", "model@v0.0.2")
+    changes = json.loads(ground.toy.dvc("metrics", "diff", "--json", *versions))
+    assert changes == {"metrics.json": {"worth": {"old": 0.0, "new": 0.5, "diff": 0.5}}}
+    (_, *shown) = json.loads(ground.toy.dvc("exp", "show", "--json"))
+    (experiments,) = (each["experiments"] for each in shown)
+    found = {each["name"]: each["revs"][0]["data"]["metrics"] for each in experiments}
+    assert found[name]["metrics.json"]["data"] == {"worth": 0.5}
+    assert len(found) == 2
