@@ -518,6 +518,7 @@ def fetch(root: Path, rev: str, name: str, paths: Sequence[str], folder: Path) -
     Touches no file of the workspace. Raises ProjectError when one is not to be had; ``name`` is
     what people call the commit.
     """
+    check_room(root)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Repo(root) as repo, repo.switch(rev):

@@ -68,6 +68,7 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.claim.close()
 
     def result(self, name: str) -> str:
