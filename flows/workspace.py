@@ -108,8 +108,11 @@ class Workspace:
                 raise ProjectError(f"{self.root / self.raw} is no folder (ingest.root)")
             mirror(self.root / self.raw, self.folder / self.raw)
         if last := git(self.root, "rev-parse", "--verify", "--quiet", LAST):
-            for path in ("dvc.lock", *uncached_outputs(self.folder)):
-                git(self.folder, "checkout", last, "--", path)
+            paths = ("dvc.lock", *uncached_outputs(self.folder))
+            # One that it has not would make Git refuse all of them.
+            found = git(self.folder, "ls-tree", "-r", "-z", "--name-only", last, "--", *paths) or ""
+            if found:
+                git(self.folder, "checkout", last, "--", *filter(None, found.split("\0")))
             check_out(self.folder)
 
     def _check_out(self) -> bool:
