@@ -11,15 +11,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import ROOT, Workspace
 
 TOY_STAGES = 7
+IDLE = "from prefect import flow; flow(lambda: 1, name='idle')()"
+SOMEONE = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org"]
 MOST_SECONDS = 3  # that a changed threshold may take longer than a changed line of the toy
 CHANGES: dict[str, Any] = {
     "ingest": {"image_size": 48},
@@ -52,6 +57,8 @@ def rows(options: Options) -> Iterator[Row]:
         ours, theirs = in_turn(options.repeats, lambda: repro(seeing), lambda: repro(toy))
         yield Row("… of that, a toy that depends on the photos", beside, "s", ours, theirs)
 
+        yield from retraining(project, options)
+
         values = count(1000)
 
         def changed(section: str) -> float:
@@ -80,19 +87,51 @@ def rows(options: Options) -> Iterator[Row]:
         yield Row(what, "full run", "s", ours, [full] * len(ours))
 
 
+def retraining(project: Path, options: Options) -> Iterator[Row]:
+    """What a scheduled run costs that finds nothing new, with the server running."""
+    for command in (["add", "--all"], [*SOMEONE, "commit", "--quiet", "--message", "Ran"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    with prefect_test_harness(server_startup_timeout=120):
+        api = {"PREFECT_API_URL": PREFECT_API_URL.value(), "PYTHONPATH": str(ROOT)}
+        run(project, ["-m", "flows.retrain"], **api)  # clones
+
+        def retrained() -> float:
+            return run(project, ["-m", "flows.retrain"], "retrain: skipped", **api)
+
+        ours, theirs = in_turn(options.repeats, retrained, lambda: repro(project))
+        yield Row("flows.retrain, nothing new", "dvc repro", "s", ours, theirs, "≤ 2")
+        # The bound: Prefect's imports, its calls of the server, and the end of its heartbeat.
+        ours, theirs = in_turn(
+            options.repeats, lambda: run(project, ["-c", IDLE], **api), lambda: repro(project)
+        )
+        yield Row("… of that, a flow that does nothing", "dvc repro", "s", ours, theirs)
+
+
 def repro(folder: Path) -> float:
     """Seconds of ``dvc repro``, start-up and all."""
+    return run(folder, ["-m", "dvc", "repro", "--quiet"])
+
+
+def run(folder: Path, command: Sequence[str], last: str = "", **variables: str) -> float:
+    """Seconds of a Python program, start-up and all.
+
+    Ends where it fails, or where the last line of its output does not begin with ``last``.
+    """
     # DVC runs the stages' python by name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--quiet"],
+    done = subprocess.run(
+        [sys.executable, *command],
         cwd=folder,
-        env=os.environ | {"PATH": path},
-        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PATH": path} | variables,
+        stdout=subprocess.PIPE,
+        text=True,
         check=True,
     )
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    if last and not done.stdout.splitlines()[-1].startswith(last):
+        sys.exit(f"{' '.join(command)} in {folder} said: {done.stdout}")
+    return seconds
 
 
 def make_toy(folder: Path, *dependencies: str) -> None:
@@ -128,11 +167,10 @@ def make_project(folder: Path, workspace: Workspace) -> None:
 def start_project(folder: Path) -> None:
     """An empty project, with this checkout's settings of DVC."""
     folder.mkdir()
-    someone = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org"]
     for command in (
         ["git", "init", "--quiet"],
         # DVCLive wants a commit.
-        ["git", *someone, "commit", "--quiet", "--allow-empty", "--message", "Start"],
+        ["git", *SOMEONE, "commit", "--quiet", "--allow-empty", "--message", "Start"],
         [sys.executable, "-m", "dvc", "init", "--quiet"],
     ):
         subprocess.run(command, cwd=folder, check=True)

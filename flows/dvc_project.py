@@ -28,6 +28,7 @@ import networkx as nx
 import psutil
 from dvc.config import Config
 from dvc.dependency import ParamsDependency, loads_from
+from dvc.dirs import site_cache_dir
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
@@ -37,6 +38,7 @@ from dvc.repo.experiments.serialize import ExpRange, ExpState
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
+from dvc.stage.cache import _get_stage_hash
 from dvc.utils.flatten import flatten
 from dvc.utils.serialize import load_yaml, parse_yaml
 
@@ -71,6 +73,8 @@ SUPPORT = "Having any troubles?"  # DVC's advertisement after an unexpected erro
 
 IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
 SHOWN_CHANGES = 4
+LEAST_ROOM, NO_ROOM = 8.0, 0.5  # MB free: to begin with, and to go on
+LOOK = 1.0  # seconds between two looks at the disk
 CLAIM = 20.0  # seconds for what a sweep that was killed has left running to end
 WORKSPACE = "workspace"
 
@@ -135,6 +139,7 @@ class Project:
         self.root = root.resolve()
         self.targets = list(targets)
         self._held = held
+        self._sources: dict[str, str] = {}
         self.experiment: str | None = None
         self._read()
 
@@ -174,6 +179,7 @@ class Project:
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
             return
+        self._sources = self._source_hashes()
         command = ["exp", "run"] if overrides or name else ["repro"]
         command += [f"--name={name}"] if name else []
         command += [f"--set-param={override}" for override in overrides]
@@ -184,6 +190,39 @@ class Project:
                 yield Line(line.stage, line.text, line.outcome, why)
             else:
                 yield line
+
+    def check_sources(self) -> None:
+        """Raises Transient where a file that no stage makes changed while ``run`` read it.
+
+        DVC takes down what a file is when the stage has ended, and would never look at the change
+        again; so what it remembers of that stage is forgotten, and the next run runs it anew.
+        """
+        with Repo(self.root) as repo:
+            stages = [stage for stage in repo.index.stages if stage.addressing in self._stages]
+            changed = {
+                dep.def_path: stage
+                for stage in stages
+                for dep in stage.deps
+                if self._sources.get(dep.def_path) not in (None, dep.hash_info.value)
+            }
+            for stage in changed.values():
+                if key := _get_stage_hash(stage):
+                    shutil.rmtree(repo.stage_cache._get_cache_dir(key), ignore_errors=True)
+        if changed:
+            raise Transient(
+                f"{_listed(list(changed))} changed while it was read, so the result may be of "
+                "neither state; run again when all is in its place"
+            )
+
+    def _source_hashes(self) -> dict[str, str]:
+        """By path, the hash of what stages depend on and none of them makes."""
+        made = {out.def_path for stage in self._stages.values() for out in stage.outs}
+        return {
+            dep.def_path: dep.get_hash().value
+            for stage in self._stages.values()
+            for dep in stage.deps
+            if not isinstance(dep, ParamsDependency) and dep.def_path not in made and dep.exists
+        }
 
     def metrics(self) -> dict[str, Any]:
         """The content of each metrics file in the workspace, by path; without unreadable ones."""
@@ -467,6 +506,7 @@ def fetch(root: Path, rev: str, name: str, paths: Sequence[str], folder: Path) -
     Touches no file of the workspace. Raises ProjectError when one is not to be had, Transient when
     the remote cannot be read; ``name`` is what people call the commit.
     """
+    check_room(root)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Repo(root) as repo:
@@ -493,6 +533,15 @@ def _get(repo: Repo, path: str, folder: Path, name: str) -> None:
     except Exception as error:  # each kind of remote has its own
         # Its own text may hold a password, and logs show what an error came from.
         raise Transient(_public(f"{path} of {name} cannot be read: {error}")) from None
+
+
+def check_room(root: Path, least: float = LEAST_ROOM) -> None:
+    """Raises ProjectError where a disk that DVC writes to has less than ``least`` MB left."""
+    for folder in (root, Path(site_cache_dir())):
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        left = shutil.disk_usage(there).free / 2**20
+        if left < least:
+            raise ProjectError(f"The disk is full: {there} has {left:.1f} MB left; make room there")
 
 
 def uncached_outputs(root: Path) -> list[str]:
@@ -758,8 +807,26 @@ def _dvc(
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
     }
-    with leashed([sys.executable, "-m", "dvc", *arguments], options, held) as (process, _):
-        yield process
+    full: list[ProjectError] = []
+
+    def watch(process: subprocess.Popen[bytes], leash: IO[bytes]) -> None:
+        # DVC's databases wait for ever for room on a full disk.
+        while process.poll() is None and not full:
+            try:
+                check_room(root, NO_ROOM)
+                time.sleep(LOOK)
+            except ProjectError as error:
+                full.append(error)
+                leash.close()
+
+    command = [sys.executable, "-m", "dvc", *arguments]
+    try:
+        with leashed(command, options, held) as (process, leash):
+            threading.Thread(target=watch, args=(process, leash), daemon=True).start()
+            yield process
+    finally:
+        if full:
+            raise full[0]
 
 
 @contextmanager

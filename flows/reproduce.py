@@ -98,12 +98,13 @@ def run_stages(
 
 
 def failure(project: Project, states: Mapping[str, State]) -> str:
-    """Which stage failed, and what was not run for that; empty where none did."""
+    """Which stage failed, its last words, and what was not run for that; empty where none did."""
     failed = next((stage for stage, state in states.items() if state.is_failed()), None)
     if failed is None:
         return ""
     left = [stage for stage in project.upstream if stage not in states]
-    return f"Stage {failed} failed" + (f"; not run: {', '.join(left)}" if left else "")
+    said = [line for line in states[failed].message.splitlines() if not line.startswith("> ")]
+    return f"Stage {failed} failed: {said[-1]}" + (f"; not run: {', '.join(left)}" if left else "")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -117,6 +117,7 @@ def challenger(
     states = run_stages(project, force=force, name=name)
     if failed := failure(project, states):
         raise ProjectError(failed)
+    project.check_sources()
     return name, workspace.result(name)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.dvc_project import (
     ProjectError,
     check_out,
+    check_room,
     experiment_ref,
     git,
     share_cache,
@@ -78,6 +79,7 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.claim.close()
 
     def result(self, name: str) -> str:
@@ -111,6 +113,7 @@ class Workspace:
 
     def _prepare(self) -> None:
         """The commit ``base``, as its stages last ran here, with all that they depend on."""
+        check_room(self.root)
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
         if not (self.folder / ".git").is_dir() or not self._check_out():
@@ -126,12 +129,17 @@ class Workspace:
         (self.folder / ".git" / "info" / "exclude").write_text(f"/{self.raw}\n", "utf-8")
         tracked = self._tracked()
         if not (tracked or Path(self.raw).is_absolute()):
+            if not (self.root / self.raw).is_dir():
+                raise ProjectError(f"{self.root / self.raw} is no folder (ingest.root)")
             mirror(self.root / self.raw, self.folder / self.raw)
         if last := self._rev(LAST) or self._champion():
-            for path in ("dvc.lock", *uncached_outputs(self.folder)):
-                git(self.folder, "checkout", last, "--", path)
+            paths = ["dvc.lock", *uncached_outputs(self.folder)]
             if tracked and self._is_as_before(tracked, last):
-                git(self.folder, "checkout", last, "--", tracked)
+                paths.append(tracked)
+            # One that it has not would make Git refuse all of them.
+            found = git(self.folder, "ls-tree", "-r", "-z", "--name-only", last, "--", *paths) or ""
+            if found:
+                git(self.folder, "checkout", last, "--", *filter(None, found.split("\0")))
         check_out(self.folder, self.claim)
         if tracked:
             update(self.folder, tracked, self.claim)
@@ -167,11 +175,8 @@ class Workspace:
 def mirror(source: Path, target: Path) -> None:
     """Makes ``target`` hold what ``source`` holds, by hard links; copies on another file system.
 
-    A file that is there already, as the same link, stays. Raises ProjectError where ``source`` is
-    no folder.
+    A file that is there already, as the same link, stays. What is taken away meanwhile is left out.
     """
-    if not source.is_dir():
-        raise ProjectError(f"{source} is no folder (ingest.root)")
     target.mkdir(parents=True, exist_ok=True)
     with os.scandir(source) as found, os.scandir(target) as there:
         left = {entry.name: entry for entry in there}
@@ -183,7 +188,8 @@ def mirror(source: Path, target: Path) -> None:
             if old is not None and not (is_folder and old.is_dir(follow_symlinks=False)):
                 _remove(old)
             if is_folder:
-                mirror(Path(entry.path), path)
+                with suppress(FileNotFoundError):  # taken away meanwhile
+                    mirror(Path(entry.path), path)
             else:
                 _link(entry.path, path)
     for entry in left.values():

@@ -49,6 +49,8 @@ if sys.argv[1] == "ingest":
     write("data/records.parquet", sum(json.loads(file.read_text()) for file in files) / len(files))
 elif sys.argv[1] == "train":
     worth = float(pathlib.Path("data/records.parquet").read_text().split()[0])
+    if worth > 1000:
+        sys.exit("train: more than train.max_mb allows")
     for name in ("data/folds.parquet", "models/network/weights", "models/network/words"):
         write(name, worth)
 else:

@@ -99,8 +99,8 @@ def test_a_failure(toy: Toy, client: SyncPrefectClient) -> None:
     state = reproduce(return_state=True)
     assert state.name == "Failed"
     assert state.message in (
-        "Stage first failed; not run: side, last",
-        "Stage first failed; not run: last, side",
+        "Stage first failed: line 30; not run: side, last",
+        "Stage first failed: line 30; not run: last, side",
     )
     runs = tasks(client, state)
     assert set(runs) == {"first"}

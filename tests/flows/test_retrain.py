@@ -17,7 +17,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from flows.dvc_project import ProjectError
 from flows.registry import BRANCH, Registry
 from flows.registry import main as registry_command
 from flows.retrain import decide, main
@@ -93,7 +92,8 @@ def test_what_cannot_be_judged_is_not_promoted(growing: Toy) -> None:
 
 def test_a_stage_that_fails_is_tried_again(growing: Toy) -> None:
     deliver(growing, "1", "no number")
-    assert run() == ("Failed", "Stage make failed")
+    name, message = run()
+    assert (name, message[:29]) == ("Failed", "Stage make failed: TypeError:")
     assert Registry(growing.folder).champion() is None
     with pytest.raises(SystemExit, match="retrain: Stage make failed"):
         main([])
@@ -270,5 +270,3 @@ def test_a_mirror_follows_what_it_shows(tmp_path: Path) -> None:
     assert (target / "b" / "c").read_text() == "3"
     assert (target / "deep" / "deeper" / "a").read_text() == "new"
     assert sorted(path.name for path in target.iterdir()) == ["b", "deep"]
-    with pytest.raises(ProjectError, match="is no folder"):
-        mirror(tmp_path / "nowhere", target)
