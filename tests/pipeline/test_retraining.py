@@ -22,7 +22,7 @@ from stages.ingest.sources import digits
 from tests.conftest import ROOT, SMALL, write_params
 from tests.pipeline.conftest import Project, environment, files_of_git
 
-SECONDS = 15  # between the runs, which the clock starts
+SECONDS = 30  # between the runs, which the clock starts
 PATIENCE = 240  # seconds
 PARAMS = {
     "ingest.source": "kaggle-csv",
