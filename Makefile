@@ -16,7 +16,7 @@ repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
 test: $(INSTALLED) ## set up, then check the style and run the tests
 	ruff check --quiet .
 	ruff format --check --quiet .
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
