@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,19 +64,24 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, reproduced and committed; tests leave it as they found it."""
-    root = tmp_path_factory.mktemp("pipeline") / "tagloom"
+def checkout(root: Path, params: dict[str, Any]) -> Project:
+    """The pipeline with other parameters in the new folder ``root``, committed; nothing ran yet."""
     for name in files_of_git():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    write_params(SMALL, root)
+    write_params(params, root)
     project = Project(root)
     project("git", "init", "--quiet", "--initial-branch=main")
     project("git", "config", "user.name", "Test")
     project("git", "config", "user.email", "test@example.org")
     project.commit("The code")
+    return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, reproduced and committed; tests leave it as they found it."""
+    project = checkout(tmp_path_factory.mktemp("pipeline") / "tagloom", SMALL)
     project.dvc("repro")
     project.commit("The small sample")
     return project

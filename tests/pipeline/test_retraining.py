@@ -2,13 +2,6 @@
 
 import csv
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -18,9 +11,13 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from docs.screenshots import serving
 from stages.ingest.sources import digits
-from tests.conftest import ROOT, SMALL, write_params
-from tests.pipeline.conftest import Project, environment, files_of_git
+from tests.conftest import SMALL
+from tests.flows.toy import eventually
+from tests.pipeline.conftest import Project, checkout, environment
+
+Listed = list[tuple[str, str, str]]  # name, labels, caption
 
 SECONDS = 30  # between the runs, which the clock starts
 PATIENCE = 240  # seconds
@@ -37,20 +34,11 @@ PARAMS = {
 @pytest.fixture
 def team(tmp_path: Path) -> Project:
     """A checkout whose photos, a hundred digits, are not Git's, and where nothing ever ran."""
-    root = tmp_path / "tagloom"
-    for name in files_of_git():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
-    write_params(SMALL | PARAMS, root)
-    team = Project(root)
-    team("git", "init", "--quiet", "--initial-branch=main")
-    (root / ".git" / "info" / "exclude").write_text("/data/raw/\n")
-    team.commit("The code")
-    list_photos(root / "data" / "raw", draw_photos(root / "data" / "raw", 0, 100))
+    team = checkout(tmp_path / "tagloom", SMALL | PARAMS)
+    (team.root / ".git" / "info" / "exclude").write_text("/data/raw/\n")
+    raw = team.root / "data" / "raw"
+    list_photos(raw, draw_photos(raw, 0, 100))
     return team
-
-
-Listed = list[tuple[str, str, str]]  # name, labels, caption
 
 
 def draw_photos(folder: Path, first: int, count: int) -> Listed:
@@ -65,43 +53,10 @@ def draw_photos(folder: Path, first: int, count: int) -> Listed:
 
 
 def list_photos(folder: Path, listed: Listed) -> None:
-    with (folder / "train.csv").open("w", newline="") as file:
+    """Puts the list into the folder, whole at once: a run may be reading."""
+    with (folder / ".train.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("ImageID", "Labels", "Caption"), *listed])
-
-
-@contextmanager
-def served(team: Project, home: Path) -> Iterator[SyncPrefectClient]:
-    """``make ui`` with a server of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = environment() | {
-        "PREFECT_API_URL": "",
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-    }
-    log = home.with_suffix(".log")
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(
-            [sys.executable, "-m", "flows.serve"],
-            cwd=team.root, env=env, stdout=out, stderr=subprocess.STDOUT,
-        ) as process,
-    ):  # fmt: skip
-        try:
-            wait_for(lambda: "Start and watch runs" in log.read_text() or process.poll())
-            with SyncPrefectClient(f"http://127.0.0.1:{port}/api") as client:
-                yield client
-        finally:
-            process.terminate()
-
-
-def wait_for(look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    (folder / ".train.csv").rename(folder / "train.csv")
 
 
 def ended(client: SyncPrefectClient) -> list[FlowRun]:
@@ -120,11 +75,16 @@ def next_to_say(client: SyncPrefectClient, name: str) -> str:
         found[:] = [run.state.message for run in new if run.state.name == name]
         return bool(found)
 
-    wait_for(look)
+    eventually(look, PATIENCE)
     return found[0]
 
 
-def test_new_photos_are_learnt_and_spoilt_ones_are_not(team: Project, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_new_photos_are_learnt_and_spoilt_ones_are_not(
+    team: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
     deliveries = team.root / "data" / "raw" / "deliveries"
 
     def trail() -> list[str]:
@@ -132,7 +92,7 @@ def test_new_photos_are_learnt_and_spoilt_ones_are_not(team: Project, tmp_path: 
         told = team("git", "log", "--first-parent", "--format=%s: %b%x00", "champion", "^main")
         return [" ".join(each.split()) for each in told.split("\0")[:-1]]
 
-    with served(team, tmp_path / "prefect") as client:
+    with serving(team.root, tmp_path / "prefect") as client:
         first = next_to_say(client, "Promoted")
         assert trail() == [f"Promote {first}"]
         assert "the first model" in first
