@@ -66,10 +66,9 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 def fill(folder: Path) -> Path:
     """A file that takes all the room there is."""
     path = folder / "filling"
-    with path.open("wb") as file, suppress(OSError):
+    with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(2**16))
-            file.flush()
     return path
 
 
