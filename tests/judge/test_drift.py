@@ -8,29 +8,9 @@ import pytest
 from stages.ingest import records
 from stages.judge.drift import drift
 from stages.overrides import overlay
-from stages.params import load
-from stages.train.network import Description
-from tests.conftest import ROOT
+from tests import made
 
-KNOWN = {"words": ["dog", "bench"], "normalize": "none", "drop_stop_words": True, "max_length": 9}
-
-
-def description() -> Description:
-    text = load(ROOT / "params.yaml")["train"]["text"]
-    return Description(
-        labels=["cat", "dog"],
-        inputs="image+caption",
-        backbone="small_cnn",
-        stored_size=32,
-        crop=None,
-        feature_norm="layer",
-        fusion="concat",
-        dropout=0.0,
-        flip=False,
-        precision="auto",
-        text=text,
-        vocabulary=KNOWN,
-    )
+NETWORK = made.description("image+caption", labels=2, words=["dog", "bench"])
 
 
 def table(labels: list[list[str] | None], captions: list[str | None], start: int) -> pl.DataFrame:
@@ -55,7 +35,7 @@ BEFORE = table([["cat"], ["dog"], [], None], ["a dog", "the bench", None, "a dog
 
 def test_new_photos_beside_those_before():
     new = table([["owl"], ["owl", "dog"]], ["owl, owl", "an owl and a dog"], 4)
-    found = drift(BEFORE, pl.concat([BEFORE, new]), ["cat", "dog"], ["dog", "owl"], description())
+    found = drift(BEFORE, pl.concat([BEFORE, new]), ["cat", "dog"], ["dog", "owl"], NETWORK)
     assert found["photos"] == {"before": 4, "new": 2}
     assert found["label_rates"] == {
         "dog": {"before": pytest.approx(1 / 3), "new": 0.5},
@@ -67,13 +47,13 @@ def test_new_photos_beside_those_before():
 
 
 def test_where_there_is_nothing_to_say():
-    found = drift(BEFORE, BEFORE, ["cat", "dog"], ["cat", "dog"], description())
+    found = drift(BEFORE, BEFORE, ["cat", "dog"], ["cat", "dog"], NETWORK)
     assert found["photos"]["new"] == 0
     assert found["label_rates"]["cat"] == {"before": pytest.approx(1 / 3), "new": None}
     assert found["unknown_words"]["new"] is found["median_size"]["new"] is None
-    text = overlay(description().text, {"encoder": "transformer"})
-    by_tokens = replace(description(), text=text)
+    text = overlay(NETWORK.text, {"encoder": "transformer"})
+    by_tokens = replace(NETWORK, text=text)
     found = drift(BEFORE, BEFORE, ["cat", "dog"], ["cat", "dog"], by_tokens)
     assert found["unknown_words"] == {"before": None, "new": None}
-    silent = replace(description(), inputs="image")
+    silent = replace(NETWORK, inputs="image")
     assert drift(BEFORE, BEFORE, ["cat"], ["cat"], silent)["unknown_words"]["before"] is None

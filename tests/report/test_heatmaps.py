@@ -19,7 +19,7 @@ from stages.train.batches import Batch
 from stages.train.nets import backbones
 from stages.train.nets.classifier import Classifier
 from stages.train.nets.fusion import Concat
-from tests.report import made
+from tests import made
 
 BACKBONES = [
     *("small_cnn", "plain_cnn", "googlenet", "resnet18", "resnet34", "resnet50"),

@@ -17,7 +17,7 @@ from stages.train.nets.fusion import Concat
 from stages.train.nets.transformer import Tokens
 from stages.vocab import vocabulary
 from stages.words import tokenize
-from tests.report import made
+from tests import made
 from tests.train import tiny_bert
 
 KNOWN = ["dog", "cat", "red", "house"]
