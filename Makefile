@@ -48,4 +48,5 @@ $(INSTALLED): requirements.lock
 	@echo "Installing the locked versions into .venv (several GB with CUDA's libraries; minutes) …"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

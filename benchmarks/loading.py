@@ -27,8 +27,8 @@ from stages.train import network as networks
 from stages.train.allocation import keep_freed_memory
 from stages.train.augment import augment
 from stages.train.batches import Batch, Rows
+from stages.train.description import Description
 from stages.train.loop import train_epoch
-from stages.train.network import Description
 from stages.train.recipe import Stepper
 
 ROOT = Path(__file__).parents[1]

@@ -22,8 +22,8 @@ from stages.train import network as networks
 from stages.train.allocation import keep_freed_memory
 from stages.train.augment import prepare
 from stages.train.batches import Batch
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description
 from stages.train.precision import autocast, precision_for
 
 MOST_PHOTOS = {"cpu": 2400, "cuda": 12_000}

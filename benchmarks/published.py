@@ -28,7 +28,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from stages.params import Augment
-from stages.train.augment import MEAN, STD
+from stages.train.description import MEAN, STD
 
 WAYS = ("published", "reference")
 RESIZED = 256  # pixels, both sides; the crop is taken of these

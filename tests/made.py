@@ -10,7 +10,7 @@ from torch import nn
 
 from stages.params import Train, read
 from stages.train.batches import Batch
-from stages.train.network import Description
+from stages.train.description import Description
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT
 

@@ -30,9 +30,10 @@ from stages.threshold.intervals import Report, f1_by_label, paired_gain, report
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.allocation import keep_freed_memory
+from stages.train.description import Description
 from stages.train.loop import predict
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, Words
+from stages.train.network import Words
 from stages.train.precision import precision_for
 
 Model = tuple[Classifier, Description, Words | None]  # as stages.train.network loads it

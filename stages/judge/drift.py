@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.ingest.records import label_matrix
-from stages.train.network import Description
+from stages.train.description import Description
 from stages.vocab import vocabulary
 
 

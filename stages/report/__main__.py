@@ -23,7 +23,7 @@ from stages.report.photos import as_seen
 from stages.threshold import decision as decisions
 from stages.train import network as networks
 from stages.train import probabilities
-from stages.train.network import Description
+from stages.train.description import Description
 
 PAGES = Path("report")
 WORDS = Path("metrics/report/words.csv")

@@ -8,8 +8,9 @@ from torch import nn
 
 from stages.report.layers import Layer
 from stages.train.batches import Rows
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, prepared
+from stages.train.network import prepared
 
 PHOTOS_AT_ONCE = 8
 

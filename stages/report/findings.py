@@ -10,8 +10,9 @@ from stages.ingest.images import ImageStore
 from stages.report import feature_maps, heatmaps, layers, telling_words
 from stages.report.layers import Layer
 from stages.train import network as networks
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, Words
+from stages.train.network import Words
 
 FEATURE_PHOTOS, FEATURE_CHANNELS = 8, 4
 WORDS_OF_A_LABEL, LEAST_CAPTIONS = 12, 3

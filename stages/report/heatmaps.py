@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from stages.progress import Progress
 from stages.report.layers import Layer
 from stages.train.batches import Batch, Rows
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, prepared
+from stages.train.network import prepared
 
 PHOTOS_AT_ONCE = 16
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.ingest.images import ImageStore
-from stages.train.network import Description
+from stages.train.description import Description
 
 
 def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:

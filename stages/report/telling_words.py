@@ -15,8 +15,9 @@ import torch
 from stages.ingest.images import ImageStore
 from stages.progress import Progress, track
 from stages.train import network as networks
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, Words, prepared
+from stages.train.network import Words, prepared
 from stages.words import WORD, tokenize
 
 PHOTOS_AT_ONCE = 32

@@ -21,9 +21,9 @@ from stages.train import distributed, features, probabilities
 from stages.train import network as networks
 from stages.train.allocation import keep_freed_memory
 from stages.train.checkpoint import Checkpoint
+from stages.train.description import Description
 from stages.train.distributed import Group
 from stages.train.loop import Figures, Result, fit, predict
-from stages.train.network import Description
 from stages.train.precision import precision_for
 from stages.vocab import vocabulary
 

@@ -13,11 +13,9 @@ import torch
 from stages.params import Augment
 from stages.train import transforms
 from stages.train.batches import Slice
+from stages.train.description import MEAN, STD
 from stages.train.randaugment import randaugment, sample_operations
 
-# Of ImageNet's RGB, which pretrained backbones expect and others do well with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 TRIES = 10  # at a box of a drawn area and aspect that fits, as torchvision
 # Changed at once by each core of a CPU: few enough to stay in its cache from change to change.
 PHOTOS_A_CORE = 2

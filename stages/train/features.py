@@ -20,8 +20,9 @@ from stages.ingest.records import RECORDS
 from stages.params import Train
 from stages.progress import Progress
 from stages.train.batches import Rows
+from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description, fingerprint, prepared
+from stages.train.network import fingerprint, prepared
 from stages.train.precision import autocast
 
 

@@ -8,9 +8,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,8 +21,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from stages import UserError
 from stages.files import project_root, whole, write_json
 from stages.ingest.images import ImageStore
-from stages.train.augment import MEAN, STD, prepare
+from stages.train.augment import prepare
 from stages.train.batches import Batch, Rows
+from stages.train.description import Description
 from stages.train.embeddings import read_vectors
 from stages.train.nets import backbones, transformer
 from stages.train.nets.caption import CaptionEncoder
@@ -36,57 +36,6 @@ from stages.vocab.vocabulary import Vocabulary
 
 NETWORK = Path("models/network")
 MB = 2**20  # bytes; the sizes that the studies publish count so
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a network is and what it wants to see.
-
-    Attributes:
-        labels: names of the outputs, in order.
-        inputs: ``image``, ``caption`` or ``image+caption``.
-        backbone: its name, as in ``train.backbone``.
-        stored_size: height and width of the photos in the image store, in pixels.
-        crop: the centre of them that the backbone sees, in pixels; None: all.
-        mean, std: of the normalisation, each of R, G and B in [0, 1].
-        feature_norm, fusion, dropout: as in ``train``.
-        flip: whether the answer is the mean over the photo and its mirror image.
-        precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
-        text: the caption encoder's options, as in ``train.text``.
-        vocabulary: as in ``data/vocabulary.json``; a transformer has a tokenizer instead.
-    """
-
-    labels: list[str]
-    inputs: str
-    backbone: str
-    stored_size: int
-    crop: int | None
-    feature_norm: str
-    fusion: str
-    dropout: float
-    flip: bool
-    precision: str
-    text: dict[str, Any]
-    vocabulary: dict[str, Any]
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
-
-    @property
-    def sees_images(self) -> bool:
-        return "image" in self.inputs
-
-    @property
-    def reads_captions(self) -> bool:
-        return "caption" in self.inputs
-
-    @property
-    def has_transformer(self) -> bool:
-        return self.reads_captions and self.text["encoder"] == "transformer"
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of what the backbone sees, in pixels."""
-        return self.crop or self.stored_size
 
 
 Words = Vocabulary | Tokens  # what makes numbers of captions

@@ -18,9 +18,9 @@ from stages.params import Train, read
 from stages.train import distributed
 from stages.train import network as networks
 from stages.train.batches import Rows
+from stages.train.description import Description
 from stages.train.distributed import Group
 from stages.train.loop import fit, predict
-from stages.train.network import Description
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT

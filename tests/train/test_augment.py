@@ -14,8 +14,6 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 from stages.params import Augment
 from stages.train import transforms
 from stages.train.augment import (
-    MEAN,
-    STD,
     augment,
     prepare,
     sample_boxes,
@@ -24,6 +22,7 @@ from stages.train.augment import (
     sample_places,
 )
 from stages.train.batches import Slice
+from stages.train.description import MEAN, STD
 from stages.train.randaugment import OPERATIONS, STRONGEST, randaugment, sample_operations
 
 NOTHING: dict[str, Any] = {

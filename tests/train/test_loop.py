@@ -15,10 +15,10 @@ from stages.params import Train, read
 from stages.train import network as networks
 from stages.train.__main__ import figures
 from stages.train.batches import Rows
+from stages.train.description import Description
 from stages.train.loop import Result, fit, predict
 from stages.train.nets import backbones
 from stages.train.nets.classifier import Classifier
-from stages.train.network import Description
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from stages.ingest.images import ImageStore
 from stages.train import network as networks
-from stages.train.network import Description
+from stages.train.description import Description
 from tests.train import tiny_bert
 
 CPU = torch.device("cpu")
