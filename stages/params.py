@@ -288,6 +288,12 @@ class Threshold(Section):
     seed: Seed
 
 
+class Bundle(Section):
+    onnx: bool
+    precision: Literal["auto", "float32", "float16"]
+    tolerance: Fraction
+
+
 class Predict(Section):
     batch_size: Positive
 
@@ -317,6 +323,7 @@ SECTIONS: dict[str, type[Section]] = {
     "vocab": Vocab,
     "train": Train,
     "threshold": Threshold,
+    "bundle": Bundle,
     "predict": Predict,
     "report": Report,
     "retrain": Retrain,
