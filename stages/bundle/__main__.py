@@ -74,7 +74,7 @@ def answers(decision: Decision) -> Answers:
     table = tables.read()
     rows = table.select("id").join(records.read(), on="id", how="left", maintain_order="left")
     truth = records.label_matrix(table["labels"], decision.labels)
-    return Answers(rows, truth, table["probabilities"].to_numpy())
+    return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()))
 
 
 def keep_weights(

@@ -60,7 +60,7 @@ class Model:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """float (n, labels) → bool (n, labels): which labels hold."""
-        return probabilities.astype(np.float64) >= self.bundle.thresholds
+        return self.bundle.content.decision.decide(probabilities)
 
 
 def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:

@@ -10,6 +10,7 @@ import pytest
 from stages.bundle import model as models
 from stages.ingest import records
 from stages.ingest.images import ImageStore
+from stages.threshold import decision as decisions
 from stages.train import probabilities as tables
 from tests.conftest import ROOT
 
@@ -22,7 +23,9 @@ def validation(bundle: Path):
     everything = records.read(project / "data/records.parquet")
     rows = table.select("id").join(everything, on="id", maintain_order="left")
     photos = ImageStore(project / "data/images").gather(rows["image"].to_numpy())
-    return photos, rows["caption"].to_list(), table["probabilities"].to_numpy()
+    decision = decisions.read(project / "models/decision.json")
+    said = decision.calibrate(table["probabilities"].to_numpy())
+    return photos, rows["caption"].to_list(), said
 
 
 def test_it_says_what_the_trained_network_said(bundle: Path, validation):
