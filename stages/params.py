@@ -45,6 +45,7 @@ class Ingest(Section):
     source: str
     root: str
     deliveries: str | None
+    corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_rejected: Fraction
@@ -283,8 +284,15 @@ class Threshold(Section):
     scope: Literal["global", "label"]
     metric: Literal["micro_f1", "macro_f1", "subset_accuracy"]
     shrinkage: Annotated[float, Field(ge=0)]
+    calibration: Literal["none", "temperature"]
     bootstrap: Annotated[int, Field(ge=100)]
     seed: Seed
+
+
+class Bundle(Section):
+    onnx: bool
+    precision: Literal["auto", "float32", "float16"]
+    tolerance: Fraction
 
 
 class Predict(Section):
@@ -316,6 +324,7 @@ SECTIONS: dict[str, type[Section]] = {
     "vocab": Vocab,
     "train": Train,
     "threshold": Threshold,
+    "bundle": Bundle,
     "predict": Predict,
     "report": Report,
     "retrain": Retrain,
