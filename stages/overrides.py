@@ -129,6 +129,11 @@ EFFECTS = [
         "threshold.scope label",
         lambda p: p["threshold.scope"] == "label",
     ),
+    Effect(
+        "bundle.tolerance",
+        "bundle.precision auto",
+        lambda p: p["bundle.precision"] == "auto",
+    ),
     Effect("split.fold", "split.folds", lambda p: p["split.folds"] is not None),
     *(
         Effect(

@@ -287,6 +287,12 @@ class Threshold(Section):
     seed: Seed
 
 
+class Bundle(Section):
+    onnx: bool
+    precision: Literal["auto", "float32", "float16"]
+    tolerance: Fraction
+
+
 class Predict(Section):
     batch_size: Positive
 
@@ -316,6 +322,7 @@ SECTIONS: dict[str, type[Section]] = {
     "vocab": Vocab,
     "train": Train,
     "threshold": Threshold,
+    "bundle": Bundle,
     "predict": Predict,
     "report": Report,
     "retrain": Retrain,

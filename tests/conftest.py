@@ -33,6 +33,7 @@ SMALL = {
     "train.batch_size": 32,
     "train.devices": 1,
     "threshold.bootstrap": 100,
+    "bundle.onnx": False,
     "report.photos": 1,
     "report.labels": 3,
 }
@@ -110,3 +111,25 @@ def prepared(_prepared: Path, in_tmp: Path, params: Callable[..., None]) -> Path
     """The current folder, holding the small sample with all that comes before train."""
     shutil.copytree(_prepared, in_tmp, dirs_exist_ok=True)
     return in_tmp
+
+
+@pytest.fixture(scope="session")
+def bundle(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with ONNX, of a network that has learnt the small sample's photos and captions.
+
+    Tests leave it as it is. The project that made it is two folders up: ``data/images`` holds
+    photos as it wants them, ``data/records.parquet`` their captions.
+    """
+    from stages.bundle.__main__ import main as bundle
+    from stages.threshold.__main__ import main as threshold
+    from stages.train.__main__ import main as train
+
+    folder = tmp_path_factory.mktemp("bundled")
+    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+    write_params(SMALL | {"bundle.onnx": True}, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("TAGLOOM_CACHE", raising=False)
+        for main in (train, threshold, bundle):
+            main()
+    return folder / "models" / "bundle"

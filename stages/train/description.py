@@ -1,7 +1,12 @@
 """What a network is, as ``models/network/network.json`` says it. No module here needs torch."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+WEIGHTS = "network.safetensors"  # beside the description …
+TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
 
 # Of ImageNet's RGB, which pretrained backbones expect and others do well with.
 MEAN = (0.485, 0.456, 0.406)
@@ -57,3 +62,8 @@ class Description:
     def image_size(self) -> int:
         """Height and width of what the backbone sees, in pixels."""
         return self.crop or self.stored_size
+
+
+def read(folder: Path) -> Description:
+    """That of the network in ``folder``, as ``models/network/`` is laid out."""
+    return Description(**json.loads((folder / "network.json").read_text("utf-8")))

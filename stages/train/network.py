@@ -5,7 +5,6 @@ transformer, ``transformer/`` its configuration and tokenizer. Reading them exec
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,24 +20,22 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from stages import UserError
 from stages.files import project_root, whole, write_json
 from stages.ingest.images import ImageStore
+from stages.train import description as descriptions
 from stages.train.augment import prepare
 from stages.train.batches import Batch, Rows
-from stages.train.description import Description
+from stages.train.description import TRANSFORMER, WEIGHTS, Description
 from stages.train.embeddings import read_vectors
 from stages.train.nets import backbones, transformer
 from stages.train.nets.caption import CaptionEncoder
 from stages.train.nets.classifier import Classifier
 from stages.train.nets.fusion import Concat, Late, Output, mix
-from stages.train.nets.transformer import Tokens
 from stages.train.precision import autocast
+from stages.train.tokens import Tokens, Words, words_of
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 
 NETWORK = Path("models/network")
 MB = 2**20  # bytes; the sizes that the studies publish count so
-
-
-Words = Vocabulary | Tokens  # what makes numbers of captions
 
 
 def build(
@@ -144,10 +141,10 @@ def save(
     with whole(folder) as temporary:
         temporary.mkdir()
         weights = {name: t.cpu().contiguous() for name, t in weights_of(network).items()}
-        save_file(weights, temporary / "network.safetensors")
+        save_file(weights, temporary / WEIGHTS)
         write_json(temporary / "network.json", asdict(description))
         if description.has_transformer:
-            beside = temporary / "transformer"
+            beside = temporary / TRANSFORMER
             beside.mkdir()
             network.captions.save(beside)
             words.save(beside)
@@ -155,17 +152,30 @@ def save(
 
 def load(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
     """The network, ready to predict on the CPU, what it is, and what makes numbers of captions."""
-    description = Description(**json.loads((folder / "network.json").read_text("utf-8")))
-    words = encoder = None
+    description = descriptions.read(folder)
+    words = words_of(description, folder)
+    return rebuilt(description, words, folder), description, words
+
+
+def rebuilt(description: Description, words: Words | None, folder: Path) -> Classifier:
+    """The network whose weights are in ``folder``, ready to predict on the CPU, in float32.
+
+    Raises:
+        UserError: the weights are those of another network.
+    """
+    encoder = None
     if description.has_transformer:
-        encoder, tokenizer = transformer.rebuilt(folder / "transformer")
-        words = Tokens(tokenizer, description.text["max_tokens"])
+        encoder = transformer.rebuilt(folder / TRANSFORMER)
     elif description.reads_captions:
-        words = vocabulary.from_json(description.vocabulary)
         encoder = _recurrent(description, words)
     network = _assemble(description, encoder)
-    network.load_state_dict(load_file(folder / "network.safetensors"))
-    return network.eval(), description, words
+    try:
+        # Half-precision weights become single ones as they are copied.
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{folder / WEIGHTS} is not of the network described: {reason}") from error
+    return network.eval()
 
 
 def rows_for(

@@ -14,7 +14,7 @@ from stages.train import network as networks
 from stages.train.nets import backbones, transformer
 from stages.train.nets.classifier import Classifier
 from stages.train.nets.fusion import Concat
-from stages.train.nets.transformer import Tokens
+from stages.train.tokens import Tokens
 from stages.vocab import vocabulary
 from stages.words import tokenize
 from tests import made

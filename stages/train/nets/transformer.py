@@ -3,49 +3,21 @@
 They come from the library ``transformers``: by a name on the Hugging Face hub or from a folder.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
-import numpy as np
 import torch
 from torch import nn
 
 from stages import UserError
+from stages.train.tokens import PADDING
 
 if TYPE_CHECKING:
     import tokenizers
 
-PADDING = 0  # in rows of tokens; a tokenizer's own numbers stand there one higher
 HUB_ANSWERS = 10.0  # seconds
-
-
-class Tokens:
-    """A tokenizer as ``Rows`` are made with it: captions to rows of numbers.
-
-    Args:
-        tokenizer: with the model's own special tokens.
-        max_tokens: tokens of a caption that count, those of beginning and end included.
-    """
-
-    def __init__(self, tokenizer: "tokenizers.Tokenizer", max_tokens: int) -> None:
-        tokenizer.enable_truncation(max_tokens)
-        tokenizer.no_padding()
-        self._tokenizer, self.max_tokens = tokenizer, max_tokens
-
-    def encode(self, captions: Iterable[str | None]) -> np.ndarray:
-        """Captions as int64 (captions, max_tokens), padded at the end; all padding for none."""
-        captions = [caption or "" for caption in captions]
-        numbers = np.full((len(captions), self.max_tokens), PADDING, np.int64)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(captions)):
-            if captions[row].strip():
-                numbers[row, : len(encoding.ids)] = np.array(encoding.ids) + 1
-        return numbers
-
-    def save(self, folder: Path) -> None:
-        self._tokenizer.save(str(folder / "tokenizer.json"))
 
 
 class TransformerEncoder(nn.Module):
@@ -126,14 +98,24 @@ def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, nn.Mo
     )
 
 
-def rebuilt(folder: Path) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]:
-    """The encoder, without its weights, and its tokenizer, as ``save`` left them in ``folder``."""
-    library = _library()
-    import tokenizers
+def rebuilt(folder: Path) -> TransformerEncoder:
+    """The encoder, without its weights, as ``save`` left its configuration in ``folder``.
 
-    config = library.AutoConfig.from_pretrained(folder)
-    model = _without_pooler(library.AutoModel.from_config(config, dtype=torch.float32))
-    return TransformerEncoder(model), tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    Raises:
+        UserError: ``config.json`` is of no model that the library itself has.
+    """
+    library = _library()
+    # Never code that comes with a configuration, nor a question whether to run it.
+    own = {"trust_remote_code": False}
+    try:
+        config = library.AutoConfig.from_pretrained(folder, local_files_only=True, **own)
+        model = library.AutoModel.from_config(config, dtype=torch.float32, **own)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder / 'config.json'} describes no transformer that the library transformers "
+            f"has: {str(error).strip().splitlines()[0]}"
+        ) from error
+    return TransformerEncoder(_without_pooler(model))
 
 
 def _library() -> ModuleType:

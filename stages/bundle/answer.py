@@ -1,0 +1,48 @@
+"""From photos as they are stored and rows of words to calibrated probabilities, as one module.
+
+The torch runtime runs it, and what is exported is made from it.
+"""
+
+import torch
+from torch import nn
+
+from stages.train.augment import prepare
+from stages.train.batches import Batch
+from stages.train.description import Description
+from stages.train.nets.classifier import Classifier
+from stages.train.tokens import PADDING
+
+
+class Answer(nn.Module):
+    """A network with all that comes before and after it: crop, normalisation, mirror, calibration.
+
+    Args:
+        temperature: what logits are divided by.
+    """
+
+    def __init__(self, network: Classifier, description: Description, temperature: float) -> None:
+        super().__init__()
+        self.network, self.description, self.temperature = network, description, temperature
+        self.eval()
+
+    def forward(
+        self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the network takes of the two → float32 (n, labels).
+
+        Args:
+            photos: uint8 (n, stored size, stored size, 3), RGB.
+            words: int64 (n, words), padded at the end; all padding where there is no caption.
+        """
+        images = lengths = None
+        if photos is not None:
+            seen = self.description
+            images = prepare(photos.permute(0, 3, 1, 2), seen.crop, seen.mean, seen.std)
+        if words is not None:
+            lengths = (words != PADDING).sum(dim=1).cpu()  # where packing needs them
+        batch = Batch(images, None, words, lengths, None)
+        logits = self.network(batch).logits
+        if self.description.flip:
+            mirrored = self.network(batch.map_images(lambda images: images.flip(3)))
+            logits = (logits + mirrored.logits) / 2
+        return (logits / self.temperature).sigmoid()

@@ -1,0 +1,127 @@
+"""A bundle at work: photos and captions → calibrated probabilities and labels.
+
+Importing this module imports neither torch nor onnxruntime; the runtime ``onnx`` never needs torch.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from stages import UserError
+from stages.bundle import bundle as bundles
+from stages.bundle.bundle import BUNDLE, ONNX, Bundle
+from stages.train.tokens import PADDING, Words, words_of
+
+Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``Answer`` takes them
+
+
+class Model:
+    """What answers for a bundle. Any thread may ask, one at a time.
+
+    Attributes:
+        bundle: whose network it is.
+    """
+
+    def __init__(
+        self, bundle: Bundle, words: Words | None, answer: Callable[[Inputs], np.ndarray]
+    ) -> None:
+        self.bundle, self._words, self._answer = bundle, words, answer
+
+    def probabilities(
+        self, photos: np.ndarray | None, captions: Sequence[str | None] | None
+    ) -> np.ndarray:
+        """Calibrated probabilities, float32 (n, labels).
+
+        Args:
+            photos: uint8 (n, stored size, stored size, 3), as ``stages.ingest.images.decode``
+                gives them; None where the network does not look at photos.
+            captions: n, None for a photo without one; None: no photo has one.
+        """
+        description, inputs, count = self.bundle.description, {}, len(captions or ())
+        if description.sees_images:
+            side = self.bundle.stored_size
+            if photos is None or photos.dtype != np.uint8 or photos.shape[1:] != (side, side, 3):
+                raise ValueError(f"this network takes photos as uint8 (n, {side}, {side}, 3)")
+            # torch warns of arrays that cannot be written, as Pillow gives them.
+            inputs["photos"], count = np.require(photos, requirements="CW"), len(photos)
+        if self._words is not None:
+            captions = [None] * count if captions is None else captions
+            if len(captions) != count:
+                raise ValueError(f"{count} photos, but {len(captions)} captions")
+            inputs["words"] = _without_padding(self._words.encode(captions))
+        if not count:
+            return np.empty((0, len(self.bundle.labels)), np.float32)
+        return self._answer(inputs)
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """float (n, labels) → bool (n, labels): which labels hold."""
+        return probabilities.astype(np.float64) >= self.bundle.thresholds
+
+
+def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
+    """The model of the bundle in ``folder``, ready to answer.
+
+    Args:
+        runtime: ``torch`` computes on a GPU where there is one, in the precision of training;
+            ``onnx`` on the CPU in single precision.
+
+    Raises:
+        UserError: the bundle cannot be read, or has no graph for ``onnx``.
+    """
+    bundle = bundles.read(folder)
+    words = words_of(bundle.description, folder)
+    answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+    return Model(bundle, words, answer)
+
+
+def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray]:
+    import torch
+
+    from stages.bundle.answer import Answer
+    from stages.train import network as networks
+    from stages.train.precision import autocast, precision_for
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = networks.rebuilt(bundle.description, words, bundle.folder)
+    network.to(device, memory_format=torch.channels_last)
+    module = Answer(network, bundle.description, bundle.temperature)
+    context = autocast(device, precision_for(device, bundle.description.precision))
+
+    @torch.inference_mode()
+    def answer(inputs: Inputs) -> np.ndarray:
+        given = {name: torch.from_numpy(rows).to(device) for name, rows in inputs.items()}
+        with context():
+            return module(**given).float().cpu().numpy()
+
+    return answer
+
+
+def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
+    if not bundle.has_onnx:
+        raise UserError(
+            f"{bundle.folder} holds no {ONNX}; set bundle.onnx to true and make it anew "
+            "(dvc repro bundle), or use torch"
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Its own choice would be all cores of the machine, also those that this process may not use.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+    session = onnxruntime.InferenceSession(
+        str(bundle.folder / ONNX), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda inputs: session.run(["probabilities"], inputs)[0]
+
+
+def _without_padding(words: np.ndarray) -> np.ndarray:
+    """Columns that are padding in all rows are left out, all but one."""
+    longest = (words != PADDING).sum(axis=1).max(initial=1)
+    return np.ascontiguousarray(words[:, :longest])
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
