@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from flows.compare import alike, group_name, row_of
 from flows.dvc_project import ProjectError, experiments, fetch
 
-SAID = ("data/validation.parquet", "data/predictions.parquet")
+SAID = ("data/validation.parquet", "data/predictions.parquet", "models/decision.json")
 FOLD = "split.fold"
 OUT = Path("ensemble")
 

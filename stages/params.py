@@ -283,6 +283,7 @@ class Threshold(Section):
     scope: Literal["global", "label"]
     metric: Literal["micro_f1", "macro_f1", "subset_accuracy"]
     shrinkage: Annotated[float, Field(ge=0)]
+    calibration: Literal["none", "temperature"]
     bootstrap: Annotated[int, Field(ge=100)]
     seed: Seed
 

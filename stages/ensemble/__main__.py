@@ -58,10 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mixed = weights.mix(found, validated.probabilities)
     table = tables.table(validation["id"], validation["labels"], mixed)
     tables.write(table, labels, options.out / readers.VALIDATION)
-    decision = Decision(labels, thresholds.tolist(), params.scope, params.metric, params.shrinkage)
+    how = (params.scope, params.metric, params.shrinkage)
+    decision = Decision(labels, thresholds.tolist(), *how)  # of probabilities that are calibrated
     decisions.write(decision, options.out / "decision.json")
     mixed = weights.mix(found, tested)
-    predicted = label_lists(decision.apply(mixed), labels).alias("predicted")
+    predicted = label_lists(decision.decide(mixed), labels).alias("predicted")
     table = tables.table(test["id"], test["labels"], mixed).with_columns(predicted)
     tables.write(table, labels, options.out / readers.PREDICTIONS)
     worth = {member.name: float(w) for member, w in zip(members, found, strict=True)}

@@ -1,8 +1,9 @@
 """The members of an ensemble: what their networks said of validation and of test photos.
 
-A member is a folder with the ``validation.parquet`` and ``predictions.parquet`` of one network,
-or a folder of such folders: the networks of a cross-validation, one a fold. Their validation rows
-together are the member's out-of-fold predictions; for test photos it says the mean of them.
+A member is a folder with the ``validation.parquet``, ``predictions.parquet`` and ``decision.json``
+of one network, or a folder of such folders: the networks of a cross-validation, one a fold. Their
+validation rows together are the member's out-of-fold predictions; for test photos it says the mean
+of them.
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,15 @@ import numpy as np
 import polars as pl
 
 from stages import UserError
+from stages.threshold import decision as decisions
 from stages.train import probabilities as tables
 
-VALIDATION, PREDICTIONS = "validation.parquet", "predictions.parquet"
+VALIDATION, PREDICTIONS, DECISION = "validation.parquet", "predictions.parquet", "decision.json"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One member; the tables are as ``stages.train.probabilities`` describes them.
+    """One member; the tables are as ``stages.train.probabilities`` describes them, calibrated.
 
     Attributes:
         labels: names, in the order of the probabilities' columns.
@@ -73,7 +75,7 @@ def _read(folder: Path) -> Member:
     for other in folders:
         for path in (other / VALIDATION, other / PREDICTIONS):
             _check_labels(str(folders[0]), labels, str(path), tables.read_label_names(path))
-    validation = pl.concat([tables.read(each / VALIDATION) for each in folders])
+    validation = pl.concat([_validation(each) for each in folders])
     twice = validation["id"].filter(validation["id"].is_duplicated())
     if len(twice):
         raise UserError(
@@ -88,6 +90,13 @@ def _read(folder: Path) -> Member:
     mean = stack(tests).mean(axis=0, dtype=np.float64).astype(np.float32)
     test = tables.table(tests[0]["id"], tests[0]["labels"], mean)
     return Member(folder.name, labels, validation, test, len(folders))
+
+
+def _validation(folder: Path) -> pl.DataFrame:
+    """The validation rows, calibrated as the test rows are."""
+    table = tables.read(folder / VALIDATION)
+    said = decisions.read(folder / DECISION).calibrate(table["probabilities"].to_numpy())
+    return tables.table(table["id"], table["labels"], said)
 
 
 def _below(folder: Path) -> list[Path]:

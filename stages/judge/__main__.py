@@ -147,7 +147,7 @@ def challenger(rows: pl.DataFrame, truth: np.ndarray) -> Side:
     Its own thresholds were found on these very rows, and would flatter it.
     """
     table = rows.select("id").join(tables.read(), on="id", how="left", maintain_order="left")
-    found = table["probabilities"].to_numpy()
+    found = decisions.read().calibrate(table["probabilities"].to_numpy())
     return Side(found, cross_fit(truth, found, read(Threshold)))
 
 
@@ -171,7 +171,8 @@ def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[st
         fed = networks.rows_for(description, rows, store, words, targets=None)
         precision = precision_for(device, description.precision)
         found = predict(network, description, fed, batch_size, precision)
-    decided = decision.apply(found)
+    found = decision.calibrate(found)
+    decided = decision.decide(found)
     places = {name: place for place, name in enumerate(description.labels)}
     return Side(
         *(

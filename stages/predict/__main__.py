@@ -46,10 +46,10 @@ def main() -> None:
     with networks.memory_for("predict.batch_size", params.batch_size):
         for _, output in track(outputs, "predict", count, "batches"):
             found.append(output.sigmoid().cpu().numpy())
-    found = np.concatenate(found)
     seconds = time.perf_counter() - started
 
-    predicted = decision.apply(found)
+    found = decision.calibrate(np.concatenate(found))
+    predicted = decision.decide(found)
     labels = records.label_lists(predicted, description.labels)
     table = tables.table(test["id"], test["labels"], found)
     tables.write(table.with_columns(labels.alias("predicted")), description.labels, PREDICTIONS)

@@ -85,11 +85,11 @@ def read_validation() -> Validation:
     if len(table) == 0:
         raise UserError(f"{probabilities.VALIDATION} has no row; the split left none to look at")
     known = records.read().select("id", "image", "caption")
-    scores = table["probabilities"].to_numpy()
+    scores = decision.calibrate(table["probabilities"].to_numpy())
     return Validation(
         photos=table.select("id", "labels").join(known, on="id", how="left", maintain_order="left"),
         truth=records.label_matrix(table["labels"], decision.labels),
-        predicted=decision.apply(scores),
+        predicted=decision.decide(scores),
         probabilities=scores,
         thresholds=decision.thresholds,
     )

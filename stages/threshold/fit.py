@@ -1,11 +1,29 @@
-"""Thresholds as ``threshold.*`` ask for them, and decisions that profit from none of their rows."""
+"""Temperature and thresholds as ``threshold.*`` ask for them, also such that no row profits."""
 
 import numpy as np
 
 from stages.params import Threshold
-from stages.threshold import search
+from stages.threshold import calibration, search
 
 FOLDS = 5
+
+
+def find_temperature(truth: np.ndarray, probabilities: np.ndarray, params: Threshold) -> float:
+    """The temperature that ``params`` ask for."""
+    if params.calibration == "none":
+        return 1.0
+    return calibration.find_temperature(truth, probabilities)
+
+
+def cross_calibrate(truth: np.ndarray, probabilities: np.ndarray, params: Threshold) -> np.ndarray:
+    """Calibrated probabilities, float32 (rows, labels), none by a temperature that saw its row."""
+    part = folds(len(truth), params)
+    scaled = np.empty(truth.shape, np.float32)
+    for fold in np.unique(part):
+        others = part != fold
+        temperature = find_temperature(truth[others], probabilities[others], params)
+        scaled[~others] = calibration.scaled(probabilities[~others], temperature)
+    return scaled
 
 
 def find(truth: np.ndarray, scores: np.ndarray, params: Threshold) -> np.ndarray:

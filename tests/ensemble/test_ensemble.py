@@ -12,6 +12,8 @@ from stages.ensemble import weights
 from stages.ensemble.__main__ import Rows, cross_fit, main
 from stages.metrics import micro_f1
 from stages.params import Threshold, read
+from stages.threshold import decision as decisions
+from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit as cross_fit_alone
 from stages.train import probabilities as tables
 
@@ -38,7 +40,7 @@ def write(
     ids: list[int] | None = None,
     labels: list[str] = LABELS,
 ) -> Path:
-    """A network's two files; those of the test photos have no labels."""
+    """A network's files; the test photos have no labels, and what is said needs no calibration."""
     names = np.array(labels, object)
     lists = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
     numbers = pl.Series("id", [f"{i}.jpg" for i in ids or range(len(truth))], pl.String)
@@ -48,6 +50,8 @@ def write(
     unknown = pl.Series("labels", [None] * len(test), pl.List(pl.String))
     table = tables.table(numbers, unknown, test).with_columns(unknown.alias("predicted"))
     tables.write(table, labels, folder / "predictions.parquet")
+    decision = Decision(labels, [0.5] * len(labels), "global", "micro_f1", 0)
+    decisions.write(decision, folder / "decision.json")
     return folder
 
 

@@ -39,7 +39,7 @@ def test_each_test_photo_gets_its_labels(trained: Path):
     assert probabilities.read_label_names(PREDICTIONS) == names
     found = table["probabilities"].to_numpy()
     assert found.shape == (40, 10)
-    expected = decisions.read().apply(found)
+    expected = decisions.read().decide(found)
     assert (records.label_matrix(table["predicted"], names) == expected).all()
     with SUBMISSION.open(newline="") as file:
         rows = list(csv.reader(file))

@@ -123,6 +123,23 @@ def test_the_curves_can_be_plotted(run):
         assert [row["label"] for row in csv.DictReader(file)] == LABELS
 
 
+def test_the_temperature_is_part_of_the_decision(run):
+    truth, scores = sample()
+    write_validation(truth, scores)
+    said = run()["calibration"]
+    decision = decisions.read()
+    assert said["temperature"] == pytest.approx(decision.temperature, abs=1e-6)
+    assert said["after"]["log_loss"] < said["before"]["log_loss"]
+    with open("metrics/threshold/reliability.csv") as file:
+        rows = list(csv.DictReader(file))
+    for when in ("before", "after"):
+        decisions_made = [int(row["decisions"]) for row in rows if row["calibration"] == when]
+        assert sum(decisions_made) == truth.size
+    untouched = run(calibration="none")["calibration"]
+    assert decisions.read().temperature == 1
+    assert untouched["after"] == untouched["before"] == said["before"]
+
+
 def test_the_same_input_gives_the_same_bytes(run):
     write_validation(*sample())
     run()

@@ -1,0 +1,69 @@
+"""Probabilities that mean what they say: among decisions of 0.8, four of five are true.
+
+All functions take ``truth``, bool, and ``probabilities``, float, both (rows, labels), and look at
+all decisions together.
+"""
+
+import numpy as np
+
+from stages.metrics import ratio
+
+BINS = 15
+RANGE = (0.1, 10.0)  # a network beyond has other troubles than its temperature
+LEAST = 1e-7  # about what single precision tells from 0
+
+
+def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Each probability's logit, divided by ``temperature``, as a probability: float32.
+
+    Written so that 0 and 1, whose logits are infinite, stay what they are.
+    """
+    held = probabilities.astype(np.float64) ** (1 / temperature)
+    other = (1 - probabilities.astype(np.float64)) ** (1 / temperature)
+    return (held / (held + other)).astype(np.float32)
+
+
+def find_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """The temperature with the least log loss (Guo et al. 2017), in ``RANGE``.
+
+    It is a single number, so that no order of probabilities changes, and little is flattered.
+    """
+    from scipy.optimize import minimize_scalar  # half a second, and wanted by one stage
+
+    clipped = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST).ravel()
+    logits = np.log(clipped / (1 - clipped))
+    # log(1 + exp(±logit)) of each decision, the sign such that a right one costs little.
+    wrongness = np.where(truth.ravel(), -logits, logits)
+
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp(0, wrongness / np.exp(log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
+
+
+def reliability(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The reliability diagram: ``BINS`` equally wide bins of probabilities.
+
+    Returns:
+        (bins,) each: ``probability`` and ``frequency``, the means of what was said and of what
+        is true there, 0 in empty bins, and ``decisions``, how many there are.
+    """
+    said, true = probabilities.ravel().astype(np.float64), truth.ravel()
+    place = np.minimum((said * BINS).astype(int), BINS - 1)
+    decisions = np.bincount(place, minlength=BINS)
+    return {
+        "probability": ratio(np.bincount(place, said, BINS), decisions),
+        "frequency": ratio(np.bincount(place, true, BINS), decisions),
+        "decisions": decisions,
+    }
+
+
+def measure(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """The expected calibration error (Naeini et al. 2015), over ``BINS`` bins, and the log loss."""
+    bins = reliability(truth, probabilities)
+    gaps = np.abs(bins["probability"] - bins["frequency"])
+    said = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST)
+    return {
+        "expected_calibration_error": float(gaps @ ratio(bins["decisions"], truth.size)),
+        "log_loss": float(-np.log(np.where(truth, said, 1 - said)).mean()),
+    }
