@@ -73,7 +73,7 @@ def threshold(said: str | None) -> float | None:
 
 
 def photo(filename: str, row: np.ndarray, model: Model, one: float | None) -> Photo:
-    """What probabilities, float32 (labels,), say: each label by its threshold, or all by ``one``."""
+    """What float32 (labels,) probabilities say: labels by their thresholds, or all by ``one``."""
     names = model.bundle.labels
     holds = model.decide(row[None])[0] if one is None else row.astype(np.float64) >= one
     labels = [names[place] for place in np.argsort(-row, kind="stable") if holds[place]]

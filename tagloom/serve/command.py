@@ -1,6 +1,5 @@
 """``tagloom serve``: the options, and what is started with them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
