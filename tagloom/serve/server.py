@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from stages.files import cache_folder
@@ -72,20 +73,26 @@ def run(
             "password nor encryption; put a reverse proxy with both in front",
             address.host,
         )
-    config = uvicorn.Config(
-        app,
-        address.host,
-        address.port,
-        http=protocol(limits.seconds, measures),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE,
+    server(app, address, limits, measures).run()
+
+
+def server(app: FastAPI, address: Address, limits: Limits, measures: Measures) -> uvicorn.Server:
+    """What listens for the application and speaks HTTP; its logging is set up elsewhere."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            address.host,
+            address.port,
+            http=protocol(limits.seconds, measures),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE,
+        )
     )
-    uvicorn.Server(config).run()
 
 
 def logging_config() -> dict:
