@@ -24,6 +24,7 @@ from tagloom.serve.answers import Answer, Health, Labels, Photo, Problem
 from tagloom.serve.batching import Batcher
 from tagloom.serve.following import Follower
 from tagloom.serve.guard import Guard
+from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
 from tagloom.serve.measures import Measures
 from tagloom.serve.upload import Form, Part, received
@@ -76,6 +77,47 @@ class Service:
             return Photo(filename=filename, error=str(error))
         self.measures.photos.labels("answered").inc()
         return answers.photo(filename, row, model, threshold)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are heat maps: they take gradients, and a network that keeps maps."""
+        sees = self.follower.model.bundle.description.sees_images
+        return self.follower.runtime == "torch" and sees
+
+    async def explain(self, request: Request) -> bytes:
+        if not self.explains:
+            raise Refused(
+                404, "explain", "there are no heat maps: they take a model of photos, and torch"
+            )
+        self.gate.check()
+        async with received(request, self.gate, others=("label",)) as form:
+            with self.gate:
+                return await self._heat(form, self.follower.model)
+
+    async def _heat(self, form: Form, model: Model) -> bytes:
+        names, label = model.bundle.labels, form.others.get("label")
+        if label not in names:
+            raise Refused(422, "fields", f"label is one of {', '.join(names)}")
+        asked = pairs(form, model)
+        if len(asked) > 1:
+            raise Refused(422, "fields", "a heat map is drawn of one photo; send it alone")
+        [(part, caption)] = asked
+        try:
+            pixels = await self.batcher.decoded(model, bytes(part.content))
+        except UnreadablePhoto as error:
+            raise Refused(422, "photo", f"the photo cannot be read: {error}") from error
+        return await self.batcher.apart(drawn, model, pixels, caption, names.index(label))
+
+
+def drawn(model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
+    """The heat map of a label over a photo, as a PNG."""
+    from tagloom.explanation import explain  # torch
+
+    [heat] = explain(model.bundle, pixels, caption, [label]).heat
+    if heat is None:
+        raise Refused(404, "explain", "there are no heat maps: the network keeps no maps of photos")
+    description = model.bundle.description
+    return overlay(heat, description.image_size / description.stored_size, len(pixels))
 
 
 def pairs(form: Form, model: Model) -> list[tuple[Part | None, str | None]]:
@@ -183,9 +225,22 @@ def add_routes(app: FastAPI, service: Service) -> None:
             return Response(problem.model_dump_json(), 422, media_type="application/json")
         return Response(answer.model_dump_json(), media_type="application/json")
 
+    @app.post(
+        "/explain",
+        response_class=Response,
+        responses=forms.REFUSALS | forms.HEAT,
+        openapi_extra=forms.EXPLAIN,
+        summary="Where a photo speaks for a label",
+    )
+    async def explain(request: Request) -> Response:
+        """Draws the heat map (Grad-CAM) of one label, to be laid over the photo at full width and
+        height: clear where nothing speaks for the label, warm where much does.
+        """
+        return Response(await service.explain(request), media_type="image/png")
+
     @app.get("/labels", summary="What the model knows, and what it may be asked")
     async def labels() -> Labels:
-        return answers.labels(service.follower.model, False, service.limits)
+        return answers.labels(service.follower.model, service.explains, service.limits)
 
     @app.get("/health", summary="How the service does")
     async def health() -> Health:

@@ -43,12 +43,12 @@ class Follower:
 
     Args:
         model: the first one, ready to answer.
-        runtime: of those to come.
         interval: seconds between two looks at the folder.
         refresh: brings the folder up to date before each look, where something else is followed.
 
     Attributes:
         model: the one in use.
+        runtime: that it is computed with, and those to come.
         problem: why the last new one is not in use, in words; None: it is.
     """
 
@@ -63,7 +63,8 @@ class Follower:
         self.model: Model = model
         self.problem: str | None = None
         self._broken: str | None = None  # the problem of the folder as it is
-        self._folder, self._runtime, self._interval = model.bundle.folder, runtime, interval
+        self.runtime = runtime
+        self._folder, self._interval = model.bundle.folder, interval
         self._measures, self._refresh = measures, refresh
         self._seen = signature(self._folder)
         self._say()
@@ -90,7 +91,7 @@ class Follower:
 
     async def _change(self) -> None:
         try:
-            model = await asyncio.to_thread(ready, self._folder, self._runtime)
+            model = await asyncio.to_thread(ready, self._folder, self.runtime)
         except Exception as error:  # whatever is wrong with it, the one in use goes on
             self._broken = self._refuse(error)
             return

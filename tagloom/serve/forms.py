@@ -36,19 +36,21 @@ def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     }
 
 
+PHOTOS = {
+    "type": "array",
+    "items": PHOTO,
+    "minItems": 1,
+    "description": "Files of photos, in any format that Pillow reads",
+}
+CAPTIONS = {
+    "type": "array",
+    "items": CAPTION,
+    "description": "One for each photo, in the same order; empty where there is none",
+}
 PREDICT = _form(
     {
-        "photos": {
-            "type": "array",
-            "items": PHOTO,
-            "minItems": 1,
-            "description": "Files of photos, in any format that Pillow reads",
-        },
-        "captions": {
-            "type": "array",
-            "items": CAPTION,
-            "description": "One for each photo, in the same order; empty where there is none",
-        },
+        "photos": PHOTOS,
+        "captions": CAPTIONS,
         "threshold": {
             "type": "number",
             "minimum": 0,
@@ -58,3 +60,18 @@ PREDICT = _form(
     },
     ["photos"],
 )
+EXPLAIN = _form(
+    {
+        "photos": PHOTOS | {"maxItems": 1},
+        "captions": CAPTIONS | {"maxItems": 1},
+        "label": {"type": "string", "description": "As GET /labels names it"},
+    },
+    ["photos", "label"],
+)
+HEAT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}},
+        "description": "The heat map",
+    },
+    404: {"model": Problem, "description": "The model draws no heat maps"},
+}
