@@ -129,7 +129,7 @@ class Champion:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder = root, folder
-        self._seen = b""
+        self._seen: bytes | None = None
 
     async def fetch(self) -> None:
         """Brings the folder up to date.

@@ -37,9 +37,11 @@ class Running:
 
 
 @contextmanager
-def running(model: Model, limits: Limits = LIMITS, poll: float = 3600, **more) -> Iterator[Running]:
+def running(
+    model: Model, limits: Limits = LIMITS, poll: float = 3600, refresh=None, **more
+) -> Iterator[Running]:
     measures = Measures()
-    follower = Follower(model, "torch", poll, measures)
+    follower = Follower(model, "torch", poll, measures, refresh)
     app = create_app(follower, measures, limits, **more)
     served = server(app, Address("127.0.0.1", 0), limits, measures)
     thread = threading.Thread(target=served.run)

@@ -278,6 +278,7 @@ function tell(problem) {
 function decide(value) {
   one = value;
   $("#own").disabled = one === null;
+  $("#decide").classList.toggle("own", one === null);
   $("#meaning").textContent = one === null ? "its own threshold" : percent(one);
   $("#threshold").setAttribute("aria-valuetext", $("#meaning").textContent);
   for (const card of cards) card.show();
