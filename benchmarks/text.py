@@ -18,7 +18,7 @@ from benchmarks.table import Options, Row, in_turn, main
 from stages.eda import statistics
 from stages.ingest.records import label_lists
 from stages.vocab import vocabulary
-from stages.words import WORD, stop_words, tokenize_all
+from stages.words import STOP_WORDS, WORD, tokenize_all
 
 CAPTIONS = 1_000_000
 TENTH = 10
@@ -73,12 +73,11 @@ def rows(options: Options) -> Iterator[Row]:
 def plain(labels: list[list[str]], told: list[str]) -> tuple[Counter, Counter, list[str]]:
     """Captions with so many words, captions with a label and a word, and the vocabulary."""
     tokenizer, stemmer = RegexpTokenizer(WORD), SnowballStemmer("english")
-    stop = stop_words()
     lengths, together, uses = Counter(), Counter(), Counter()
     for carried, caption in zip(labels, told, strict=True):
         words = tokenizer.tokenize(caption.lower())
         lengths[len(words)] += 1
-        content = [word for word in words if word not in stop]
+        content = [word for word in words if word not in STOP_WORDS]
         for word in set(content):
             for label in carried:
                 together[label, word] += 1

@@ -45,6 +45,7 @@ class Ingest(Section):
     source: str
     root: str
     deliveries: str | None
+    corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_rejected: Fraction

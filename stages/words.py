@@ -13,24 +13,31 @@ from stages import UserError
 
 WORD = r"[^\W\d_]+"  # a run of letters; NLTK's engine and Polars' agree on it
 
-# Words of scikit-learn's list that name things or how many there are; labels hang on them.
-CONTENT_WORDS = frozenset(
-    "bill bottom cry detail empty fill find fire front full interest mill mine move part "
-    "serious side system thick thin top "
-    "one two three four five six eight nine ten eleven twelve fifteen twenty forty fifty sixty "
-    "hundred".split()
-)
-
-
-@cache
-def stop_words() -> frozenset[str]:
-    """English words that say nothing of a photo: scikit-learn's list without content words.
-
-    NLTK's list would have to be downloaded.
+# English words that say nothing of a photo: scikit-learn's list, without words like "front", "two"
+# and "system", which name things or how many there are. Written out, because a network that has
+# learnt with them needs just these, and importing that list takes seconds.
+STOP_WORDS = frozenset(
     """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return frozenset(ENGLISH_STOP_WORDS - CONTENT_WORDS)
+    a about above across after afterwards again against all almost alone along already also although
+    always am among amongst amoungst amount an and another any anyhow anyone anything anyway
+    anywhere are around as at back be became because become becomes becoming been before beforehand
+    behind being below beside besides between beyond both but by call can cannot cant co con could
+    couldnt de describe do done down due during each eg either else elsewhere enough etc even ever
+    every everyone everything everywhere except few first for former formerly found from further get
+    give go had has hasnt have he hence her here hereafter hereby herein hereupon hers herself him
+    himself his how however i ie if in inc indeed into is it its itself keep last latter latterly
+    least less ltd made many may me meanwhile might more moreover most mostly much must my myself
+    name namely neither never nevertheless next no nobody none noone nor not nothing now nowhere of
+    off often on once only onto or other others otherwise our ours ourselves out over own per
+    perhaps please put rather re same see seem seemed seeming seems several she should show since
+    sincere so some somehow someone something sometime sometimes somewhere still such take than that
+    the their them themselves then thence there thereafter thereby therefore therein thereupon these
+    they third this those though through throughout thru thus to together too toward towards un
+    under until up upon us very via was we well were what whatever when whence whenever where
+    whereafter whereas whereby wherein whereupon wherever whether which while whither who whoever
+    whole whom whose why will with within without would yet you your yours yourself yourselves
+    """.split()
+)
 
 
 def tokenize(caption: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from stages import metrics, run
+from stages import UserError, metrics, run
 from stages.bundle import bundle as bundles
 from stages.bundle import model as models
 from stages.bundle import weights
@@ -24,9 +24,12 @@ from stages.train import description as descriptions
 from stages.train import network as networks
 from stages.train import probabilities as tables
 from stages.train.description import TRANSFORMER, WEIGHTS
+from stages.train.tokens import words_of
 
 MB = 2**20  # bytes
-BATCH = 64  # photos that are asked about at a time
+BATCH = 64  # photos that are asked about at a time …
+ONNX_PHOTOS = 64  # … and that the two runtimes are compared on
+ONNX_TOLERANCE = 1e-4  # by which their probabilities may differ
 
 
 class Answers(NamedTuple):
@@ -58,6 +61,8 @@ def main() -> None:
             "provenance": {},
         }
         precision, checked = keep_weights(folder, content, known, store, params)
+        if params.onnx:
+            checked["onnx"] = keep_graph(folder, content, known.rows.head(ONNX_PHOTOS), store)
         content |= {"precision": precision, "metrics": {"validation": checked["after"]}}
         bundles.seal(folder, content)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / MB
@@ -69,7 +74,7 @@ def answers(decision: Decision) -> Answers:
     table = tables.read()
     rows = table.select("id").join(records.read(), on="id", how="left", maintain_order="left")
     truth = records.label_matrix(table["labels"], decision.labels)
-    return Answers(rows, truth, table["probabilities"].to_numpy())
+    return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()))
 
 
 def keep_weights(
@@ -88,6 +93,42 @@ def keep_weights(
         if holds(checked, params.tolerance):
             break
     return precision, checked
+
+
+def keep_graph(
+    folder: Path, content: dict[str, Any], rows: pl.DataFrame, store: ImageStore
+) -> dict[str, Any]:
+    """Writes the ONNX graph, and has both runtimes answer for ``rows`` of the records.
+
+    Where a photo may have no caption, each is asked about without one as well.
+
+    Raises:
+        UserError: the network cannot be written as ONNX, or the answers differ.
+    """
+    from stages.bundle import graph
+    from stages.bundle.answer import Answer
+
+    bundle = bundles.read(folder)
+    words = words_of(bundle.description, folder)
+    answer = Answer.of(bundle, words)
+    graph.write(graph.export(answer), folder / bundles.ONNX, folder / WEIGHTS)
+    bundles.seal(folder, content)
+    if bundle.inputs == "image+caption":
+        rows = pl.concat([rows, rows.with_columns(caption=pl.lit(None, pl.String))])
+    sides = [models.Model(bundle, words, answer.ask), models.load(folder, "onnx")]
+    one, other = (ask(model, rows, store) for model in sides)
+    difference = float(np.abs(one - other).max(initial=0))
+    if not difference <= ONNX_TOLERANCE:
+        raise UserError(
+            f"ONNX Runtime gives probabilities that differ by {difference:.2g} from torch's, more "
+            f"than {ONNX_TOLERANCE:g}; set bundle.onnx to false, or try another version of either"
+        )
+    changed = sides[0].decide(one) != sides[0].decide(other)
+    return {
+        "rows": len(rows),
+        "max_difference": difference,
+        "changed_decisions": int(changed.sum()),
+    }
 
 
 def ask(model: models.Model, rows: pl.DataFrame, store: ImageStore) -> np.ndarray:

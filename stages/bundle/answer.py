@@ -3,14 +3,18 @@
 The torch runtime runs it, and what is exported is made from it.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
+from stages.bundle.bundle import Bundle
+from stages.train import network as networks
 from stages.train.augment import prepare
 from stages.train.batches import Batch
 from stages.train.description import Description
 from stages.train.nets.classifier import Classifier
-from stages.train.tokens import PADDING
+from stages.train.precision import autocast
+from stages.train.tokens import PADDING, Words
 
 
 class Answer(nn.Module):
@@ -24,6 +28,20 @@ class Answer(nn.Module):
         super().__init__()
         self.network, self.description, self.temperature = network, description, temperature
         self.eval()
+
+    @classmethod
+    def of(cls, bundle: Bundle, words: Words | None) -> "Answer":
+        """That of a bundle, on the CPU; ``words`` is what makes numbers of captions for it."""
+        network = networks.rebuilt(bundle.description, words, bundle.folder)
+        return cls(network, bundle.description, bundle.temperature)
+
+    @torch.inference_mode()
+    def ask(self, inputs: dict[str, np.ndarray], precision: str = "fp32") -> np.ndarray:
+        """``forward`` of arrays, on the device of the network, in a number format of AMP."""
+        device = next(self.parameters()).device
+        given = {name: torch.from_numpy(rows).to(device) for name, rows in inputs.items()}
+        with autocast(device, precision)():
+            return self(**given).float().cpu().numpy()
 
     def forward(
         self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None

@@ -97,7 +97,7 @@ class Bundle:
     @property
     def temperature(self) -> float:
         """What logits are divided by for calibrated probabilities."""
-        return getattr(self.content.decision, "temperature", 1.0)
+        return self.content.decision.temperature
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -160,9 +160,9 @@ def _parse(said: bytes, file: Path) -> Content:
         raise UserError(
             f"{file} is not of a bundle: {where}: {first['msg']}; get the bundle anew"
         ) from error
-    # A dataclass passes over what it does not know.
+    # A dataclass passes over what it does not know, and fills in what it has a default for.
     if content.model_dump(mode="json") != raw:
-        raise UserError(f"{file} says more than a bundle has to say; get the bundle anew")
+        raise UserError(f"{file} does not say just what a bundle has to; get the bundle anew")
     labels, decision = content.description.labels, content.decision
     if decision.labels != labels or len(decision.thresholds) != len(labels):
         raise UserError(f"{file}: the decision is not one over the labels; get the bundle anew")

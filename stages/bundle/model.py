@@ -5,6 +5,7 @@ Importing this module imports neither torch nor onnxruntime; the runtime ``onnx`
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle
+from stages.train.description import WEIGHTS
 from stages.train.tokens import PADDING, Words, words_of
 
 Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``Answer`` takes them
@@ -58,7 +60,7 @@ class Model:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """float (n, labels) → bool (n, labels): which labels hold."""
-        return probabilities.astype(np.float64) >= self.bundle.thresholds
+        return self.bundle.content.decision.decide(probabilities)
 
 
 def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
@@ -81,22 +83,11 @@ def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray
     import torch
 
     from stages.bundle.answer import Answer
-    from stages.train import network as networks
-    from stages.train.precision import autocast, precision_for
+    from stages.train.precision import precision_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = networks.rebuilt(bundle.description, words, bundle.folder)
-    network.to(device, memory_format=torch.channels_last)
-    module = Answer(network, bundle.description, bundle.temperature)
-    context = autocast(device, precision_for(device, bundle.description.precision))
-
-    @torch.inference_mode()
-    def answer(inputs: Inputs) -> np.ndarray:
-        given = {name: torch.from_numpy(rows).to(device) for name, rows in inputs.items()}
-        with context():
-            return module(**given).float().cpu().numpy()
-
-    return answer
+    module = Answer.of(bundle, words).to(device, memory_format=torch.channels_last)
+    return partial(module.ask, precision=precision_for(device, bundle.description.precision))
 
 
 def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
@@ -110,8 +101,11 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
     options = onnxruntime.SessionOptions()
     # Its own choice would be all cores of the machine, also those that this process may not use.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+    # Handed over as bytes: it refuses files that are links, as DVC may make them.
+    weights = (bundle.folder / WEIGHTS).read_bytes()
+    options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
     session = onnxruntime.InferenceSession(
-        str(bundle.folder / ONNX), options, providers=["CPUExecutionProvider"]
+        (bundle.folder / ONNX).read_bytes(), options, providers=["CPUExecutionProvider"]
     )
     return lambda inputs: session.run(["probabilities"], inputs)[0]
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from stages.ingest.records import SUBSETS, label_matrix
 from stages.metrics import ratio
-from stages.words import stop_words
+from stages.words import STOP_WORDS
 
 # A word that meets a label less often says nothing about it: Church & Hanks (1990) leave out
 # pairs seen five times or less, since the mutual information of rare pairs is unstable.
@@ -120,7 +120,7 @@ def word_counts(labels: pl.Series, words: pl.Series) -> pl.DataFrame:
     """
     told = pl.DataFrame({"label": labels, "word": words.list.unique(maintain_order=True)})
     told = told.filter(pl.col("word").is_not_null())
-    a_word = (pl.col("word").str.len_chars() > 1) & ~pl.col("word").is_in(list(stop_words()))
+    a_word = (pl.col("word").str.len_chars() > 1) & ~pl.col("word").is_in(list(STOP_WORDS))
     pairs = told.explode("word").filter(a_word)
     of_word = pairs.group_by("word").agg(of_word=_rows())
     of_label = told.explode("label").group_by("label").agg(of_label=_rows())

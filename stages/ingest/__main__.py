@@ -11,7 +11,8 @@ import polars as pl
 
 from stages import UserError, run
 from stages.files import alone, whole, write_csv
-from stages.ingest import earlier, records
+from stages.ingest import corrections, earlier, records
+from stages.ingest.corrections import LabelLists
 from stages.ingest.earlier import NO_STATE
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, Listing, Rejected, list_rows
@@ -43,6 +44,7 @@ def main() -> None:
 
 def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
+    overlay = corrections.read(params.corrections)
     listing = list_rows(params, folder)
     check_loss(listing.count, listing.rejected, params)  # before hours of decoding
     with (
@@ -55,14 +57,24 @@ def ingest(params: Ingest, folder: Path) -> None:
         taken, decoded, unreadable = take_in(listing, params, store, folder)
         rejected = listing.rejected + unreadable
         check_loss(listing.count, rejected, params)
-        names = params.labels or label_names(taken, listing)
-        found = as_records(taken, listing, names, folder)
+        allowed = params.labels or label_names(taken, listing.label_lists)
+        right = corrections.lay_over(
+            overlay, taken, listing.label_lists, allowed, folder / "corrected"
+        )
+        write_rejected(rejected + right.rejected)
+        names = params.labels or label_names(right.rows, right.label_lists)
+        found = as_records(right.rows, right.label_lists, names, folder)
         records.write(found.scan(), names, table)
         earlier.keep(store, taken.scan(), params.image_size)
-        told = figures(found.scan(), names, rejected)
+        told = figures(found.scan(), names, rejected) | {"corrections": right.figures()}
     write_metrics("ingest", told)
     photos = sum(told["photos"].values())
     print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
+    if overlay.labels or overlay.rejected:
+        print(
+            f"ingest: {right.applied:,} corrections applied, {right.changed:,} of them other than "
+            f"the source, {len(right.rejected):,} set aside"
+        )
 
 
 def take_in(
@@ -103,7 +115,7 @@ def take_in(
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
     """Lists what was set aside; ends the stage when it is all, or more than the user allows."""
-    write_csv(REJECTED, ["file", "row", "photo", "reason"], sorted(rejected))
+    write_rejected(rejected)
     if not listed:
         raise UserError(f"the source {params.source} lists no photo in {params.root}")
     if len(rejected) == listed or len(rejected) / listed > params.max_rejected:
@@ -117,24 +129,28 @@ def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
         )
 
 
-def label_names(taken: Spool, listing: Listing) -> list[str]:
+def write_rejected(rejected: list[Rejected]) -> None:
+    write_csv(REJECTED, ["file", "row", "photo", "reason"], sorted(rejected))
+
+
+def label_names(taken: Spool, label_lists: LabelLists) -> list[str]:
     """Every label that a record carries, in the order of people."""
     used = taken.scan().select(pl.col("label_list").unique()).collect().to_series()
-    lists = (listing.label_lists[number] for number in used)
+    lists = (label_lists[number] for number in used)
     return records.in_natural_order({name for labels in lists for name in labels or ()})
 
 
-def as_records(taken: Spool, listing: Listing, names: list[str], folder: Path) -> Spool:
+def as_records(taken: Spool, label_lists: LabelLists, names: list[str], folder: Path) -> Spool:
     """The records, each one's labels once and in the order of ``names``."""
     place = {name: number for number, name in enumerate(names)}
     ordered = [
         None if labels is None else sorted(place.keys() & labels, key=place.__getitem__)
-        for labels in listing.label_lists
+        for labels in label_lists
     ]
-    label_lists = pl.Series("labels", ordered, pl.List(pl.String))
+    series = pl.Series("labels", ordered, pl.List(pl.String))
     found = Spool(records.SCHEMA, folder / "records")
     for part in taken.parts():
-        labels = label_lists.gather(part["label_list"])
+        labels = series.gather(part["label_list"])
         found.extend(part.with_columns(labels).select(records.SCHEMA.names()))
     return found
 

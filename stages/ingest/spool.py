@@ -18,7 +18,7 @@ class Spool:
     """
 
     def __init__(self, schema: pl.Schema, folder: Path) -> None:
-        self._schema, self._folder = schema, folder
+        self.schema, self._folder = schema, folder
         self._rows: list[tuple[Any, ...]] = []  # not yet in a file
         self._files: list[Path] = []
         folder.mkdir()
@@ -33,7 +33,7 @@ class Spool:
         """Adds rows as a part."""
         self._write_rows()
         self._files.append(self._folder / f"{len(self._files)}.arrow")
-        rows.match_to_schema(self._schema).write_ipc(self._files[-1])
+        rows.match_to_schema(self.schema).write_ipc(self._files[-1])
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """All rows, in their order."""
@@ -45,11 +45,11 @@ class Spool:
         """All rows, in their order."""
         self._write_rows()
         if not self._files:
-            return pl.LazyFrame(schema=self._schema)
+            return pl.LazyFrame(schema=self.schema)
         return pl.scan_ipc(self._files)
 
     def _write_rows(self) -> None:
         if self._rows:
-            rows = pl.DataFrame(zip(*self._rows, strict=True), self._schema, orient="col")
+            rows = pl.DataFrame(zip(*self._rows, strict=True), self.schema, orient="col")
             self._rows.clear()
             self.extend(rows)

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from stages import UserError, run
 from stages.ingest import records
 from stages.metrics import write as write_metrics
 from stages.params import PARAMS, Split, read
 from stages.split import folds
+from stages.split.duplicates import same_photo
 from stages.split.stratify import relative_gaps, smallest_gaps, stratify, unit_counts
 
 
@@ -104,25 +104,6 @@ def part_sizes(photos: int, params: Split) -> np.ndarray:
         return photos // parts + (np.arange(parts) < photos % parts)
     validation = min(max(round(photos * params.validation), 1), photos - 1)
     return np.array([validation, photos - validation])
-
-
-def same_photo(photos: pl.DataFrame) -> np.ndarray:
-    """Numbers the groups of photos that are linked by an equal ``sha256`` or an equal ``dhash``.
-
-    int, (photos,), from 0; most photos are a group of their own.
-    """
-    # Hashes are the nodes of a graph, and each photo is an edge from its one to its other. A photo
-    # too plain for a dhash looks like no other.
-    looks = photos.select(pl.coalesce(pl.col("dhash").cast(pl.String), "sha256")).to_series()
-    file, look = (
-        hashes.rank("dense").cast(pl.Int64).to_numpy() - 1 for hashes in (photos["sha256"], looks)
-    )
-    nodes = file.max() + look.max() + 2
-    edges = sparse.coo_array(
-        (np.ones(len(photos), bool), (file, file.max() + 1 + look)), shape=(nodes, nodes)
-    )
-    _, group = sparse.csgraph.connected_components(edges, directed=False)
-    return group[file]
 
 
 def check_parts(fold: np.ndarray, params: Split, groups: np.ndarray) -> None:

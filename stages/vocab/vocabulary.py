@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import write_json
-from stages.words import normalizer, stop_words, tokenize_all
+from stages.words import STOP_WORDS, normalizer, tokenize_all
 
 VOCABULARY = Path("data/vocabulary.json")
 PADDING, UNKNOWN = 0, 1
@@ -47,7 +47,7 @@ class Vocabulary:
         words = tokenize_all(pl.Series("word", captions, pl.String))
         told = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
         if self.drop_stop_words:
-            told = told.filter(~pl.col("word").is_in(list(stop_words())))
+            told = told.filter(~pl.col("word").is_in(list(STOP_WORDS)))
         # There are few distinct words, however many captions.
         distinct = told["word"].unique()
         forms = pl.Series([self._normalize(word) for word in distinct], dtype=pl.String)

@@ -1,5 +1,7 @@
 """A bundle at work answers as the network that was trained."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from stages.bundle import model as models
 from stages.ingest import records
 from stages.ingest.images import ImageStore
+from stages.threshold import decision as decisions
 from stages.train import probabilities as tables
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,9 @@ def validation(bundle: Path):
     everything = records.read(project / "data/records.parquet")
     rows = table.select("id").join(everything, on="id", maintain_order="left")
     photos = ImageStore(project / "data/images").gather(rows["image"].to_numpy())
-    return photos, rows["caption"].to_list(), table["probabilities"].to_numpy()
+    decision = decisions.read(project / "models/decision.json")
+    said = decision.calibrate(table["probabilities"].to_numpy())
+    return photos, rows["caption"].to_list(), said
 
 
 def test_it_says_what_the_trained_network_said(bundle: Path, validation):
@@ -29,3 +35,33 @@ def test_it_says_what_the_trained_network_said(bundle: Path, validation):
     assert found.dtype == np.float32
     assert np.abs(found - said).max() < 5e-3
     assert model.decide(found).mean() > 0
+
+
+def test_both_runtimes_say_the_same(bundle: Path, validation):
+    photos, captions, _ = validation
+    torch, onnx = (models.load(bundle, runtime) for runtime in ("torch", "onnx"))
+    for rows, said in ((1, captions), (7, [None, "", *captions[2:]]), (len(photos), None)):
+        given = photos[:rows], said and said[:rows]
+        found = onnx.probabilities(*given)
+        assert found.shape == (rows, len(onnx.bundle.labels))
+        assert np.abs(found - torch.probabilities(*given)).max() < 1e-5
+
+
+def test_the_runtime_onnx_needs_neither_torch_nor_transformers(bundle: Path):
+    script = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+from pathlib import Path
+import numpy as np
+from stages.bundle import model
+assert "onnxruntime" not in sys.modules
+loaded = model.load(Path(sys.argv[1]), "onnx")
+size = loaded.bundle.stored_size
+found = loaded.probabilities(np.zeros((2, size, size, 3), np.uint8), ["red one", None])
+print(found.shape, loaded.decide(found).shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(bundle)],
+        cwd=ROOT, check=True, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.stdout == "(2, 10) (2, 10)\n"

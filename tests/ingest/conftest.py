@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from stages.ingest.__main__ import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
+CORRECTIONS = Path("data/corrections.csv")
 
 
 @pytest.fixture
@@ -38,6 +39,9 @@ def write_params(in_tmp: Path) -> Callable[..., None]:
         params["ingest"] |= {"source": source, "root": "raw", "image_size": 16} | keys
         params["ingest"].setdefault(source, {}).update(options or {})
         YAML(typ="safe").dump(params, Path("params.yaml"))
+        if not CORRECTIONS.exists():
+            CORRECTIONS.parent.mkdir(exist_ok=True)
+            CORRECTIONS.write_text("id,labels\n")
 
     return write
 

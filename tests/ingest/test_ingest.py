@@ -92,6 +92,7 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
         "photos_with_caption": 21,
         "photos_identical_to_another": 1,
         "rejected": 0,
+        "corrections": {"applied": 0, "changed": 0, "set_aside": 0},
     }
 
 

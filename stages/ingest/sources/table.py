@@ -82,8 +82,9 @@ def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[s
     return one_hot
 
 
-# A table as its columns, and for each record its row and its values, or why there are none.
-Table = tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]
+# For each record its row and its values, or why there are none; a table as its columns and these.
+Records = Iterable[tuple[int, dict[str, Any] | str]]
+Table = tuple[list[str], Records]
 
 
 def _read_parquet(root: Path, options: Options) -> Table:
@@ -98,20 +99,28 @@ def _read_parquet(root: Path, options: Options) -> Table:
 
 
 def _read_csv(root: Path, options: Options) -> Table:
+    return csv_table(root / options.file, read_text(root, options.file), options.delimiter)
+
+
+def csv_table(path: Path, text: str, delimiter: str) -> Table:
+    """The table that ``text``, from ``path``, is. Empty cells become None; rows are numbered by the
+    line that they start on.
+
+    Raises:
+        UserError: the header is not CSV, or, while the records are read, a quote is never closed.
+    """
     # csv, not a data frame: a row that is too short or too long is set aside, not filled or cut.
-    lines = io.StringIO(read_text(root, options.file), newline="")
-    reader = csv.reader(lines, delimiter=options.delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = next(reader, [])
     except csv.Error as error:
-        raise UserError(f"{root / options.file}: the header is not CSV: {error}") from error
-    return columns, _csv_records(root / options.file, reader, columns)
+        raise UserError(f"{path}: the header is not CSV: {error}") from error
+    return columns, _csv_records(path, reader, columns)
 
 
 def _csv_records(
     path: Path, reader: Any, columns: list[str]
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Empty cells become None; rows are numbered by the line that they start on."""
     while True:
         start = reader.line_num + 1
         try:

@@ -1,0 +1,153 @@
+"""The overlay of corrected labels, as people save it, well and badly."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import UserError
+from stages.ingest import corrections, records, spool
+
+FILE = Path("data/corrections.csv")
+SOURCE = {"a.jpg": "cat", "b.jpg": "cat dog", "c.jpg": "", "d.jpg": "dgo", "e.jpg": "dog"}
+GIVEN = {id: labels.split() for id, labels in SOURCE.items()} | {"t.jpg": None}
+
+
+@pytest.fixture
+def take_in(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None]):
+    """Runs the stage on five photos and one for test, with this text as corrections."""
+    (in_tmp / "raw/photos").mkdir(parents=True)
+    for number, id in enumerate(GIVEN):
+        (in_tmp / "raw/photos" / id).write_bytes(photo(number))
+    rows = [f"{id},{labels},train" for id, labels in SOURCE.items()] + ["t.jpg,,test"]
+    (in_tmp / "raw/photos.csv").write_text("\n".join(["id,labels,subset", *rows]))
+
+    def run(text: str | bytes, **keys: object) -> dict[str, list[str] | None]:
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_bytes(text.encode() if isinstance(text, str) else text)
+        ingest("table", {"subset": "subset"}, **keys)
+        return dict(records.read().select("id", "labels").iter_rows())
+
+    return run
+
+
+def set_aside() -> dict[str, str]:
+    with Path("data/rejected.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} <= {str(FILE)}
+    return {row["row"]: row["reason"] for row in rows}
+
+
+def counted() -> tuple[int, int, int]:
+    return tuple(json.loads(Path("metrics/ingest.json").read_text())["corrections"].values())
+
+
+def raw() -> dict[Path, str]:
+    files = [file for file in Path("raw").rglob("*") if file.is_file()]
+    return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_the_projects_own_file_corrects_nothing() -> None:
+    own = Path(__file__).parents[2] / FILE
+    assert corrections.read(str(own)) == (str(own), {}, [])
+
+
+@pytest.mark.parametrize("part", [spool.PART, 2])
+def test_labels_are_put_right(
+    take_in, part: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert take_in("id,labels\n") == GIVEN
+    assert records.read_label_names() == ["cat", "dgo", "dog"]
+    assert counted() == (0, 0, 0)
+    assert capsys.readouterr().out == "ingest: 6 photos, 6 decoded, 0 rows set aside\n"
+    before = raw()
+    monkeypatch.setattr(spool, "PART", part)
+    found = take_in("id,labels\nd.jpg,dog\nt.jpg,cat|dog\nb.jpg, dog | cat |\na.jpg,\n")
+    right = {"a.jpg": [], "d.jpg": ["dog"], "t.jpg": ["cat", "dog"]}
+    assert found == GIVEN | right
+    assert list(found) == list(GIVEN)  # in the source's order
+    assert records.read_label_names() == ["cat", "dog"]  # no photo carries the other any more
+    assert counted() == (4, 3, 0)
+    assert raw() == before
+    said = capsys.readouterr().out
+    assert "ingest: 6 photos, 0 decoded, 0 rows set aside\n" in said
+    assert "4 corrections applied, 3 of them other than the source, 0 set aside" in said
+    assert take_in("id,labels\n") == GIVEN
+
+
+def test_columns_in_any_order_and_cells_of_several_lines(take_in) -> None:
+    rows = ['caption,labels,"in doubt",id', '"two\nlines, ""quoted""",dog,"also dog",a.jpg']
+    found = take_in("\r\n".join(["\ufeff" + rows[0], rows[1], "", "=1+1,cat,,e.jpg", ""]))
+    assert found == GIVEN | {"a.jpg": ["dog"], "e.jpg": ["cat"]}
+    assert set_aside() == {}
+
+
+def test_what_cannot_be_applied_is_set_aside_with_its_reason(take_in) -> None:
+    rows = [
+        "x.jpg,dog",  # 2
+        "a.jpg,dog|wolf|fox",
+        "b.jpg,cat",  # 4
+        "b.jpg,dog",
+        "e.jpg,cat|dog",  # 6
+        "e.jpg,dog|cat",
+        " ,dog",  # 8
+        "c.jpg,dog,cat",
+        "d.jpg",  # 10
+        "A.JPG,dog",
+    ]
+    found = take_in("\n".join(["id,labels", *rows]), max_rejected=0)
+    assert found == GIVEN | {"e.jpg": ["cat", "dog"]}
+    twice = "rows 4, 5 give this photo different labels; keep one of them"
+    assert set_aside() == {
+        "2": "no record has this id",
+        "3": "not among the labels (see ingest.labels): fox, wolf",
+        "4": twice,
+        "5": twice,
+        "8": "the id is empty",
+        "9": "3 cells where the header has 2",
+        "10": "1 cells where the header has 2",
+        "11": "no record has this id",
+    }
+    assert counted() == (1, 1, 8)
+
+
+def test_labels_are_those_of_the_parameter(take_in) -> None:
+    text = "id,labels\na.jpg,owl\nb.jpg,dgo|cow\n"
+    assert take_in(text, labels=["owl", "dog", "cat", "dgo"]) == GIVEN | {
+        "a.jpg": ["owl"],
+        "b.jpg": ["dog", "cat"],
+    }
+    assert set_aside() == {"3": "not among the labels (see ingest.labels): cow"}
+    assert records.read_label_names() == ["owl", "dog", "cat", "dgo"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "needs one column id, but its header is ''"),
+        ("id\na.jpg\n", "needs one column labels, but its header is 'id'"),
+        ("labels\ncat\n", "needs one column id, but"),
+        ("id;labels\na.jpg;cat\n", "with a comma between the columns"),
+        ("ID,labels\na.jpg,cat\n", "needs one column id, but its header is 'ID,labels'"),
+        ("id,labels,labels\na.jpg,cat,dog\n", "needs one column labels, but"),
+        ('id,labels\na.jpg,"cat\nb.jpg,dog\n', "a cell's quote seems not to be closed"),
+        ('"id,labels\n', "the header is not CSV"),
+        (b"id,labels\nb\xe4r.jpg,cat\n", "is not UTF-8 text: byte 11 is wrong"),
+        ("id,labels\n".encode("utf-16"), "is not UTF-8 text: byte 0 is wrong"),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_the_stage(take_in, text: str | bytes, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        take_in(text)
+    assert told in str(error.value)
+    assert str(error.value).startswith("data/corrections.csv")
+    assert "\n" not in str(error.value)
+    assert not records.RECORDS.exists()
+
+
+def test_a_missing_file_ends_the_stage(take_in) -> None:
+    with pytest.raises(FileNotFoundError, match=r"other\.csv"):
+        take_in("id,labels\n", corrections="data/other.csv")
