@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages import UserError
+from tagloom.explain import explain
 from tagloom.predict import predict
 
 
@@ -68,7 +69,8 @@ def tagloom(
     """
 
 
-app.command()(predict)
+for command in (predict, explain):
+    app.command()(command)
 
 
 def main() -> None:
