@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -16,6 +17,9 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from stages import UserError
+from stages.bundle import bundle as bundles
+from stages.bundle.bundle import Bundle
 from stages.bundle.model import Model
 from tagloom import photos
 from tagloom.photos import UnreadablePhoto
@@ -28,6 +32,9 @@ from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
 from tagloom.serve.measures import Measures
 from tagloom.serve.upload import Form, Part, received
+
+if TYPE_CHECKING:
+    from tagloom.explanation import Explainer
 
 PAGE = Path(__file__).parent / "page"
 
@@ -50,6 +57,8 @@ class Service:
             batcher,
         )
         self.gate = Gate(limits)
+        self._explained: Model | None = None  # whose heat maps the explainer draws
+        self._explainer: Explainer | None = None
         measures.in_flight.set_function(lambda: self.gate.requests)
         measures.held.set_function(lambda: self.gate.bytes)
 
@@ -106,18 +115,30 @@ class Service:
             pixels = await self.batcher.decoded(model, bytes(part.content))
         except UnreadablePhoto as error:
             raise Refused(422, "photo", f"the photo cannot be read: {error}") from error
-        return await self.batcher.apart(drawn, model, pixels, caption, names.index(label))
+        return await self.batcher.apart(self._draw, model, pixels, caption, names.index(label))
+
+    def _draw(self, model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
+        """A heat map as a PNG; in the network's thread."""
+        if self._explained is not model:
+            self._explainer, self._explained = explainer(model.bundle), model
+        [heat] = self._explainer.heat(pixels, caption, [label])
+        if heat is None:
+            raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
+        description = model.bundle.description
+        return overlay(heat, description.image_size / description.stored_size, len(pixels))
 
 
-def drawn(model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
-    """The heat map of a label over a photo, as a PNG."""
-    from tagloom.explanation import explain  # torch
+def explainer(bundle: Bundle) -> "Explainer":
+    """What draws heat maps for a bundle, with a network of its own."""
+    from tagloom.explanation import Explainer  # torch
 
-    [heat] = explain(model.bundle, pixels, caption, [label]).heat
-    if heat is None:
-        raise Refused(404, "explain", "there are no heat maps: the network keeps no maps of photos")
-    description = model.bundle.description
-    return overlay(heat, description.image_size / description.stored_size, len(pixels))
+    try:
+        there = bundles.read(bundle.folder).sha256
+    except UserError:
+        there = None
+    if there != bundle.sha256:
+        raise Refused(404, "explain", "there are no heat maps: the bundle's folder has changed")
+    return Explainer(bundle)
 
 
 def pairs(form: Form, model: Model) -> list[tuple[Part | None, str | None]]:
@@ -184,6 +205,7 @@ def create_app(
     )
     guard = partial(Guard, hosts=hosts, limits=limits, measures=measures)
     app.add_middleware(guard)
+    app.state.service = service
     add_routes(app, service)
     add_problems(app, guard(app).answer)
     return app
