@@ -52,7 +52,7 @@ def protocol(seconds: float, measures: Measures) -> type[asyncio.Protocol]:
         def _too_slow(self) -> None:
             self._timer = None
             if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-                self._refuse(408, "slow", f"the headers did not arrive within {seconds:g} seconds")
+                self._refuse(408, "slow", f"the headers did not arrive within {seconds:g} s")
 
         def _stop_timer(self) -> None:
             if self._timer is not None:

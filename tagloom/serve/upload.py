@@ -74,7 +74,7 @@ async def _in_time(request: Request, seconds: float) -> AsyncIterator[bytes]:
             async with asyncio.timeout_at(deadline):
                 chunk = await anext(stream, None)
         except TimeoutError as error:
-            sentence = f"the request did not arrive within {seconds:g} seconds"
+            sentence = f"the request did not arrive within {seconds:g} s"
             raise Refused(408, "slow", sentence) from error
         except ClientDisconnect as error:
             raise Refused(400, "truncated", "the request broke off") from error
