@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-
-from gto.exceptions import GTOException
-from gto.registry import GitRegistry
-from gto.versions import SemVer
+from typing import TYPE_CHECKING
 
 from flows.dvc_project import ProjectError, fetch, git, identity
+
+if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
+    from gto.registry import GitRegistry
 
 MODEL, STAGE, BRANCH = "model", "champion", "champion"
 BUNDLE = "models/bundle"
@@ -53,6 +53,10 @@ class Registry:
             Version(name, rev, git(self.root, "log", "-1", "--format=%s", rev) or "")
             for name, rev in reversed(versions)
         ]
+
+    def is_empty(self) -> bool:
+        """Whether no model was ever in use; Git knows, and GTO takes a while to start."""
+        return not git(self.root, "tag", "--list", f"{MODEL}#{STAGE}#*")
 
     def champion(self) -> Version | None:
         """The model in use; None before the first was promoted."""
@@ -96,6 +100,8 @@ class Registry:
         if name not in versions:
             known = ", ".join(versions) or "there is none yet"
             raise ProjectError(f"There is no version {name} of the {MODEL}: {known}")
+        from gto.versions import SemVer
+
         # In use is, for GTO, the highest version of those that are assigned, and for DVC the one of
         # the latest tag.
         with self._gto() as registry:
@@ -155,7 +161,10 @@ class Registry:
         return git(self.root, "diff-tree", "--quiet", *trees) is not None
 
     @contextmanager
-    def _gto(self) -> Iterator[GitRegistry]:
+    def _gto(self) -> Iterator["GitRegistry"]:
+        from gto.exceptions import GTOException
+        from gto.registry import GitRegistry
+
         try:
             with GitRegistry.from_url(str(self.root)) as registry:
                 yield registry
