@@ -202,6 +202,25 @@ def scans(count: int) -> bytes:
     return content[:at] + content[at:-2] * count + b"\xff\xd9"
 
 
+def scan_bomb() -> bytes:
+    """A grey JPEG of 60 million pixels and 300 scans, each of which says in few bytes: nothing.
+
+    Each goes over all of the pixels, so that a file of a few megabytes could take hours.
+    """
+    whole = saved(Image.new("L", (8, 8), 128), "JPEG", progressive=True)
+    begin = whole[: whole.index(b"\xff\xda")]
+    at = begin.index(b"\xff\xc2") + 5
+    begin = begin[:at] + struct.pack(">HH", 7744, 7744) + begin[at + 4 :]
+    # A table in which the code 0 means: so many blocks without a change, as the next 14 bits say.
+    table = jpeg_segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0")
+    head = jpeg_segment(0xDA, bytes([1, 1, 0, 1, 63, 0]))
+    runs = -(-968 * 968 // (2**15 - 1))
+    bits = "".join("0" + "1" * 14 for _ in range(runs))
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    return begin + table + (head + coded) * 300 + b"\xff\xd9"
+
+
 def inserted(content: bytes, at: int, more: bytes) -> bytes:
     return content[:at] + more + content[at:]
 
@@ -298,7 +317,8 @@ def _bombs() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "tiff-giant-size", "giant.tif", lambda: tiff_of(2**31, 2**31), False
     yield "tiff-bomb", "bomb.tif", tiff_bomb, False
     yield "ppm-giant-size", "giant.ppm", lambda: b"P6 999999 999999 255\n", False
-    yield "jpeg-many-scans", "scans.jpg", lambda: scans(200), None
+    yield "jpeg-many-scans", "scans.jpg", lambda: scans(80), True
+    yield "jpeg-scan-bomb", "bomb.jpg", scan_bomb, False
     yield "gif-many-frames", "frames.gif", many_frames, True
     yield "tiff-loop", "loop.tif", lambda: tiff_of(9, 9, after=8), None
     yield "exif-loop", "loop.jpg", exif_loop, True

@@ -1,8 +1,6 @@
 """``python -m tagloom.serve``, the same as ``tagloom serve``."""
 
-import typer
-
-from tagloom.serve.command import serve
+from tagloom.__main__ import app
 
 if __name__ == "__main__":
-    typer.run(serve)
+    app(["serve", *__import__("sys").argv[1:]], prog_name="tagloom")
