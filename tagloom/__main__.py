@@ -10,7 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from stages import UserError
+from tagloom.compare import compare
 from tagloom.explain import explain
+from tagloom.info import info
 from tagloom.predict import predict
 
 
@@ -69,7 +71,7 @@ def tagloom(
     """
 
 
-for command in (predict, explain):
+for command in (predict, explain, info, compare):
     app.command()(command)
 
 

@@ -98,6 +98,18 @@ def captioned(
             yield photo._replace(caption=caption)
 
 
+def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
+    """The labels of a cell, parted as in data/predictions.csv; None where there is no cell.
+
+    Args:
+        names: the labels that there may be; if one holds a blank, | is between them.
+    """
+    if cell is None:
+        return None
+    parts = cell.split("|") if any(" " in name for name in names) else cell.split()
+    return [part.strip() for part in parts if part.strip()]
+
+
 def shown(path: Path | str) -> str:
     """A path as text that can be written anywhere."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

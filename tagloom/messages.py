@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import typer
 
@@ -25,3 +26,12 @@ def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) 
         print(f"  {name}: {reason}", file=sys.stderr)
     if strict:
         raise typer.Exit(1)
+
+
+def memory_for(batch_size: int, onnx: bool) -> AbstractContextManager[None]:
+    """Says what to do where a GPU is too small for what is computed in the block."""
+    if onnx:
+        return nullcontext()
+    from stages.train import network
+
+    return network.memory_for("--batch-size", batch_size)

@@ -1,7 +1,6 @@
 """``tagloom predict``: labels for photos."""
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +68,7 @@ def predict(
     from stages.bundle import model as models
     from tagloom import bundles, inputs, results, thresholds
     from tagloom.batches import batches, counted
-    from tagloom.messages import list_unreadable, note
+    from tagloom.messages import list_unreadable, memory_for, note
 
     known = bundles.read(bundle)
     sees, reads = known.description.sees_images, known.description.reads_captions
@@ -90,7 +89,7 @@ def predict(
     quiet = output is None and sys.stdout.isatty()
     with (
         results.writer(form, output, sys.stdout, known.labels, top) as writer,
-        _memory_for(batch_size, onnx),
+        memory_for(batch_size, onnx),
     ):
         for batch in counted(read, "predict", total, quiet):
             found = model.probabilities(batch.pixels.get(known.stored_size), batch.captions)
@@ -99,12 +98,3 @@ def predict(
     if beside and reads and not beside.used:
         note(f"no photo is in {captions}")
     list_unreadable(unreadable, total, strict)
-
-
-def _memory_for(batch_size: int, onnx: bool):
-    """Says what to do when a GPU is too small."""
-    if onnx:
-        return nullcontext()
-    from stages.train.network import memory_for
-
-    return memory_for("--batch-size", batch_size)
