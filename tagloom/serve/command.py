@@ -107,7 +107,14 @@ def serve(
 
       tagloom serve --champion --onnx --port 9000
     """
-    from tagloom.serve.server import Address, run
+    try:
+        from tagloom.serve.server import Address, run
+    except ModuleNotFoundError as error:
+        from stages import UserError
+
+        raise UserError(
+            f"the service needs {error.name}, which is missing: pip install 'tagloom[serve]'"
+        ) from error
 
     limits = Limits(
         photo_bytes=round(max_photo * MB),

@@ -15,12 +15,12 @@ import httpx
 from tests.hostile import jpeg
 
 # As where torch is not installed.
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; sys.argv[0] = 'tagloom.serve'; "
-MODULE = "import runpy; runpy.run_module('tagloom.serve', run_name='__main__')"
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; "
+MODULE = "import runpy; runpy.run_module('tagloom', run_name='__main__')"
 
 
 def start(*options: object, before: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", before + MODULE, *map(str, options)]
+    command = [sys.executable, "-c", before + MODULE, "serve", *map(str, options)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
