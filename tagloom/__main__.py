@@ -14,6 +14,7 @@ from tagloom.compare import compare
 from tagloom.explain import explain
 from tagloom.info import info
 from tagloom.predict import predict
+from tagloom.serve.command import serve
 
 
 class Commands(TyperGroup):
@@ -71,7 +72,7 @@ def tagloom(
     """
 
 
-for command in (predict, explain, info, compare):
+for command in (predict, explain, info, compare, serve):
     app.command()(command)
 
 
