@@ -23,7 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 
-from flows.dvc_project import check_out, identity, share_cache
+from flows.dvc_project import check_out, identity, open_project, share_cache
 from flows.serve import healthy
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +111,7 @@ def main() -> None:
         project, home = Path(name, "tagloom"), Path(name, "prefect")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
         share_cache(ROOT, project)
-        check_out(project)
+        check_out(open_project(project))
         with serving(project, home) as client:
             epochs = "  epochs: 10 "
             change(project, epochs, "  epochs: 3 ")

@@ -77,11 +77,11 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
     registry = Registry(root)
     # DVC names stages as they are seen from the current folder.
     with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
-        champion = registry.champion()
-        found = challenger(workspace, champion, force)
+        found = challenger(workspace, registry, force)
         if found is None:
             return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
         name, rev = found
+        champion = registry.champion()
         if champion and registry.is_same(champion.rev, rev):
             # Forced, or a run that promoted it was killed before it had taken that down.
             workspace.keep(rev)
@@ -99,19 +99,17 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
     )
 
 
-def challenger(
-    workspace: Workspace, champion: Version | None, force: bool
-) -> tuple[str, str] | None:
+def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[str, str] | None:
     """The name and the commit of what is to be judged; None where nothing is new.
 
     What ran and still waits for its verdict or promotion is not run again, even by ``force``.
     """
-    project = Project(workspace.folder, held=workspace.claim)
+    project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
     is_stale = project.is_stale()
     if not is_stale and (unfinished := workspace.unfinished()):
         get_run_logger().info("%s ran before, and was not judged to the end", unfinished[0])
         return unfinished
-    if champion and not (is_stale or force):
+    if not (is_stale or force or registry.is_empty()):
         return None
     name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
     states = run_stages(project, force=force, name=name)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from flows.dvc_project import (
@@ -13,6 +13,7 @@ from flows.dvc_project import (
     check_room,
     experiment_ref,
     git,
+    open_project,
     share_cache,
     uncached_outputs,
     update,
@@ -38,6 +39,7 @@ class Workspace:
 
     Attributes:
         folder: where it is.
+        repo: the DVC project there, read once for all who ask.
         base: the commit that is checked out in ``root``.
         claim: an open file. While a process has it open, nobody else enters.
         scratch: a folder beside, empty when the workspace is entered.
@@ -79,6 +81,7 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.repo.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.claim.close()
 
@@ -132,17 +135,26 @@ class Workspace:
             if not (self.root / self.raw).is_dir():
                 raise ProjectError(f"{self.root / self.raw} is no folder (ingest.root)")
             mirror(self.root / self.raw, self.folder / self.raw)
-        if last := self._rev(LAST) or self._champion():
-            paths = ["dvc.lock", *uncached_outputs(self.folder)]
-            if tracked and self._is_as_before(tracked, last):
-                paths.append(tracked)
-            # One that it has not would make Git refuse all of them.
-            found = git(self.folder, "ls-tree", "-r", "-z", "--name-only", last, "--", *paths) or ""
-            if found:
-                git(self.folder, "checkout", last, "--", *filter(None, found.split("\0")))
-        check_out(self.folder, self.claim)
-        if tracked:
-            update(self.folder, tracked, self.claim)
+        last = self._rev(LAST) or self._champion()
+        if last:
+            is_as_before = tracked and self._is_as_before(tracked, last)
+            self._take_back(last, ["dvc.lock", *([tracked] if is_as_before else [])])
+        self.repo = open_project(self.folder)
+        with chdir(self.folder):  # DVC names stages as they are seen from the current folder
+            if last:
+                self._take_back(last, uncached_outputs(self.repo))
+            check_out(self.repo, self.claim)
+            if tracked:
+                update(self.folder, tracked, self.claim)
+                self.repo.close()
+                self.repo = open_project(self.folder)  # an import may be another now
+
+    def _take_back(self, rev: str, paths: list[str]) -> None:
+        """Brings files to where the commit ``rev`` has them; those that it has not stay."""
+        # One that it has not would make Git refuse all of them.
+        found = git(self.folder, "ls-tree", "-r", "-z", "--name-only", rev, "--", *paths) or ""
+        if found:
+            git(self.folder, "checkout", rev, "--", *filter(None, found.split("\0")))
 
     def _tracked(self) -> str | None:
         """The ``.dvc`` file of the photos, or of a folder that holds them."""

@@ -39,10 +39,26 @@ SMALL = {
 }
 
 
+# The files that take longest, the longest first. What is handed to a process (pytest-xdist's
+# loadfile) is a file, in this order: begun last, a long one would be waited for by all others.
+LONGEST = [
+    "pipeline/test_retraining.py",
+    "pipeline/test_pipeline.py",
+    "flows/test_fire.py",
+    "flows/test_retrain.py",
+    "flows/test_remote.py",
+    "flows/test_sweep.py",
+    "train/test_distributed.py",
+    "test_presets.py",
+]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine cannot run, and says what is missing."""
+    """Puts the longest files first; skips what cannot run here, and says what is missing."""
     import torch
 
+    rank = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
         if item.get_closest_marker("shared") and not os.environ.get("TAGLOOM_SHARED"):
             item.add_marker(pytest.mark.skip(reason="TAGLOOM_SHARED names no folder of photos"))

@@ -190,9 +190,17 @@ def curves() -> Iterator[Callable[[Figures], None]]:
         yield lambda epoch: None
         return
     from dvclive import Live
+    from scmrepo.exceptions import SCMError
 
-    # DVCLive would edit dvc.yaml and make experiments by itself; both are DVC's business here.
-    with Live(str(CURVES), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+    try:
+        # DVCLive would edit dvc.yaml and make experiments by itself; both are DVC's business here.
+        live = Live(str(CURVES), dvcyaml=None, save_dvc_exp=False, report=None)
+    except SCMError as error:
+        raise UserError(
+            f"DVCLive, which draws the curves, cannot tell the commit: {error}; "
+            "make a first one with git commit"
+        ) from error
+    with live:
 
         def report(epoch: Figures) -> None:
             for name, figure in epoch.items():

@@ -90,10 +90,15 @@ def client(server: None) -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def _never_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is retrained as photos come, to be copied."""
+    return growing_project.make(tmp_path_factory.mktemp("growing")).folder
+
+
 @pytest.fixture
-def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None) -> Toy:
+def growing(
+    _never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None
+) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
-    folder = tmp_path / "growing"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return growing_project.make(folder)
+    return _copy(_never_trained, tmp_path / "growing", monkeypatch)

@@ -100,6 +100,7 @@ PROMOTING = "flow, promoting"  # from the first ref that changes
 SHORT = 0.3  # seconds of the life of what was not seen yet
 # A server that was killed comes back at once, or when the run has ended without it.
 SERVER, SERVER_GONE = "server", "server, for good"
+LOOK = 0.05  # seconds between two looks at the processes, which take time from the run
 LONGEST = 400  # seconds that a run may take
 ENDED = re.compile(r"^retrain: (?:(skipped|promoted|refused): )?(.*)", re.MULTILINE)
 
@@ -188,26 +189,29 @@ class Ground:
         log = self.log
         began, process, seen = time.monotonic(), self.start(log), {}
         while process.poll() is None:
-            for target in TARGETS:
-                if found := self.find(process.pid, target):
-                    first = seen.setdefault((target, found.pid), time.monotonic())
-                    self.lives[target] = max(self.lives.get(target, 0.05), time.monotonic() - first)
-            time.sleep(0.02)
+            for target, found in self.found(process.pid).items():
+                first = seen.setdefault((target, found.pid), time.monotonic())
+                self.lives[target] = max(self.lives.get(target, 0.05), time.monotonic() - first)
+            time.sleep(LOOK)
         self.seconds = time.monotonic() - began
         return outcome(log)
 
-    def find(self, pid: int, target: str) -> psutil.Process | None:
-        """The process of the run ``pid`` that is to be killed, if it lives now."""
+    def found(self, pid: int) -> dict[str, psutil.Process]:
+        """The processes of the run ``pid`` that may be killed and live now, by target."""
+        found = {}
         with suppress(psutil.Error):
-            run = psutil.Process(pid)
-            if target == "flow":
-                return run
-            for process in run.children(recursive=True):
+            found["flow"] = psutil.Process(pid)
+            for process in found["flow"].children(recursive=True):
                 with suppress(psutil.Error):
                     words = process.cmdline()
-                    if TARGETS[target] in " ".join(words) and "-c" not in words:
-                        return process
-        return None
+                    for target, part in TARGETS.items():
+                        if part in " ".join(words) and "-c" not in words:
+                            found.setdefault(target, process)
+        return found
+
+    def find(self, pid: int, target: str) -> psutil.Process | None:
+        """The process of the run ``pid`` that is to be killed, if it lives now."""
+        return self.found(pid).get(target)
 
     def disturbed(self, target: str, share: float, server: "Server | None") -> Round | None:
         """A run of which ``target`` is killed after ``share`` of its life.
@@ -226,7 +230,7 @@ class Ground:
                     time.sleep(after)
                     killed = kill(found) if "server" not in target else server.kill()
                     break
-                time.sleep(0.01)
+                time.sleep(LOOK)
             if target == SERVER:
                 server.start()
             process.wait(LONGEST)
@@ -313,7 +317,7 @@ class Reads(threading.Thread):
             raise Broken(f"the champion could not be read: {self.error}") from self.error
 
     def run(self) -> None:
-        while not self._stop_it.wait(0.2):
+        while not self._stop_it.wait(0.5):
             try:
                 if self._ground.champion() is None:
                     raise Broken("there is none")

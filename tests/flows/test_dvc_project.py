@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import zc.lockfile
 
-from flows import dvc_project
 from flows.dvc_project import FROZEN, RESTORED, UNCHANGED, Line, Project, ProjectError
 from tests.flows.toy import ROOT, Toy, eventually
 
@@ -49,7 +48,7 @@ def test_nothing_to_do_starts_no_child(toy: Toy, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise AssertionError("started")
 
-    monkeypatch.setattr(dvc_project, "leashed", refuse)
+    monkeypatch.setattr("flows.dvc_project.processes.leashed", refuse)
     lines = list(Project(toy.folder).run())
     assert heads(lines) == dict.fromkeys(["first", "side", "last"], ("cached", UNCHANGED))
 

@@ -1,5 +1,6 @@
 """What must hold whatever is killed, however full the disk is and whoever works beside it."""
 
+import copy
 import json
 import random
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL
 
 from flows.registry import BRANCH
 from flows.workspace import FOLDER
@@ -20,15 +22,24 @@ from tests.flows.toy import eventually
 ENDS = ("promoted", "refused", "skipped")
 
 
-@pytest.fixture
-def ground(tmp_path: Path, client: SyncPrefectClient) -> Ground:
-    """A project with a champion, and something new to learn."""
-    ground = Ground(tmp_path / "project", str(client.api_url))
+@pytest.fixture(scope="module")
+def _promoted(tmp_path_factory: pytest.TempPathFactory, server: None) -> Ground:
+    """A project with a champion, and something new to learn; as it is kept in ``kept``."""
+    ground = Ground(tmp_path_factory.mktemp("fire") / "project", PREFECT_API_URL.value())
     ground.deliver(0)
     assert ground.undisturbed() == "promoted"
     ground.check_end()
     ground.deliver(1)
+    shutil.copytree(ground.folder, ground.folder.with_name("kept"), symlinks=True)
     return ground
+
+
+@pytest.fixture
+def ground(_promoted: Ground) -> Ground:
+    """That project, where it was made: its workspace knows where that is."""
+    shutil.rmtree(_promoted.folder)
+    shutil.copytree(_promoted.folder.with_name("kept"), _promoted.folder, symlinks=True)
+    return copy.deepcopy(_promoted)
 
 
 def test_killed_again_and_again(ground: Ground) -> None:

@@ -16,8 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.utilities.callables import parameter_schema
 
-from flows import dvc_project
-from flows.dvc_project import Project, ProjectError, Queue
+from flows.dvc_project import Project, ProjectError, Queue, worker
 from flows.plan import PlanError, Planned, complaint, flatten, plan, read
 from flows.sweep import agreed, check, devices, main, results, slots, sweep
 from tests.flows.test_reproduce import log, tasks
@@ -242,7 +241,7 @@ def test_what_cannot_be_replaced_stays(again: Toy) -> None:
 
 
 def test_one_sweep_at_a_time(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dvc_project, "CLAIM", 0.2)
+    monkeypatch.setattr("flows.dvc_project.queue.CLAIM", 0.2)
     with Queue(toy.folder), pytest.raises(ProjectError, match="Another sweep is running"):
         Queue(toy.folder).__enter__()
     with Queue(toy.folder):
@@ -456,7 +455,7 @@ def test_killed_and_started_again(again: Toy, client: SyncPrefectClient, swept: 
 
 def kill_runs() -> None:
     for child in psutil.Process().children():
-        if dvc_project.__file__ in child.cmdline():
+        if worker.__file__ in child.cmdline():
             for each in (*child.children(recursive=True), child):
                 each.kill()
 

@@ -77,10 +77,14 @@ class Toy:
         return count
 
 
-def eventually(look: Callable[[], T], seconds: float = 30) -> T:
-    """What ``look`` returns, as soon as it is true; fails when it is not in time."""
+def eventually(look: Callable[[], T], seconds: float = 30, every: float = 0.1) -> T:
+    """What ``look`` returns, as soon as it is true; fails when it is not in time.
+
+    Looks each ``every`` seconds: whoever looks at all processes, or asks a server, takes time from
+    what is waited for.
+    """
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"still {found!r} after {seconds} s"
-        time.sleep(0.05)
+        time.sleep(every)
     return found

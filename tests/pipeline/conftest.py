@@ -1,15 +1,18 @@
 """A real repository of the pipeline in a temporary folder, run once on a small sample."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, SMALL, write_params
 
@@ -64,12 +67,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def checkout(root: Path, params: dict[str, Any]) -> Project:
-    """The pipeline with other parameters in the new folder ``root``, committed; nothing ran yet."""
+def checkout(root: Path, params: dict[str, Any], stages: Collection[str] = ()) -> Project:
+    """The pipeline with other parameters in the new folder ``root``, committed; nothing ran yet.
+
+    Of its stages only ``stages``, where any are named.
+    """
     for name in files_of_git():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     write_params(params, root)
+    if stages:
+        yaml = YAML(typ="safe", pure=True)
+        pipeline = yaml.load((root / "dvc.yaml").read_text("utf-8"))
+        pipeline["stages"] = {name: pipeline["stages"][name] for name in stages}
+        yaml.dump(pipeline, root / "dvc.yaml")
     project = Project(root)
     project("git", "init", "--quiet", "--initial-branch=main")
     project("git", "config", "user.name", "Test")
@@ -81,7 +92,15 @@ def checkout(root: Path, params: dict[str, Any]) -> Project:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pipeline, reproduced and committed; tests leave it as they found it."""
-    project = checkout(tmp_path_factory.mktemp("pipeline") / "tagloom", SMALL)
-    project.dvc("repro")
-    project.commit("The small sample")
-    return project
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
+    # One process reproduces it, and the others copy what it has made.
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            project = checkout(made.with_suffix(".new"), SMALL)
+            project.dvc("repro")
+            project.commit("The small sample")
+            project.root.rename(made)
+    root = tmp_path_factory.mktemp("pipeline") / "tagloom"
+    return Project(shutil.copytree(made, root, symlinks=True))

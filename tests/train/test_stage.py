@@ -272,6 +272,16 @@ def test_what_cannot_be_is_refused_in_a_sentence(prepared: Path, params):
         main()
 
 
+def test_a_repository_without_a_commit_is_said_in_a_sentence(prepared: Path):
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    Repo.init().close()
+    with pytest.raises(UserError, match="Empty git repo; make a first one with git commit"):
+        main()
+    assert not WEIGHTS.exists()
+
+
 def test_it_runs_without_dvc_dvclive_and_prefect(prepared: Path, params):
     params({"train.epochs": 1})
     blocked = """

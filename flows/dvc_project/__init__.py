@@ -1,0 +1,52 @@
+"""What the flows know of DVC: the graph of stages, a run of it line by line, the metrics, and
+what experiments were and left behind.
+
+The one package that touches DVC's Python API and command line. Runs happen in a child process,
+``dvc repro``, ``dvc exp run`` or ``worker``; which stage a line of its output belongs to is read
+off the lines that DVC itself prints.
+"""
+
+from flows.dvc_project.errors import ProjectError, Transient
+from flows.dvc_project.experiments import WORKSPACE, Experiment, experiment_ref, experiments
+from flows.dvc_project.git import git, identity
+from flows.dvc_project.output import FROZEN, RESTORED, UNCHANGED, Line, output_lines
+from flows.dvc_project.processes import check_room, leashed
+from flows.dvc_project.project import Project, open_project, stage_names
+from flows.dvc_project.queue import Queue, hydra
+from flows.dvc_project.remotes import (
+    check_out,
+    fetch,
+    push,
+    share_cache,
+    uncached_outputs,
+    update,
+)
+
+__all__ = [
+    "FROZEN",
+    "RESTORED",
+    "UNCHANGED",
+    "WORKSPACE",
+    "Experiment",
+    "Line",
+    "Project",
+    "ProjectError",
+    "Queue",
+    "Transient",
+    "check_out",
+    "check_room",
+    "experiment_ref",
+    "experiments",
+    "fetch",
+    "git",
+    "hydra",
+    "identity",
+    "leashed",
+    "open_project",
+    "output_lines",
+    "push",
+    "share_cache",
+    "stage_names",
+    "uncached_outputs",
+    "update",
+]

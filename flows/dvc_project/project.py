@@ -1,0 +1,212 @@
+"""The stages of a project: their graph, a run of them line by line, the metrics."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import PipelineStage
+from dvc.stage.cache import _get_stage_hash
+from dvc.utils.serialize import load_yaml
+
+from flows.dvc_project.errors import ProjectError, Transient
+from flows.dvc_project.output import (
+    ERROR,
+    EXPERIMENT,
+    STAGE_END,
+    SUPPORT,
+    UNCHANGED,
+    Line,
+    listed,
+    mark,
+    output_lines,
+)
+from flows.dvc_project.processes import dvc
+
+
+class Project:
+    """The DVC project in the folder ``root``, and the stages that ``targets`` need.
+
+    ``targets`` are what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
+    ``upstream`` has for each stage the stages it depends on, ``reads`` the parameters it lists.
+    ``experiment`` is the name of the experiment that ``run`` makes. Raises ProjectError when
+    ``root`` is no DVC project, or has no such target. ``held`` is a file that stays open as long
+    as what ``run`` starts lives, even where this process is killed. ``repo`` is the project where
+    it is open already, which spares reading it once more.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        targets: Sequence[str] = (),
+        held: IO[str] | None = None,
+        repo: Repo | None = None,
+    ) -> None:
+        self.root = root.resolve()
+        self.targets = list(targets)
+        self._held = held
+        self._sources: dict[str, str] = {}
+        self.experiment: str | None = None
+        self._read(repo)
+
+    def _read(self, repo: Repo | None = None) -> None:
+        try:
+            self._repo = repo or Repo(self.root)
+            if Path(self._repo.root_dir) != self.root:
+                raise ProjectError(f"{self.root} is not the project: go to {self._repo.root_dir}")
+            graph = get_active_graph(self._repo.index.graph)
+            steps = plan_repro(graph, collect_stages(self._repo, self.targets or ["dvc.yaml"]))
+        except DvcException as error:
+            raise ProjectError(str(error)) from error
+        stages = [step for step in steps if isinstance(step, PipelineStage)]
+        self._stages = {stage.addressing: stage for stage in stages}
+        self.upstream = {
+            stage.addressing: [other.addressing for other in graph[stage] if other in stages]
+            for stage in stages
+        }
+        self.reads = {
+            stage.addressing: [key for dep in stage.params for key in dep.params]
+            for stage in stages
+        }
+
+    def run(
+        self, overrides: Sequence[str] = (), force: bool = False, name: str | None = None
+    ) -> Iterator[Line]:
+        """Reproduces the targets and yields the output as it comes.
+
+        With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
+        ``force`` also what did not change. The lines of a stage follow each other, and nothing
+        comes after a stage that fails. Raises ProjectError when DVC stops for another reason,
+        Transient when another DVC is at work here. Closing or interrupting the generator ends the
+        run with every process of it.
+        """
+        if not self.is_stale() and not (overrides or force or name):
+            # DVC would find the same, but takes longer to start than to find it.
+            for stage in self._stages:
+                yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
+            return
+        self._sources = self._source_hashes()
+        command = ["exp", "run"] if overrides or name else ["repro"]
+        command += [f"--name={name}"] if name else []
+        command += [f"--set-param={override}" for override in overrides]
+        command += ["--force"] if force else []
+        for line in self._dvc([*command, "--", *self.targets]):
+            if line.outcome == "ran":
+                why = "forced" if force else self._changes(line.stage)
+                yield Line(line.stage, line.text, line.outcome, why)
+            else:
+                yield line
+
+    def check_sources(self) -> None:
+        """Raises Transient where a file that no stage makes changed while ``run`` read it.
+
+        DVC takes down what a file is when the stage has ended, and would never look at the change
+        again; so what it remembers of that stage is forgotten, and the next run runs it anew.
+        """
+        with Repo(self.root) as repo:
+            stages = [stage for stage in repo.index.stages if stage.addressing in self._stages]
+            changed = {
+                dep.def_path: stage
+                for stage in stages
+                for dep in stage.deps
+                if self._sources.get(dep.def_path) not in (None, dep.hash_info.value)
+            }
+            for stage in changed.values():
+                if key := _get_stage_hash(stage):
+                    shutil.rmtree(repo.stage_cache._get_cache_dir(key), ignore_errors=True)
+        if changed:
+            raise Transient(
+                f"{listed(list(changed))} changed while it was read, so the result may be of "
+                "neither state; run again when all is in its place"
+            )
+
+    def _source_hashes(self) -> dict[str, str]:
+        """By path, the hash of what stages depend on and none of them makes."""
+        made = {out.def_path for stage in self._stages.values() for out in stage.outs}
+        return {
+            dep.def_path: dep.get_hash().value
+            for stage in self._stages.values()
+            for dep in stage.deps
+            if not isinstance(dep, ParamsDependency) and dep.def_path not in made and dep.exists
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of each metrics file in the workspace, by path; without unreadable ones."""
+        with Repo(self.root) as repo:
+            (workspace,) = repo.metrics.show(hide_workspace=False).values()
+        files = workspace.get("data", {})
+        return {path: file["data"] for path, file in files.items() if "data" in file}
+
+    def is_stale(self) -> bool:
+        """Whether a stage would run. Raises Transient when another DVC is at work here."""
+        try:
+            return bool(self._repo.status(targets=self.targets or None, with_deps=True))
+        except LockError as error:
+            raise Transient(str(error)) from error
+        except DvcException as error:
+            raise ProjectError(str(error)) from error
+
+    def _changes(self, name: str) -> str:
+        """What changed since the stage ran last, judged just before it runs again."""
+        stage = self._stages[name]
+        found = ["command changed"] if stage.cmd_changed else []
+        for dep in stage.deps:
+            for path, change in dep.status().items():
+                changes = change if isinstance(change, dict) else {path: change}
+                found += [f"{key} {how}" for key, how in changes.items()]
+        return listed(found) or "outputs missing or changed"
+
+    def _dvc(self, arguments: list[str]) -> Iterator[Line]:
+        """Runs DVC in a child process; yields its lines, with the stage each belongs to."""
+        with dvc(self.root, arguments, self._held) as process:
+            yield from self._assign(process)
+
+    def _assign(self, process: subprocess.Popen[bytes]) -> Iterator[Line]:
+        stage: str | None = None
+        begun: set[str] = set()
+        failed, errors = False, []
+        for text in output_lines(process):
+            head = self._head(text)
+            if head and (head.outcome == "failed" or head.stage not in begun):
+                stage, failed = head.stage, head.outcome == "failed"
+                begun.add(stage)
+                yield head
+                continue
+            if STAGE_END.fullmatch(text):
+                stage = None
+            elif stage is None and (errors or text.startswith(ERROR)):
+                errors.append(text.removeprefix(ERROR))
+            elif match := EXPERIMENT.fullmatch(text):
+                self.experiment = match[1]
+                self._read()  # parameters may shape the graph: foreach, matrix, ${…}
+            if text.strip():
+                yield Line(stage, text)
+        code = process.wait()
+        if code and not failed:
+            died = f"dvc ended with exit status {code}"
+            if stage is None:
+                raise ProjectError("\n".join(errors).partition(SUPPORT)[0].strip() or died)
+            yield Line(stage, died, "failed")
+
+    def _head(self, text: str) -> Line | None:
+        head = mark(text)
+        return head if head and head.stage in self._stages else None
+
+
+def open_project(root: Path) -> Repo:
+    """The DVC project in ``root``, to be read once for all that is asked of it."""
+    return Repo(root)
+
+
+def stage_names(root: Path) -> list[str]:
+    """The stages of ``dvc.yaml``, as it has them; one that stands for several has one name."""
+    try:
+        return list(load_yaml(root / "dvc.yaml").get("stages") or ())
+    except (DvcException, OSError) as error:
+        raise ProjectError(str(error)) from error

@@ -1,0 +1,111 @@
+"""Which labels are doubted, where it is known which of them were turned round."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+
+from stages.files import write_csv
+from stages.ingest import corrections, records
+from stages.report.label_quality import IN_DOUBT, in_doubt, to_work_through
+
+NAMES = ["cat", "dog", "owl"]
+
+
+def photos(count: int) -> pl.DataFrame:
+    rows = pl.int_range(count, dtype=pl.Int32, eager=True)
+    ids = pl.format("{}.jpg", rows).alias("id")
+    captions = pl.format('"{}",\nit says', rows).alias("caption")
+    return pl.select(ids, rows.alias("image"), captions)
+
+
+def turned(seed: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, which twentieth of them is wrong, and what a network says of the photos."""
+    random = np.random.default_rng(seed)
+    right = random.random((rows, 3)) < [0.5, 0.2, 0.05]
+    wrong = random.random(right.shape) < 0.05
+    scores = expit(np.where(right, 3.0, -3.0) + random.normal(0, noise, right.shape))
+    return right ^ wrong, wrong, scores.astype(np.float32)
+
+
+@pytest.mark.parametrize(("noise", "precision", "recall"), [(1.0, 0.98, 0.75), (2.0, 0.5, 0.75)])
+def test_labels_that_were_turned_round_are_found(noise: float, precision: float, recall: float):
+    given, wrong, probabilities = turned(7, 2000, noise)
+    found = in_doubt(photos(2000), given, probabilities, NAMES)
+    cells = found["image"].to_numpy(), found["label"].cast(pl.Enum(NAMES)).to_physical().to_numpy()
+    right = wrong[cells]
+    assert right.mean() >= precision
+    assert right.sum() / wrong.sum() >= recall
+    assert right[:50].mean() >= 0.95  # the worst first
+    assert (found["given"].to_numpy() == given[cells]).all()
+    assert (found["probability"].to_numpy() == probabilities[cells]).all()
+
+
+def test_what_is_said_of_each():
+    given, _, probabilities = turned(7, 300, 1.0)
+    found = in_doubt(photos(300), given, probabilities, NAMES)
+    assert found.schema == IN_DOUBT
+    assert found["score"].is_sorted()
+    assert found.select("id", "label").is_unique().all()
+    for row in found.iter_rows(named=True):
+        doubted = set(found.filter(id=row["id"])["label"])
+        assert row["id"] == f"{row['image']}.jpg"
+        assert row["labels"] == list(np.array(NAMES)[given[row["image"]]])
+        assert set(row["suggested"]) == set(row["labels"]) ^ doubted
+        assert row["given"] == (row["label"] in row["labels"])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
+    given = np.zeros((rows, 3), bool)
+    given[:, 1] = True
+    probabilities = np.full((rows, 3), 0.5, np.float32)
+    found = in_doubt(photos(rows), given, probabilities, NAMES)
+    assert found.schema == IN_DOUBT
+    assert found.is_empty()
+    assert to_work_through(found).columns[:2] == ["id", "labels"]
+
+
+def test_a_network_that_is_always_right_doubts_nothing():
+    given = np.random.default_rng(0).random((50, 3)) < 0.5
+    assert in_doubt(photos(50), given, given.astype(np.float32), NAMES).is_empty()
+
+
+def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
+    given, wrong, probabilities = turned(7, 500, 1.0)
+    found = in_doubt(photos(500), given, probabilities, NAMES)
+    listed = to_work_through(found)
+    assert listed.columns == ["id", "labels", "given", "in_doubt", "score", "image", "caption"]
+    assert listed["id"].to_list() == found["id"].unique(maintain_order=True).to_list()
+    write_csv(tmp_path / "corrections.csv", listed.columns, listed.iter_rows())
+
+    read = corrections.read(str(tmp_path / "corrections.csv"))
+    assert read.rejected == []
+    suggested = dict(found.select("id", "suggested").iter_rows())
+    assert {id: labels for id, (_, labels) in read.labels.items()} == {
+        id: frozenset(labels) for id, labels in suggested.items()
+    }
+    # With them more labels are right than before.
+    matrix = given.copy()
+    rows = listed["image"].to_numpy()
+    lists = pl.Series([suggested[id] for id in listed["id"]], dtype=pl.List(pl.String))
+    matrix[rows] = records.label_matrix(lists, NAMES)
+    assert (matrix != (given ^ wrong)).sum() < wrong.sum() / 3
+
+
+def test_doubts_are_told_in_words():
+    doubts = pl.DataFrame(
+        [
+            ("a.jpg", 3, "a cat", "cat", False, 0.9871, -0.5, ["owl"], ["cat"]),
+            ("a.jpg", 3, "a cat", "owl", True, 0.01, -0.2, ["owl"], ["cat"]),
+            ("b.jpg", 1, None, "owl", True, 0.02, 0.25, ["owl"], []),
+        ],
+        IN_DOUBT,
+        orient="row",
+    )
+    assert to_work_through(doubts).rows() == [
+        ("a.jpg", "cat", "owl", "also cat (0.987), not owl (0.01)", -0.5, 3, "a cat"),
+        ("b.jpg", "", "owl", "not owl (0.02)", 0.25, 1, None),
+    ]
