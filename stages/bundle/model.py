@@ -42,13 +42,13 @@ class Model:
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
-        description, inputs, count = self.bundle.description, {}, len(captions or ())
-        if description.sees_images:
+        inputs, count = {}, len(captions or ()) if photos is None else len(photos)
+        if self.bundle.description.sees_images:
             side = self.bundle.stored_size
             if photos is None or photos.dtype != np.uint8 or photos.shape[1:] != (side, side, 3):
                 raise ValueError(f"this network takes photos as uint8 (n, {side}, {side}, 3)")
             # torch warns of arrays that cannot be written, as Pillow gives them.
-            inputs["photos"], count = np.require(photos, requirements="CW"), len(photos)
+            inputs["photos"] = np.require(photos, requirements="CW")
         if self._words is not None:
             captions = [None] * count if captions is None else captions
             if len(captions) != count:
@@ -74,8 +74,11 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
         UserError: the bundle cannot be read, or has no graph for ``onnx``.
     """
     bundle = bundles.read(folder)
-    words = words_of(bundle.description, folder)
-    answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+    try:
+        words = words_of(bundle.description, folder)
+        answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+    except (KeyError, TypeError, ValueError) as error:  # its hashes are right, but made by whom?
+        raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
     return Model(bundle, words, answer)
 
 

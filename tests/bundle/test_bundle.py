@@ -126,12 +126,39 @@ def test_files_that_are_links_are_read(bundle: Path, tmp_path: Path):
         )
 
 
-def test_weights_of_another_network_are_refused(copied: Path):
-    content = json.loads((copied / bundles.MANIFEST).read_text("utf-8"))
-    content["description"]["text"]["hidden"] += 1
+def resealed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes ``bundle.json``, and makes the hashes anew, as anybody can."""
+    content = json.loads((folder / bundles.MANIFEST).read_text("utf-8"))
     del content["format"], content["files"]
-    bundles.seal(copied, content)
-    with pytest.raises(UserError, match="is not of the network described"):
+    change(content)
+    bundles.seal(folder, content)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["description"]["text"].update(hidden=9), "is not of the network described"),
+        (lambda c: c["description"]["text"].update(hidden="9"), "describes no network"),
+        (lambda c: c["description"].update(text={}), "describes no network"),
+        (lambda c: c["description"].update(vocabulary={"word": []}), "describes no network"),
+        (lambda c: c["description"].update(backbone="os.system"), "neither small_cnn"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(copied: Path, change, said: str):
+    resealed(copied, change)
+    with pytest.raises(UserError, match=said):
+        models.load(copied)
+
+
+def test_weights_that_are_none_are_refused(copied: Path):
+    (copied / "network.safetensors").write_bytes(b"\x80\x04K\x01.")  # a pickle
+    resealed(copied, lambda content: None)
+    for runtime in ("torch", "onnx"):
+        with pytest.raises(UserError, match=r"is not of the network|cannot be loaded"):
+            models.load(copied, runtime)
+    (copied / "network.safetensors").unlink()
+    resealed(copied, lambda content: None)
+    with pytest.raises(UserError, match=r"names no network\.safetensors"):
         models.load(copied)
 
 
@@ -141,8 +168,6 @@ def test_a_graph_reads_no_other_file(copied: Path, monkeypatch: pytest.MonkeyPat
     graph.write_bytes(graph.read_bytes().replace(b"network.safetensors", b"network_safetensors"))
     monkeypatch.chdir(copied.parent)
     shutil.copyfile(copied / "network.safetensors", "network_safetensors")
-    content = json.loads((copied / bundles.MANIFEST).read_text("utf-8"))
-    del content["format"], content["files"]
-    bundles.seal(copied, content)
-    with pytest.raises(UserError, match=r"network\.onnx"):
+    resealed(copied, lambda content: None)
+    with pytest.raises(UserError, match=r"network\.onnx cannot be loaded"):
         models.load(copied, "onnx")

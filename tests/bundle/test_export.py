@@ -17,6 +17,7 @@ from stages.bundle.recurrent import Unpacked
 from stages.train import network as networks
 from stages.train.description import Description
 from stages.train.nets.caption import CaptionEncoder
+from stages.train.tokens import words_of
 from tests import made
 from tests.train import tiny_bert
 
@@ -106,7 +107,7 @@ def test_one_file_for_other_programs(bundle: Path, tmp_path: Path):
     photos = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
     captions = ["a red one", None, "two", "three and four", ""]
     expected = model.probabilities(photos, captions)
-    inputs = {"photos": photos, "words": model._words.encode(captions)}
+    inputs = {"photos": photos, "words": words_of(read.description, bundle).encode(captions)}
 
     export.to_onnx(read, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
