@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here and at the top of the modules of the
 """
 
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -77,6 +78,8 @@ for command in (predict, explain, info, compare, serve):
 
 
 def main() -> None:
+    # Pillow warns of broken notes and the like; photos that cannot be read are listed anyway.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     app(prog_name="tagloom")
 
 

@@ -20,6 +20,7 @@ from stages.bundle import model as models
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
+from tests.hostile import FILES
 
 Run = Callable[..., Result]
 
@@ -200,6 +201,27 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle: Path, album: Path
     assert said.stdout == "[\n"
     assert "Error" not in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_hostile_files_are_read_or_listed_and_nothing_else_is_said(bundle: Path, in_tmp: Path):
+    Path("photos").mkdir()
+    names = {}
+    for number, file in enumerate(FILES):
+        names[file.kind] = f"photos/{number:03}-{Path(file.name).stem}.jpg"
+        Path(names[file.kind]).write_bytes(file.content)
+    assert len(names) >= 40
+    env = os.environ | {"TAGLOOM_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tagloom", *"predict photos --onnx --format json".split()]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    read = {each["photo"] for each in json.loads(said.stdout)}
+    head, *listed = said.stderr.splitlines()[1:]
+    assert head == f"tagloom: {len(listed)} of {len(names)} could not be read:"
+    refused = dict(line.strip().split(": ", 1) for line in listed)
+    assert read | set(refused) == set(names.values())
+    assert not read & set(refused)
+    assert all(refused.values())
+    for file in FILES:
+        assert file.readable is None or (names[file.kind] in read) == file.readable, file.kind
 
 
 def test_a_photo_is_explained_in_words_and_a_picture(run: Run, album: Path):
