@@ -31,9 +31,8 @@ def _form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         "required": required,
         "additionalProperties": False,
     }
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    }
+    content = {"schema": schema, "encoding": {"photos": {"contentType": "image/*"}}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
 PHOTOS = {
