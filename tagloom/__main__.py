@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from stages import UserError
 from tagloom.compare import compare
 from tagloom.explain import explain
+from tagloom.export import export
 from tagloom.info import info
 from tagloom.predict import predict
 from tagloom.serve.command import serve
@@ -73,7 +74,7 @@ def tagloom(
     """
 
 
-for command in (predict, explain, info, compare, serve):
+for command in (predict, explain, info, export, compare, serve):
     app.command()(command)
 
 

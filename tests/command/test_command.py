@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from stages.bundle import bundle as bundles
 from stages.bundle import model as models
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
@@ -254,11 +256,27 @@ def test_an_explanation_may_be_a_page_in_one_file(run: Run, album: Path):
 
 def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
     said = run("info").stdout.replace("\n", "")
-    assert "a model of photos and, where there are any, captions with 10 labels" in said
+    known = bundles.read(bundle)
+    assert "a model of photos and, where there are any, captions, with 10 labels" in said
     assert "small_cnn, 32 × 32 pixels" in said
-    assert "micro_f1" in said
-    for file in models.load(bundle, "onnx").bundle.content.files:
-        assert file in said
+    assert known.sha256 in said
+    micro_f1 = known.metrics["validation"]["overall"]["micro_f1"]
+    assert re.search(rf"micro_f1 +{micro_f1['value']:.3f} +{micro_f1['low']:.3f}–", said)
+    for label, threshold in zip(known.labels, known.thresholds, strict=True):
+        f1 = known.metrics["validation"]["labels"][label]["f1"]
+        assert re.search(rf" {label} +{threshold:.3f} +{f1:.3f} ", said)
+    assert "ONNX Runtime (--onnx)" in said
+
+
+def test_a_changed_byte_is_noticed(run: Run, bundle: Path, in_tmp: Path):
+    shutil.copytree(bundle, "changed")
+    with Path("changed/network.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    for command in (["info", "changed"], ["predict", "photos", "--bundle", "changed"]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("tagloom: changed/network.safetensors is not what it was")
 
 
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
