@@ -159,11 +159,9 @@ def _parse(said: bytes, file: Path) -> Content:
         raise UserError(
             f"{file} is not of a bundle: {where}: {first['msg']}; get the bundle anew"
         ) from error
-    # A dataclass passes over what it does not know, and fills in what it has a default for.
-    if content.model_dump(mode="json") != raw:
-        raise UserError(f"{file} does not say just what a bundle has to; get the bundle anew")
     labels, decision = content.description.labels, content.decision
-    if decision.labels != labels or len(decision.thresholds) != len(labels):
+    fits = decision.labels == labels and len(decision.thresholds) == len(labels)
+    if not (fits and decision.temperature > 0):
         raise UserError(f"{file}: the decision is not one over the labels; get the bundle anew")
     return content
 

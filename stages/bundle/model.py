@@ -106,9 +106,11 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
     # Handed over as bytes: it refuses files that are links, as DVC may make them.
     weights = (bundle.folder / WEIGHTS).read_bytes()
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
-    session = onnxruntime.InferenceSession(
-        (bundle.folder / ONNX).read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    graph, providers = (bundle.folder / ONNX).read_bytes(), ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:  # it has a kind of its own for each way to fail
+        raise UserError(f"{bundle.folder / ONNX} cannot be loaded: {error}") from error
     return lambda inputs: session.run(["probabilities"], inputs)[0]
 
 
