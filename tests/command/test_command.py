@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import polars as pl
 import pytest
 from PIL import Image
@@ -57,7 +58,7 @@ def rows(result: Result) -> list[dict[str, str]]:
 
 def test_help_has_examples_and_names_each_subcommand(run: Run):
     said = run("--help").stdout
-    for name in ("predict", "explain", "info", "compare"):
+    for name in ("predict", "explain", "info", "export", "compare", "serve"):
         assert name in said
         assert f"tagloom {name} " in run(name, "--help").stdout.partition("Examples")[2]
     assert run().exit_code == 2
@@ -178,6 +179,7 @@ def test_stdout_holds_results_alone(run: Run, album: Path):
         (["explain", "none.csv"], 1, "tagloom: none.csv: not an image that Pillow can read"),
         (["explain", "photos/test-00000.png", "--label", "12"], 2, "no label '12'; did you mean"),
         (["explain", "photos/test-00000.png", "--onnx"], 2, "heat maps need gradients"),
+        (["export"], 2, "--onnx or --torch-export"),
         (["info", "nowhere"], 1, "tagloom: there is no nowhere"),
         (["predct"], 2, "Did you mean 'predict'?"),
     ],
@@ -277,6 +279,18 @@ def test_a_changed_byte_is_noticed(run: Run, bundle: Path, in_tmp: Path):
         result = run(*command)
         assert result.exit_code == 1
         assert result.stderr.startswith("tagloom: changed/network.safetensors is not what it was")
+
+
+def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album: Path):
+    result = run("export", "--onnx", "new/model.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "MB: photos, uint8 (n, 32, 32, 3), RGB; words, int64 (n, words)" in result.stdout
+    model = models.load(bundle)
+    photos = np.stack([np.asarray(Image.open(path)) for path in Path("photos").iterdir()])
+    session = onnxruntime.InferenceSession("new/model.onnx", providers=["CPUExecutionProvider"])
+    given = {"photos": photos, "words": np.zeros((len(photos), 1), np.int64)}
+    [found] = session.run(["probabilities"], given)
+    assert found == pytest.approx(model.probabilities(photos, None), abs=1e-4)
 
 
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
