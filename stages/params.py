@@ -303,6 +303,7 @@ class Report(Section):
     photos: Positive
     labels: Positive | None
     captions: Positive
+    against: str | None
 
 
 class Retrain(Section):

@@ -45,7 +45,7 @@ class Explained:
     def strongest(self) -> str:
         """The words that do most, those that speak for the label first."""
         most = sorted(self.words.items(), key=lambda each: -abs(each[1]))[:WORDS]
-        return ", ".join(f"{word} {effect:+.1f}" for word, effect in most if abs(effect) >= 0.05)
+        return ", ".join(f"{word} {effect:+.2f}" for word, effect in most if abs(effect) >= 0.005)
 
     def marked(self, caption: str | None) -> list[tuple[str, float]]:
         """The caption in pieces, each with the strength of its mark: 0, none, to 1."""

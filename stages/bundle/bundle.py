@@ -40,8 +40,8 @@ class Content(BaseModel):
         format: ``FORMAT`` of the program that wrote it.
         description: of the network.
         decision: as in ``models/decision.json``.
-        precision: of the weights, ``float32`` or ``float16``.
-        metrics: of the validation photos, with intervals.
+        metrics: of the validation photos, with intervals; and what the checks of the weights'
+            precision, of captions left out and of ONNX came to.
         provenance: what it was made from, with what and where.
         files: the SHA-256 of each other file, by its path in the folder.
     """
@@ -51,7 +51,6 @@ class Content(BaseModel):
     format: int
     description: Description
     decision: Decision
-    precision: str
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     files: dict[str, Sha256]

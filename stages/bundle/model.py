@@ -67,8 +67,8 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
     """The model of the bundle in ``folder``, ready to answer.
 
     Args:
-        runtime: ``torch`` computes on a GPU where there is one, in the precision of training;
-            ``onnx`` on the CPU in single precision.
+        runtime: ``torch`` computes on a GPU where there is one, in the precision of training,
+            else on the CPU in single precision, as ``onnx`` does.
 
     Raises:
         UserError: the bundle cannot be read, or has no graph for ``onnx``.
@@ -87,7 +87,9 @@ def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = Answer.of(bundle, words).to(device, memory_format=torch.channels_last)
-    return partial(module.ask, precision=precision_for(device, bundle.description.precision))
+    # On a CPU in single precision, whatever training took: the two runtimes say the same there.
+    wish = bundle.description.precision if device.type == "cuda" else "fp32"
+    return partial(module.ask, precision=precision_for(device, wish))
 
 
 def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:

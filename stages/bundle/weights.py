@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 
 def write(source: Path, target: Path, precision: str) -> None:
@@ -16,7 +16,7 @@ def write(source: Path, target: Path, precision: str) -> None:
     weights = load_file(source)
     if precision == "float16":
         weights = {name: _halved(tensor) for name, tensor in weights.items()}
-    save_file(weights, target)
+    target.write_bytes(save(weights))
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:

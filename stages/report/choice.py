@@ -1,19 +1,26 @@
 """Which validation photos show best what a network has learnt of a label."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
-KINDS = ("best", "typical", "false_positive", "false_negative")
+KINDS = ("best", "typical", "borderline", "false_positive", "false_negative")
 
 
 def choose(
-    truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, count: int
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    count: int,
 ) -> dict[str, np.ndarray]:
     """Up to ``count`` photos of each of ``KINDS`` for one label; none is there twice.
 
     ``best``: found, the most certain first. ``false_positive`` and ``false_negative``: wrong,
     the most certain first. ``typical``: carry the label, nearest to the median probability of
-    those that do. Of equals the earlier row comes first.
+    those that do. ``borderline``: nearest to the threshold, whether they carry it or not. Of
+    equals the earlier row comes first.
 
     Args:
         truth, predicted: bool, (rows,).
@@ -33,17 +40,20 @@ def choose(
     best = first(where(truth & predicted), -scores)
     false_positive = first(where(~truth & predicted), -scores)
     false_negative = first(where(truth & ~predicted), scores)
-    shown = np.concatenate([best, false_negative])
-    left = np.setdiff1d(where(truth), shown)
+    shown = np.concatenate([best, false_positive, false_negative])
     median = np.median(scores[truth]) if truth.any() else 0.0
-    typical = first(left, np.abs(scores - median))
-    return dict(zip(KINDS, (best, typical, false_positive, false_negative), strict=True))
+    typical = first(np.setdiff1d(where(truth), shown), np.abs(scores - median))
+    left = np.setdiff1d(np.arange(len(truth)), np.concatenate([shown, typical]))
+    borderline = first(left, np.abs(scores - threshold))
+    found = (best, typical, borderline, false_positive, false_negative)
+    return dict(zip(KINDS, found, strict=True))
 
 
 def places(
     truth: np.ndarray,
     predicted: np.ndarray,
     probabilities: np.ndarray,
+    thresholds: Sequence[float],
     most_labels: int | None,
     count: int,
 ) -> pl.DataFrame:
@@ -66,7 +76,7 @@ def places(
         (int(label), kind, int(row))
         for label in shown
         for kind, rows in choose(
-            truth[:, label], predicted[:, label], probabilities[:, label], count
+            truth[:, label], predicted[:, label], probabilities[:, label], thresholds[label], count
         ).items()
         for row in rows
     ]

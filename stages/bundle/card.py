@@ -1,0 +1,121 @@
+"""The model card: what ``bundle.json`` says, in Markdown for people."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.train.description import Description
+
+FEW = 50  # photos of a label: below, its figures are hardly more than a guess
+WEAK = 0.5  # F1: below, more than half of what is said or missed is wrong
+MOST = 12  # labels that a sentence lists
+PUNCTUATION = re.compile(r"([!-+./:-@\[-`{-~])")  # of ASCII, but for comma and hyphen
+
+
+def render(
+    description: Description, decision: dict[str, Any], metrics: dict[str, Any], **more: Any
+) -> str:
+    """The card of a bundle.
+
+    Args:
+        decision, metrics: as in ``bundle.json``.
+        more: its ``provenance``, and ``parameters``, how many numbers the weights are.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is Markdown; labels and all that is foreign go through ``md``
+    )
+    environment.filters |= {
+        "md": plain,
+        "named": lambda name: name.replace("_", " ").replace("f1", "F1"),
+        "count": lambda number: f"{number:,}",
+        "one": lambda number: f"{number:.1f}",
+        "three": lambda number: "–" if number is None else f"{number:.3f}",
+        "four": lambda number: f"{number:.4f}",
+        "small": lambda number: f"{number:.1g}",
+        "json": lambda content: json.dumps(content, indent=2, ensure_ascii=False),
+    }
+    return environment.get_template("card.md").render(
+        labels=description.labels,
+        takes=_takes(description),
+        reads=description.reads_captions,
+        has_transformer=description.has_transformer,
+        size=description.image_size,
+        thresholds=decision["thresholds"],
+        temperature=decision["temperature"],
+        limits=limits(description, metrics),
+        precision_said=_precision(metrics["weights"]),
+        data=more["provenance"]["data"],
+        **metrics,
+        **more,
+    )
+
+
+def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
+    """What is to be known of the network before it is relied on, sentences in Markdown."""
+    validation, said = metrics["validation"], []
+    labels = validation["labels"]
+    if weak := [label for label, each in labels.items() if each["f1"] < WEAK]:
+        said.append(f"F1 below {WEAK:g}, not to be relied on: {_list(weak)}.")
+    if few := [label for label, each in labels.items() if each["count"] < FEW]:
+        said.append(
+            f"Fewer than {FEW} validation photos, so that little is known of how good they are: "
+            f"{_list(few)}."
+        )
+    said.append(
+        "Thresholds, temperature and the best epoch were found on the validation photos; photos "
+        "from elsewhere will do worse."
+    )
+    if description.sees_images:
+        said.append(
+            f"Photos are squeezed to {description.stored_size} × {description.stored_size} pixels"
+            + (f", of which the centre {description.crop} count" if description.crop else "")
+            + ": small things are lost, and so is the photo's shape."
+        )
+    if description.has_transformer:
+        said.append(f"Of a caption the first {description.text['max_tokens']} tokens count.")
+    elif description.reads_captions:
+        said.append(
+            f"Of a caption the first {description.vocabulary['max_length']} words count, of the "
+            f"{len(description.vocabulary['words']):,} that are known."
+        )
+    if (alone := metrics["without_captions"]) is not None:
+        said.append(
+            f"For a photo without a caption it does worse: micro-F1 {alone['micro_f1']:.3f} "
+            f"instead of {metrics['weights']['after']['micro_f1']:.3f} when all captions are left "
+            "out, by the same thresholds."
+        )
+    return said
+
+
+def plain(text: Any) -> str:
+    """Any text as a piece of one line of Markdown that shows just it."""
+    return PUNCTUATION.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _takes(description: Description) -> str:
+    if description.inputs == "image+caption":
+        return "a photo, with a caption or without"
+    return "a photo" if description.sees_images else "the caption of a photo"
+
+
+def _precision(weights: dict[str, Any]) -> str:
+    if weights["precision"] == "float32":
+        return "in single precision"
+    changed, before, after = (weights[name] for name in ("changed_decisions", "before", "after"))
+    return (
+        f"in half precision, by which {changed:.2%} of the decisions on validation photos changed, "
+        f"and micro-F1 from {before['micro_f1']:.4f} to {after['micro_f1']:.4f}"
+    )
+
+
+def _list(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - MOST} more" if len(labels) > MOST else ""
+    return ", ".join(plain(label) for label in labels[:MOST]) + more

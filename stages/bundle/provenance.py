@@ -1,0 +1,84 @@
+"""What a bundle was made from, with what and where: enough to make it again."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stages.files import digest
+from stages.ingest.records import RECORDS
+from stages.params import load, source_names
+from stages.split import folds
+
+# Of the stages that this one comes after, as DVC has them run for it.
+SECTIONS = ("ingest", "split", "vocab", "train", "threshold", "bundle")
+PACKAGES = (
+    "numpy onnx onnxruntime onnxscript pillow polars safetensors scikit-learn tokenizers torch "
+    "torchvision transformers".split()
+)
+# What the pipeline itself writes while it runs.
+WRITTEN = (":!dvc.lock", ":!metrics")
+
+
+def provenance(records: pl.DataFrame, trained: dict[str, Any]) -> dict[str, Any]:
+    """As ``bundle.json`` keeps it.
+
+    Args:
+        trained: ``metrics/train.json``.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
+    return {
+        "commit": commit,  # None: made without Git
+        "changed_since_commit": None if commit is None else bool(changes),
+        "parameters": parameters(load()),
+        "packages": {"python": platform.python_version()} | _versions(),
+        "hardware": trained["hardware"],
+        "training_seconds": trained["seconds"],
+        "data": data(records),
+    }
+
+
+def parameters(content: dict[str, Any]) -> dict[str, Any]:
+    """The sections of ``params.yaml`` that the bundle hangs on; of sources, just the one in use."""
+    found = {name: content[name] for name in SECTIONS}
+    unused = set(source_names()) - {content["ingest"]["source"]}
+    found["ingest"] = {key: v for key, v in content["ingest"].items() if key not in unused}
+    return found
+
+
+def data(records: pl.DataFrame) -> dict[str, Any]:
+    """How many photos there are for what, and what stands for all of them."""
+    parts = folds.read()
+    training, validation = (folds.rows_of(records, parts, p) for p in ("train", "validation"))
+    return {
+        "photos": len(records),
+        "training": len(training),
+        "validation": len(validation),
+        "captions": int(training["caption"].is_not_null().sum()),  # of those for training
+        "records_sha256": digest(RECORDS),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # an extra that this network does without
+            continue
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    """What Git says; None where there is no Git, or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path.cwd(), text=True, capture_output=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

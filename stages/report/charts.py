@@ -1,0 +1,239 @@
+"""Charts of the page, as Vega-Lite says them: drawn by the browser, in the colours of its theme.
+
+Colours are not said here but by the names of styles, which ``page.js`` fills in for light and dark.
+Where colour tells series apart, a dash or a shape does as well.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+Spec = dict[str, Any]
+
+ROW = 30  # characters of a legend
+
+FRACTION = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5, format=".1f")}
+
+
+def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
+    """Precision by recall and F1 by threshold of every label, one of them brought out.
+
+    Which one is the parameter ``label`` of both.
+
+    Args:
+        table: of ``by_label.curves``.
+        thresholds: ``label``, ``threshold``, ``precision``, ``recall``, ``f1``: where it decides.
+    """
+    first = thresholds["label"][0] if len(thresholds) else ""
+    label = alt.param(name="label", value=first)
+    is_chosen = "datum.label === label"
+    # As CSV the points take a third of the room that rows of JSON take.
+    points = alt.InlineData(_csv(table), format=alt.CsvDataFormat(type="csv"))
+    decided = alt.InlineData(_csv(thresholds), format=alt.CsvDataFormat(type="csv"))
+
+    def chart(x: alt.X, y: alt.Y, order: str, said: str, **line: Any) -> Spec:
+        lines = alt.Chart(points).encode(x, y, alt.Detail("label:N"), alt.Order(f"{order}:Q"))
+        place = alt.Chart(decided).transform_filter(is_chosen).encode(x, y)
+        tooltip = [
+            "label:N",
+            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in table.columns if name != "label"),
+        ]
+        return _spec(
+            alt.layer(
+                lines.mark_line(style="muted", **line),
+                lines.mark_line(style="accent", **line).transform_filter(is_chosen),
+                place.mark_point(style="spot").encode(tooltip=tooltip),
+            ).add_params(label),
+            said,
+        )
+
+    return {
+        "precision_recall": chart(
+            alt.X("recall:Q", title="Recall: share of its photos that are found", **FRACTION),
+            alt.Y("precision:Q", title="Precision: share of finds that are right", **FRACTION),
+            "recall",
+            "Precision by recall, a line a label; the chosen label in colour, a dot at its "
+            "threshold. The table of labels has the figures at the thresholds.",
+        ),
+        "f1_by_threshold": chart(
+            alt.X("threshold:Q", title="Threshold of the probability", **FRACTION),
+            alt.Y("f1:Q", title="F1", **FRACTION),
+            "threshold",
+            "F1 by threshold, a line a label; the chosen label in colour, a dot at its threshold. "
+            "The table of labels has the figures at the thresholds.",
+        ),
+    }
+
+
+def headline(table: pl.DataFrame) -> Spec:
+    """Metrics with intervals: ``metric``, ``run``, ``value``, ``low``, ``high``."""
+    runs = table["run"].unique(maintain_order=True).to_list()
+    series = _series(runs)
+    by_run = {
+        "y": alt.Y("metric:N", sort=None, title=None),
+        "yOffset": alt.YOffset("run:N", sort=runs),
+        "color": alt.Color("run:N", **series),
+    }
+    base = alt.Chart(table)
+    x = alt.X("value:Q", scale=alt.Scale(zero=False, padding=12, nice=True), title=None)
+    interval = base.mark_rule(style="interval").encode(x=alt.X("low:Q"), x2="high:Q", **by_run)
+    value = base.mark_point(style="filled").encode(
+        x=x,
+        shape=alt.Shape("run:N", **series),
+        tooltip=["metric:N", "run:N", *_rounded("value", "low", "high")],
+        **by_run,
+    )
+    height = 34 * max(table["metric"].n_unique(), 1)
+    return _spec(
+        interval + value, "Metrics with their 95 % intervals; the table beside has them.", height
+    )
+
+
+def of_labels(table: pl.DataFrame) -> Spec:
+    """Precision, recall and F1 of each label: ``label``, ``metric``, ``value``."""
+    base = alt.Chart(table).encode(y=alt.Y("label:N", sort=None, title=None))
+    x = alt.X("value:Q", title=None, **FRACTION)
+    series = _series(["Precision", "Recall", "F1"])
+    span = base.mark_rule(style="muted").encode(x=alt.X("min(value):Q"), x2="max(value):Q")
+    value = base.mark_point(style="filled").encode(
+        x=x,
+        color=alt.Color("metric:N", **series),
+        shape=alt.Shape("metric:N", **series),
+        tooltip=["label:N", "metric:N", *_rounded("value")],
+    )
+    height = 20 * max(table["label"].n_unique(), 1)
+    return _spec(
+        span + value, "Precision, recall and F1 of each label; the table below has them.", height
+    )
+
+
+def reliability(table: pl.DataFrame) -> Spec:
+    """How often what was said with a probability came true.
+
+    Args:
+        table: ``calibration`` (before or after), ``probability`` and ``frequency`` (the means of a
+            bin), ``decisions`` (in it).
+    """
+    series = _series(table["calibration"].unique(maintain_order=True).to_list(), "stroke")
+    x = alt.X("probability:Q", title="Probability that was said", **FRACTION)
+    y = alt.Y("frequency:Q", title="Share that came true", **FRACTION)
+    found = (
+        alt.Chart(table)
+        .mark_line(style="series", point=True)
+        .encode(
+            x,
+            y,
+            color=alt.Color("calibration:N", **series),
+            strokeDash=alt.StrokeDash("calibration:N", **series),
+            tooltip=[
+                "calibration:N",
+                *_rounded("probability", "frequency"),
+                alt.Tooltip("decisions:Q", format=","),
+            ],
+        )
+    )
+    corners = pl.DataFrame({"probability": [0.0, 1.0], "frequency": [0.0, 1.0]})
+    ideal = alt.Chart(corners).mark_line(style="mark").encode(x, y)
+    return _spec(
+        ideal + found,
+        "Reliability: share of labels that were true by the probability that was said, before and "
+        "after temperature scaling; on the diagonal the two agree. The table has the figures.",
+    )
+
+
+def confusion(table: pl.DataFrame, names: Sequence[str]) -> Spec:
+    """How often a photo's label brings another with it, wrongly.
+
+    Args:
+        table: ``label``, ``other``, ``rate``, ``wrong``, ``without``.
+        names: labels in the order of rows and columns.
+    """
+    side = max(14, min(30, 560 // max(len(names), 1)))
+    cells = (
+        alt.Chart(table)
+        .mark_rect()
+        .encode(
+            x=alt.X(
+                "other:N",
+                sort=list(names),
+                title="… and this label was found, wrongly",
+                axis=alt.Axis(orient="top", labelAngle=-90),
+            ),
+            y=alt.Y("label:N", sort=list(names), title="The photo carries …"),
+            color=alt.Color(
+                "rate:Q",
+                title="of photos",
+                scale=alt.Scale(interpolate="rgb", domainMin=0),
+                legend=alt.Legend(format="%"),
+            ),
+            tooltip=[
+                "label:N",
+                "other:N",
+                alt.Tooltip("wrong:Q", format=","),
+                alt.Tooltip("without:Q", format=","),
+                alt.Tooltip("rate:Q", format=".1%"),
+            ],
+        )
+    )
+    return _spec(
+        cells,
+        "For each label that photos carry, how often another one was found on them wrongly. The "
+        "table has the pairs that are confused most.",
+        side * len(names),
+    )
+
+
+def epochs(table: pl.DataFrame, title: str, said: str, best: int | None, log: bool = False) -> Spec:
+    """Lines over epochs: ``epoch``, ``series``, ``value``; a rule at the ``best`` epoch."""
+    series = _series(table["series"].unique(maintain_order=True).to_list(), "stroke")
+    last = max(table["epoch"].max() or 1, 1)
+    x = alt.X(
+        "epoch:Q",
+        title="Epoch",
+        scale=alt.Scale(domain=[min(1, last - 1), last], nice=False),
+        axis=alt.Axis(tickMinStep=1, format="d"),
+    )
+    lines = (
+        alt.Chart(table)
+        .mark_line(style="series", point=True)
+        .encode(
+            x,
+            alt.Y(
+                "value:Q", title=title, scale=alt.Scale(type="log" if log else "linear", zero=False)
+            ),
+            color=alt.Color("series:N", **series),
+            strokeDash=alt.StrokeDash("series:N", **series),
+            tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=".4~g")],
+        )
+    )
+    if best is None:
+        return _spec(lines, said, 200)
+    rule = alt.Chart(pl.DataFrame({"epoch": [best]})).mark_rule(style="mark").encode(x)
+    return _spec(rule + lines, f"{said} The best epoch was {best}.", 200)
+
+
+def _series(names: Sequence[str], symbol: str | None = None) -> dict[str, Any]:
+    """Of a colour, shape or dash that tells series apart: in this order, one legend for all."""
+    if len(names) == 1:
+        return {"scale": alt.Scale(domain=names), "legend": None}
+    # Two by two where they would not stand in one row on a phone.
+    options = {"columns": 2} if sum(map(len, names)) > ROW else {}
+    options |= {"symbolType": symbol} if symbol else {}
+    return {"scale": alt.Scale(domain=names), "title": None, "legend": alt.Legend(**options)}
+
+
+def _rounded(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
+
+
+def _csv(table: pl.DataFrame) -> str:
+    return table.write_csv(float_precision=4)
+
+
+def _spec(chart: alt.Chart | alt.LayerChart, said: str, height: int = 280) -> Spec:
+    """The chart as wide as its place; ``said`` tells people who do not see it what it shows."""
+    spec = chart.properties(width="container", height=height, description=said).to_dict()
+    spec.pop("config", None)  # the page's theme has a say in all of it
+    return spec

@@ -1,0 +1,87 @@
+"""An earlier state of the project to compare with, read from Git.
+
+A revision is a branch, a tag, a commit or a DVC experiment, whose commits are kept below
+``refs/exps``. Stages run where there is no Git, too; then there is none to be found.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.files import project_root
+
+EXPERIMENTS = "refs/exps"  # /AB/CDEF…/NAME: DVC keeps them below the commit that they start from
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit.
+
+    Attributes:
+        name: what it was asked for by.
+        commit: its hash.
+        date: of the commit, like 2026-03-31.
+        folder: a checkout that knows it.
+    """
+
+    name: str
+    commit: str
+    date: str
+    folder: Path
+
+    def text(self, path: str) -> str | None:
+        """The content of a file as it was; None where it was not there."""
+        return _git(self.folder, "show", f"{self.commit}:{path}")
+
+    def json(self, path: str) -> dict[str, Any]:
+        """The content of a JSON file as it was; empty where it was not there."""
+        return json.loads(self.text(path) or "{}")
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """The content of a YAML file as it was; empty where it was not there."""
+        return YAML(typ="safe", pure=True).load(self.text(path) or "{}")
+
+
+def find(name: str) -> Revision | None:
+    """The revision ``name``, also of a remote; None where Git, or the name, is not there.
+
+    An experiment that runs in a workspace of its own knows no branches; the checkout that it was
+    started from does.
+    """
+    for folder in dict.fromkeys((Path.cwd(), project_root())):
+        for ref in _candidates(folder, name):
+            found = _git(folder, "log", "-1", "--format=%H %cs", "--end-of-options", ref, "--")
+            if found:
+                commit, date = found.split()
+                return Revision(name, commit, date, folder)
+    return None
+
+
+def branch() -> str | None:
+    """The branch that is checked out; None where there is none, or no Git."""
+    return (_git(Path.cwd(), "branch", "--show-current") or "").strip() or None
+
+
+def _candidates(folder: Path, name: str) -> Iterator[str]:
+    yield name
+    refs = _git(folder, "for-each-ref", "--format=%(refname)", EXPERIMENTS, "refs/remotes") or ""
+    for ref in refs.splitlines():
+        kind, below = ref.split("/", 2)[1:]
+        own = below.split("/", 2 if kind == "exps" else 1)[-1]
+        if own == name:
+            yield ref
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What Git says; None where it fails, or is not installed."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -1,0 +1,120 @@
+"""What the page begins with: what this model is, how good, against which other, at what cost."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stages.overrides import flat
+from stages.params import load
+from stages.report import revision
+from stages.report.revision import Revision
+
+FOLDS = Path("data/folds.parquet")
+NO_PART = ("predict", "retrain")  # sections that change nothing the page shows
+METRICS = {
+    "micro_f1": "F1, all labels together",
+    "micro_precision": "Precision",
+    "micro_recall": "Recall",
+    "macro_f1": "F1, mean of the labels",
+    "mean_average_precision": "Mean average precision",
+    "subset_accuracy": "Photos with all labels right",
+}
+
+
+@dataclass(frozen=True)
+class Against:
+    """What the run is compared with.
+
+    Attributes:
+        revision: of the project.
+        metrics: as in ``metrics/threshold.json``; those that were cross-fitted.
+        train: as in ``metrics/train.json``.
+        same_photos: whether it was measured on the same validation photos; None: not known.
+    """
+
+    revision: Revision
+    metrics: dict[str, Any]
+    train: dict[str, Any]
+    same_photos: bool | None
+
+
+def run_name() -> str:
+    """The DVC experiment's name, or the branch that is checked out."""
+    if name := os.environ.get("DVC_EXP_NAME"):
+        return name
+    here = revision.branch()
+    return f"workspace, branch {here}" if here else "workspace"
+
+
+def against(name: str | None) -> Against | None:
+    """The revision ``name`` and its figures; None where it is not there, or none is wanted."""
+    found = revision.find(name) if name else None
+    if found is None:
+        return None
+    figures = found.json("metrics/threshold.json").get("cross_fitted", {})
+    outs = found.yaml("dvc.lock").get("stages", {}).get("split", {}).get("outs", [])
+    hashes = [out.get("md5") for out in outs if out.get("path") == str(FOLDS)]
+    own = hashlib.md5(FOLDS.read_bytes(), usedforsecurity=False).hexdigest()
+    same = hashes == [own] if hashes else None
+    return Against(found, figures, found.json("metrics/train.json"), same)
+
+
+def headline(figures: dict[str, Any], other: Against | None) -> pl.DataFrame:
+    """A row a metric: ``metric``, ``value``, ``low``, ``high``, ``other``, …, ``gain``.
+
+    Args:
+        figures: as ``cross_fitted`` in ``metrics/threshold.json``.
+    """
+    rows = []
+    for name, words in METRICS.items():
+        own, theirs = figures[name], (other.metrics if other else {}).get(name, {})
+        bounds = [theirs.get(bound) for bound in ("value", "low", "high")]
+        gain = own["value"] - theirs["value"] if theirs else None
+        rows.append((words, own["value"], own["low"], own["high"], *bounds, gain))
+    columns = ("value", "low", "high", "other", "other_low", "other_high", "gain")
+    schema = {"metric": pl.String} | dict.fromkeys(columns, pl.Float64)
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def settings(committed: Revision | None, other: Against | None) -> list[dict[str, Any]]:
+    """The parameters that differ from those committed, or from those of the other run.
+
+    A project's defaults are its ``params.yaml`` as Git has it: there are none elsewhere.
+
+    Returns:
+        ``key``, ``value``, ``committed`` and ``other`` of each; the latter None without the two.
+    """
+    here = _counting(load())
+    theirs = [
+        _counting(each.yaml("params.yaml")) if each else None
+        for each in (committed, other.revision if other else None)
+    ]
+    return [
+        {
+            "key": key,
+            "value": value,
+            "committed": theirs[0] and theirs[0].get(key, ABSENT),
+            "other": theirs[1] and theirs[1].get(key, ABSENT),
+        }
+        for key, value in here.items()
+        if any(each is not None and each.get(key, ABSENT) != value for each in theirs)
+    ]
+
+
+ABSENT = "(not there)"
+
+
+def _counting(content: dict[str, Any]) -> dict[str, Any]:
+    """The values by their keys, without the sources that are not in use."""
+    sections = {name: value for name, value in content.items() if name not in NO_PART}
+    values = flat(sections)
+    source = values.get("ingest.source")
+    return {
+        key: value
+        for key, value in values.items()
+        if key.count(".") < 2 or not key.startswith("ingest.") or key.split(".")[1] == source
+    }

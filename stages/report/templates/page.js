@@ -1,0 +1,150 @@
+"use strict";
+{
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const byId = (id) => document.getElementById(id);
+
+  // Photos that stand in the page already.
+  for (const image of all("img[data-same]")) image.src = byId(image.dataset.same).src;
+
+  const choice = byId("theme");
+
+  // Charts, in the colours of the page.
+  const specs = JSON.parse(byId("charts").textContent);
+  const views = new Map();
+
+  function colour(name) {
+    const probe = document.body.appendChild(document.createElement("span"));
+    probe.style.color = `var(--${name})`;
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  }
+
+  function theme() {
+    const [paper, ink, pale, line, muted, accent, second, third, fourth] = [
+      "paper", "ink", "pale", "line", "muted", "accent", "second", "third", "fourth",
+    ].map(colour);
+    const font = getComputedStyle(document.body).fontFamily;
+    return {
+      background: "transparent",
+      font,
+      view: { stroke: null },
+      axis: {
+        domainColor: line, gridColor: line, tickColor: line, labelColor: pale, titleColor: pale,
+        labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, labelLimit: 190, titlePadding: 8,
+      },
+      legend: { orient: "top", labelColor: ink, titleColor: pale, labelFontSize: 12, symbolStrokeWidth: 2 },
+      range: {
+        category: [accent, second, third, fourth],
+        heatmap: [paper, accent],
+        ramp: [paper, accent],
+      },
+      style: {
+        muted: { color: muted, strokeWidth: 1.2 },
+        accent: { color: accent, strokeWidth: 3 },
+        series: { strokeWidth: 2.2 },
+        interval: { strokeWidth: 4, opacity: 0.45 },
+        filled: { filled: true, size: 70, opacity: 1 },
+        spot: { filled: true, color: accent, stroke: paper, strokeWidth: 2, size: 140, opacity: 1 },
+        mark: { color: pale, strokeDash: [3, 3], strokeWidth: 1.5 },
+      },
+    };
+  }
+
+  const isDark = () => choice.value === "dark" ||
+    (choice.value !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+
+  async function draw() {
+    const options = { config: theme(), renderer: "svg", actions: false, tooltip: { theme: isDark() ? "dark" : "light" } };
+    for (const place of all("[data-chart]")) {
+      views.get(place)?.finalize();
+      views.set(place, await vegaEmbed(place, specs[place.dataset.chart], options));
+    }
+    all("select[data-signal]").forEach(choose);
+    document.documentElement.dataset.drawn = "";
+  }
+
+  function choose(select) {
+    for (const [place, { view }] of views)
+      if (specs[place.dataset.chart].params?.some(({ name }) => name === select.dataset.signal))
+        view.signal(select.dataset.signal, select.value).runAsync();
+  }
+
+  for (const select of all("select[data-signal]"))
+    select.addEventListener("change", () => choose(select));
+
+  // Light or dark, as the system has it or as was chosen.
+  const kept = (value) => {
+    try { // a page from a file may have no storage
+      return value ? localStorage.setItem("tagloom-theme", value) : localStorage.getItem("tagloom-theme");
+    } catch { return null; }
+  };
+  function show(scheme) {
+    document.documentElement.style.colorScheme = scheme;
+    choice.value = scheme;
+    return draw();
+  }
+  choice.addEventListener("change", () => { kept(choice.value); show(choice.value); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  show(all("option", choice).some((option) => option.value === kept()) ? kept() : "light dark");
+
+  // Tables that are sorted by a click on a heading; a second one turns them round.
+  for (const heading of all("table.sorted th:has(.sort)"))
+    heading.querySelector(".sort").addEventListener("click", () => {
+      const rows = heading.closest("table").tBodies[0];
+      const isText = heading.classList.contains("text");
+      const first = isText ? "ascending" : "descending";
+      const other = isText ? "descending" : "ascending";
+      const order = heading.getAttribute("aria-sort") === first ? other : first;
+      all("[aria-sort]", heading.parentNode).forEach((each) => each.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", order);
+      const value = (row) => {
+        const cell = row.cells[heading.cellIndex];
+        return isText ? cell.textContent : parseFloat(cell.dataset.value ?? cell.textContent);
+      };
+      const compare = isText
+        ? (a, b) => value(a).localeCompare(value(b), undefined, { numeric: true })
+        : (a, b) => value(a) - value(b);
+      const sign = order === "ascending" ? 1 : -1;
+      rows.append(...[...rows.rows].sort((a, b) => sign * compare(a, b)));
+    });
+
+  // Heat maps over photos.
+  function warm(button, on) {
+    const frame = button.closest("figure").querySelector(".frame");
+    button.setAttribute("aria-pressed", on);
+    frame.classList.toggle("warm", on);
+    frame.querySelector(".heat").hidden = !on;
+  }
+  const pressed = (button) => button.getAttribute("aria-pressed") === "true";
+  for (const button of all(".heat-switch"))
+    button.addEventListener("click", () => warm(button, !pressed(button)));
+  const everywhere = byId("all-heat");
+  everywhere?.addEventListener("click", () => {
+    const on = !pressed(everywhere);
+    everywhere.setAttribute("aria-pressed", on);
+    all(".heat-switch").forEach((button) => warm(button, on));
+  });
+
+  // Labels put right, as a file for ingest.corrections.
+  const corrections = byId("corrections");
+  const ticked = () => all("[name=id]:checked", corrections);
+  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  corrections?.addEventListener("change", () => {
+    const count = ticked().length;
+    corrections.querySelector("[type=submit]").disabled = count === 0;
+    byId("ticked").value = count === 0 ? "no photo ticked" : count === 1 ? "1 photo" : `${count} photos`;
+  });
+  corrections?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const rows = ticked().map((tick) => {
+      const labels = tick.closest("figure").querySelector("[name=labels]").value;
+      return `${quoted(tick.value)},${quoted(labels)}`;
+    });
+    const link = document.createElement("a");
+    link.download = "corrections.csv";
+    link.href = URL.createObjectURL(new Blob([["id,labels", ...rows, ""].join("\n")], { type: "text/csv" }));
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href));
+  });
+}

@@ -1,0 +1,86 @@
+"""A report of the small sample, whose labels, captions and ids mean no good."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.eda.__main__ import main as eda
+from stages.files import write_csv
+from stages.ingest import records
+from stages.report.__main__ import main as report
+from stages.split.__main__ import main as split
+from stages.threshold.__main__ import main as threshold
+from stages.train.__main__ import main as train
+from stages.vocab.__main__ import main as vocab
+from tests.conftest import SMALL, write_params
+
+HOSTILE = {
+    "0": "<script>alert(1)</script>",
+    "1": """"quoted" 'label' & more""",
+    "2": "שלום עולם",
+    "3": "</script><img src=x onerror=alert(2)>",
+    "4": "🐕 {{ 7 * 7 }} ${dog}",
+    "5": "a label whose name goes on and on " * 6 + "x" * 80,
+    "6": "datum['x'].y\\z",
+}
+CAPTION = """<b onclick="alert(3)">one</b> & 'two' {% raw %}"""
+
+
+@pytest.fixture
+def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
+    """A function that goes as far as threshold."""
+
+    def run(changes: dict | None = None) -> None:
+        params({"report.photos": 2, "train.epochs": 1} | (changes or {}))
+        shutil.copytree(looked_at, prepared, dirs_exist_ok=True)
+        train()
+        threshold()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def looked_at(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What eda says of the small sample."""
+    folder = tmp_path_factory.mktemp("eda")
+    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        eda()
+    for other in ("records.parquet", "images", "folds.parquet", "vocabulary.json"):
+        path = folder / "data" / other
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project with a report, outside of Git."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for source in (_prepared, looked_at):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    write_params(SMALL | {"report.labels": None, "report.photos": 2}, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("DVC_EXP_NAME", raising=False)
+        make_hostile()
+        for main in (split, vocab, train, threshold, report):
+            main()
+    return folder
+
+
+def make_hostile() -> None:
+    names = [HOSTILE.get(name, name) for name in records.read_label_names()]
+    renamed = pl.element().replace(HOSTILE)
+    photos = records.read().with_columns(
+        pl.col("labels").list.eval(renamed),
+        id=pl.lit("<i>\"'&") + pl.col("id"),
+        caption=pl.lit(CAPTION) + pl.col("caption"),
+        width=pl.when(pl.int_range(pl.len()) % 2 == 0).then(90).otherwise("width").cast(pl.Int32),
+    )
+    records.write(photos, names)
+    rejected = [("<u>list.csv", 3, "<img src=x>", 'the file is <empty> & "bad"')] * 3
+    write_csv(Path("data/rejected.csv"), ("file", "row", "photo", "reason"), rejected)
