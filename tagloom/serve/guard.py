@@ -34,6 +34,14 @@ SECURITY = {
 }
 
 
+def answer(refused: Refused, measures: Measures) -> Response:
+    """What a client is told that is not answered."""
+    measures.rejected.labels(refused.reason).inc()
+    wait = refused.retry_after
+    headers = None if wait is None else {"Retry-After": str(wait)}
+    return JSONResponse({"detail": str(refused)}, refused.status, headers)
+
+
 class Guard:
     """Wraps an application.
 
@@ -58,20 +66,13 @@ class Guard:
             self._check(Headers(scope=scope))
             await self.app(scope, exchange.receive, exchange.send)
         except Refused as refused:
-            await self.answer(refused)(scope, exchange.receive, exchange.send)
+            await answer(refused, self.measures)(scope, exchange.receive, exchange.send)
         except Exception:  # its answer is on its way; what it was is nobody's business but ours
             log.exception("a request ended with an error of ours")
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self.measures.requests.labels(path, exchange.status or "none").inc()
             self.measures.seconds.labels(path).observe(time.perf_counter() - started)
-
-    def answer(self, refused: Refused) -> Response:
-        """What a client is told that is not answered."""
-        self.measures.rejected.labels(refused.reason).inc()
-        wait = refused.retry_after
-        headers = None if wait is None else {"Retry-After": str(wait)}
-        return JSONResponse({"detail": str(refused)}, refused.status, headers)
 
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
