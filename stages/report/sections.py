@@ -43,6 +43,7 @@ SECTIONS = {
     "data": "The data",
     "photos": "Photos",
     "quality": "Label quality",
+    "card": "Model card",
 }
 CURVES = {
     "Loss, training": "train/loss",
@@ -116,6 +117,7 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
         "ingest": said("ingest"),
         "split": said("split"),
         "train": said("train"),
+        "bundle": said("bundle"),
     }
     tables = [
         rows.select("metric", pl.lit(run).alias("run"), *map(pl.col, columns)).rename(
