@@ -5,11 +5,13 @@ tags, which DVC's model registry reads, say the rest: ``model@v0.0.2`` is a vers
 ``model#champion#3`` puts it in use. That tag is made last, so that at every moment one model is in
 use: ``dvc artifacts get . model --stage champion``.
 
-``python -m flows.registry`` lists them; ``python -m flows.registry --use v0.0.1`` goes back.
+``python -m flows.registry`` lists them; ``python -m flows.registry --use v0.0.1`` goes back;
+``python -m flows.registry --fetch FOLDER`` puts the bundle of the one in use there.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +19,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.dvc_project import ProjectError, git, identity
+from flows.dvc_project import ProjectError, fetch, git, identity
 
 if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
     from gto.registry import GitRegistry
 
 MODEL, STAGE, BRANCH = "model", "champion", "champion"
+BUNDLE = "models/bundle"
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,26 @@ class Registry:
                 registry.unassign(MODEL, STAGE, version=each.version, **self._who)
         self.use(versions[name].rev)
 
+    def fetch(self, folder: Path) -> Version:
+        """Puts the bundle of the model in use at ``folder``, in place of what is there.
+
+        ``folder`` is whole at every moment, but for one in which it is not there.
+
+        Raises:
+            ProjectError: no model was promoted, or its bundle is not to be had.
+        """
+        champion = self.champion()
+        if champion is None:
+            raise ProjectError("no model was promoted yet: python -m flows.retrain")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+            room = Path(name)
+            fetch(self.root, champion.rev, champion.name, [BUNDLE], room)
+            if folder.exists():
+                folder.rename(room / "before")  # a folder cannot be renamed onto another
+            (room / Path(BUNDLE).name).rename(folder)
+        return champion
+
     @property
     def _who(self) -> dict[str, str]:
         known = identity(self.root)
@@ -152,14 +175,20 @@ class Registry:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m flows.registry",
-        description="List the models that were promoted, or put one of them in use again.",
+        description="List the models that were promoted; put one of them in use again; fetch the "
+        "bundle of the one in use.",
     )
     parser.add_argument("--use", metavar="VERSION", help="put this one in use: v0.0.1")
+    parser.add_argument(
+        "--fetch", metavar="FOLDER", type=Path, help="put the bundle of the one in use there"
+    )
     options = parser.parse_args(arguments)
     registry = Registry(Path.cwd())
     try:
         if options.use:
             registry.roll_back(options.use)
+        if options.fetch:
+            registry.fetch(options.fetch)
         champion = registry.champion()
         for version in registry.versions():
             mark = "→" if version == champion else " "

@@ -145,7 +145,9 @@ class Workspace:
                 self._take_back(last, uncached_outputs(self.repo))
             check_out(self.repo, self.claim)
             if tracked:
-                update(self.repo, tracked, self.claim)
+                update(self.folder, tracked, self.claim)
+                self.repo.close()
+                self.repo = open_project(self.folder)  # an import may be another now
 
     def _take_back(self, rev: str, paths: list[str]) -> None:
         """Brings files to where the commit ``rev`` has them; those that it has not stay."""

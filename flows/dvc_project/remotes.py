@@ -90,16 +90,16 @@ def check_out(repo: Repo, held: IO[str] | None = None) -> None:
         _transfer("dvc pull", Path(repo.root_dir), command, held)
 
 
-def update(repo: Repo, file: str, held: IO[str] | None = None) -> None:
+def update(root: Path, file: str, held: IO[str] | None = None) -> None:
     """Brings what ``file``, a ``.dvc`` file, tracks up to date, if it is an import.
 
     What was added by ``dvc add`` is to be there already. Raises Transient where it is not, or where
     the source of an import is out of reach; ProjectError where that is no full path.
     """
-    root = Path(repo.root_dir)
     try:
-        stage = repo.stage.load_one(str(root / file))
-        missing = any(out.status() for out in stage.outs)
+        with Repo(root) as repo:
+            stage = repo.stage.load_one(str(root / file))
+            missing = any(out.status() for out in stage.outs)
     except DvcException as error:
         raise ProjectError(str(error)) from error
     if stage.is_import:
@@ -110,7 +110,6 @@ def update(repo: Repo, file: str, held: IO[str] | None = None) -> None:
                 "it by its full path"
             )
         _transfer(f"dvc update {file}", root, ["update", "--", file], held)
-        repo.reset()  # it has read what is no longer so
     elif missing:
         raise Transient(
             f"{file} tracks what is neither in DVC's cache nor in a remote: dvc push it from where "

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512
+MOST_SCANS = 100  # of a progressive JPEG; encoders make ten or so
 LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 
 # Pillow otherwise gives an image's memory back to the system, which has to clear it for the next;
@@ -67,6 +68,10 @@ def decode(content: bytes, size: int) -> Photo:
                 raise UnreadablePhoto(_bomb(image))
             if image.format == "EPS":
                 raise UnreadablePhoto("it is PostScript, a program, and is not run")
+            # A scan goes over all pixels, and can say in a hundred bytes that none changes: a file
+            # of a few megabytes would take hours.
+            if image.info.get("progressive") and content.count(b"\xff\xda") > MOST_SCANS:
+                raise UnreadablePhoto(f"decompression bomb: more than {MOST_SCANS} scans")
             width, height = image.size
             # Large JPEGs are decoded at a fraction of their size, never below twice ours.
             image.draft(None, (2 * size, 2 * size))

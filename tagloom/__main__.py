@@ -1,0 +1,84 @@
+"""``tagloom``: the subcommands, and how they end.
+
+Only what ``--help`` needs is imported here and at the top of the modules of the subcommands.
+"""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from stages import UserError
+from tagloom.compare import compare
+from tagloom.explain import explain
+from tagloom.info import info
+from tagloom.predict import predict
+from tagloom.serve.command import serve
+
+
+class Commands(TyperGroup):
+    """Turns errors that are not bugs into one sentence and exit status 1."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _fail(str(error))
+        except BrokenPipeError:  # whoever read the results has seen enough
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}")
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"tagloom: {sentence}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="tagloom",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("tagloom"))
+        raise typer.Exit
+
+
+@app.callback()
+def tagloom(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Put a trained model to work on photos that it has never seen.
+
+    The model is a bundle, which the pipeline makes: [bold]models/bundle[/bold] in the project,
+    or the folder that --bundle or the variable TAGLOOM_BUNDLE names.
+
+    [bold]Examples[/bold]
+      tagloom predict photos
+      tagloom explain holiday.jpg
+      tagloom info
+    """
+
+
+for command in (predict, explain, info, compare, serve):
+    app.command()(command)
+
+
+def main() -> None:
+    app(prog_name="tagloom")
+
+
+if __name__ == "__main__":
+    main()

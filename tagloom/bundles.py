@@ -1,0 +1,21 @@
+"""The bundle that a subcommand is told of."""
+
+from pathlib import Path
+
+from stages import UserError
+from stages.bundle import bundle as bundles
+from stages.bundle.bundle import Bundle
+
+
+def read(folder: Path) -> Bundle:
+    """The bundle in ``folder``, every file of it checked.
+
+    Raises:
+        UserError: there is none, or a file of it is not what it was.
+    """
+    if not folder.exists():
+        raise UserError(
+            f"there is no {folder}; say where the bundle is with --bundle PATH or TAGLOOM_BUNDLE, "
+            "or make it, in the project: dvc repro bundle"
+        )
+    return bundles.read(folder)

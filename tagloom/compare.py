@@ -1,0 +1,115 @@
+"""``tagloom compare``: two models on the same photos."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagloom import options
+
+
+def compare(
+    one: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="A bundle.", exists=True, file_okay=False, show_default=False
+        ),
+    ],
+    other: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Another one.", exists=True, file_okay=False, show_default=False
+        ),
+    ],
+    photos: options.Photos,
+    captions: options.CaptionsFile = None,
+    differences: Annotated[
+        int, typer.Option(min=0, max=1000, metavar="N", help="How many to show.")
+    ] = 10,
+    onnx: options.Onnx = False,
+    below: options.PhotosBelow = None,
+    strict: options.Strict = False,
+    batch_size: options.BatchSize = 64,
+) -> None:
+    """Compare what two models say of the same photos.
+
+    Shows how often they agree, how many photos each gives which label, and
+    where they differ most. If a CSV has a column [bold]labels[/bold], it says as well
+    which of the two is better, and whether that may be chance.
+
+    [bold]Examples[/bold]
+      tagloom compare old/bundle models/bundle photos
+      tagloom compare old/bundle models/bundle labelled.csv --photos data
+    """
+    from stages.bundle import model as models
+    from tagloom import bundles, inputs
+    from tagloom.batches import batches, counted
+    from tagloom.comparison import Comparison
+    from tagloom.messages import list_unreadable, memory_for, note
+
+    known = [bundles.read(folder) for folder in (one, other)]
+    seeing = [each for each in known if each.description.sees_images]
+    beside = inputs.Captions(captions) if captions else None
+    total = inputs.count(photos, below)
+    asked = inputs.captioned(inputs.asked(photos, below), beside, needed=len(seeing) < len(known))
+    sizes = {each.stored_size for each in seeing}
+    names = {label for each in known for label in each.labels}
+    unreadable: list[inputs.Unreadable] = []
+    loaded = [models.load(folder, "onnx" if onnx else "torch") for folder in (one, other)]
+    comparison = Comparison(*(each.labels for each in known), differences)
+    with memory_for(batch_size, onnx):
+        read = batches(asked, sizes, batch_size, unreadable)
+        for batch in counted(read, "compare", total, quiet=False):
+            found = [
+                model.probabilities(batch.pixels.get(model.bundle.stored_size), batch.captions)
+                for model in loaded
+            ]
+            comparison.add(
+                [each.name for each in batch.asked],
+                [inputs.label_list(each.labels, names) for each in batch.asked],
+                [(p, model.decide(p)) for model, p in zip(loaded, found, strict=True)],
+            )
+    _show(comparison)
+    if beside and not beside.used:
+        note(f"no photo is in {captions}")
+    list_unreadable(unreadable, total, strict)
+
+
+def _show(comparison) -> None:
+    from tagloom.pages import page, table
+
+    console = page()
+    if not comparison.photos:
+        return
+    share = comparison.alike / comparison.photos
+    console.print(
+        f"Of {comparison.photos:,} photos, {share:.1%} get the same of the "
+        f"{len(comparison.shared)} labels that both models know.\n"
+    )
+    counts = zip(
+        comparison.shared, *comparison.counts.tolist(), comparison.both.tolist(), strict=True
+    )
+    rows = [[label, *(f"{count:,}" for count in each)] for label, *each in counts]
+    for name, own in zip("AB", comparison.own, strict=True):
+        for label, count in own.items():
+            said = [f"{count:,}", ""] if name == "A" else ["", f"{count:,}"]
+            rows.append([f"{label} (only {name} knows it)", *said, ""])
+    console.print(table("Photos that get a label", ["label", "A", "B", "both"], rows, figures=3))
+    if comparison.differences:
+        rows = [
+            [each.photo, each.label, f"{each.one:.2f}", f"{each.other:.2f}"]
+            for each in comparison.differences
+        ]
+        columns = ["photo", "label", "A", "B"]
+        console.print(table("Largest differences of probability", columns, rows, figures=2))
+    if quality := comparison.quality():
+        gain = quality.gain
+        certain = not gain["low"] <= 0 <= gain["high"]
+        console.print(
+            f"Micro-F1 on {quality.photos:,} photos whose labels are known: A {quality.one:.4f}, "
+            f"B {quality.other:.4f}; B − A {gain['value']:+.4f}, with 95 % confidence between "
+            f"{gain['low']:+.4f} and {gain['high']:+.4f}: "
+            f"{'more than' if certain else 'it may be'} chance."
+        )
+        if quality.strange:
+            console.print(f"Left out are labels that not both know: {', '.join(quality.strange)}")

@@ -1,0 +1,134 @@
+"""An explanation as a picture, or as a page with all that it shows in one file."""
+
+import io
+import textwrap
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from stages import figures
+from stages.files import whole, write_text
+from stages.report.telling_words import LETTERS
+
+SIDE = 448  # pixels of a picture's longer side
+WIDTH, BELOW = 3.0, 0.75  # inches of a picture, and for what stands above and below it
+COLUMNS, LETTERS_BELOW = 4, 44
+WARM = colormaps["inferno"]
+FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
+LEAST_EFFECT = 0.2  # a word that does less is not marked
+WORDS = 6
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What speaks for one label.
+
+    Attributes:
+        label, probability, holds: what the model says.
+        picture: uint8 (height, width, 3): the photo in grey, in colour where it speaks for the
+            label; None: not known.
+        words: of the caption, by how much each raises the label's logit.
+    """
+
+    label: str
+    probability: float
+    holds: bool
+    picture: np.ndarray | None
+    words: Mapping[str, float]
+
+    @property
+    def strongest(self) -> str:
+        """The words that do most, those that speak for the label first."""
+        most = sorted(self.words.items(), key=lambda each: -abs(each[1]))[:WORDS]
+        return ", ".join(f"{word} {effect:+.2f}" for word, effect in most if abs(effect) >= 0.005)
+
+    def marked(self, caption: str | None) -> list[tuple[str, float]]:
+        """The caption in pieces, each with the strength of its mark: 0, none, to 1."""
+        pieces, end = [], 0
+        for word in LETTERS.finditer(caption or ""):
+            effect = self.words.get(word[0].lower(), 0.0)
+            strength = min(effect / FULL_EFFECT, 1.0) if effect >= LEAST_EFFECT else 0.0
+            pieces += [(caption[end : word.start()], 0.0), (word[0], strength)]
+            end = word.end()
+        return [*pieces, ((caption or "")[end:], 0.0)]
+
+
+def upright(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A photo that was made square, uint8 (size, size, 3), in its own shape again."""
+    scale = SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def warmed(photo: np.ndarray, heat: np.ndarray, seen: float) -> np.ndarray:
+    """The photo in grey, in colour where there is heat, the brightest where there is most.
+
+    Args:
+        photo: uint8 (height, width, 3).
+        heat: float32 (side, side), not negative.
+        seen: the share of the photo's sides that the map covers, in the middle.
+    """
+    height, width = photo.shape[:2]
+    inner = max(1, round(seen * width)), max(1, round(seen * height))
+    share = np.zeros((height, width), np.float32)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    enlarged = Image.fromarray(heat / (float(heat.max()) or 1.0)).resize(
+        inner, Image.Resampling.BILINEAR
+    )
+    share[top : top + inner[1], left : left + inner[0]] = np.asarray(enlarged)
+    grey = np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
+    weight = (0.15 + 0.6 * share)[:, :, None]
+    return ((1 - weight) * grey + weight * 255 * WARM(share)[:, :, :3]).round().astype(np.uint8)
+
+
+def write_picture(
+    path: Path, title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
+) -> None:
+    """Writes a PNG: the photo over its caption, then each label's picture over its words."""
+    cells = [(None, photo, caption or ""), *((e, e.picture, e.strongest) for e in explained)]
+    columns = min(COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    tall = WIDTH * photo.shape[0] / photo.shape[1]
+    figure = figures.new(WIDTH * columns, (tall + BELOW) * rows + 0.4, figures.short(title, 60))
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, (said, picture, below) in zip(figure.axes, cells, strict=False):
+        if picture is not None:
+            axes.imshow(picture)
+        if said is not None:
+            text = f"{figures.short(said.label)} {said.probability:.2f}"
+            figures.titled(axes, text if said.holds else f"({text})", weight="bold")
+        lines = textwrap.wrap(below, LETTERS_BELOW, max_lines=3, placeholder=" …")
+        axes.text(
+            0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,
+            transform=axes.transAxes, parse_math=False,
+        )  # fmt: skip
+    with whole(path) as temporary:
+        figures.save_photos(figure, temporary)
+
+
+def write_page(
+    path: Path, title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
+) -> None:
+    """Writes an HTML page that shows the same, the words marked in the caption."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("tagloom", ""), autoescape=True, undefined=StrictUndefined
+    )
+    page = templates.get_template("explain.html")
+    write_text(
+        path,
+        page.render(title=title, photo=photo, caption=caption, explained=explained, uri=_uri),
+    )
+
+
+def _uri(pixels: np.ndarray) -> str:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "webp", quality=85)
+    return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,117 @@
+"""``tagloom explain``: what in a photo speaks for its labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagloom import options
+
+FOUND = 3  # labels that are explained where none holds
+HTML = (".html", ".htm")
+
+
+def explain(
+    photo: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PHOTO", help="A photo.", exists=True, dir_okay=False, show_default=False
+        ),
+    ],
+    caption: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the photo's caption says.", show_default=False),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Explain this one; may be said several times. By default, those that hold.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The picture, a PNG, or a page, .html; by default PHOTO-explained.png, here.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    bundle: options.Bundle = options.BUNDLE,
+    onnx: Annotated[bool, typer.Option("--onnx", hidden=True)] = False,
+) -> None:
+    """Show what in a photo, and in its caption, speaks for its labels.
+
+    Draws a heat map for each label: warm is what raises its probability
+    (Grad-CAM). Each word of the caption is left out once, to see how much
+    the label depends on it.
+
+    [bold]Examples[/bold]
+      tagloom explain holiday.jpg
+      tagloom explain holiday.jpg --caption "two dogs on a beach"
+      tagloom explain holiday.jpg --label dog --label cat --output why.html
+    """
+    if onnx:
+        raise typer.BadParameter(
+            "heat maps need gradients, which ONNX Runtime has not; leave it away",
+            param_hint="--onnx",
+        )
+    from stages import UserError
+    from stages.bundle import model as models
+    from tagloom import bundles, drawing, photos, thresholds
+    from tagloom.explanation import explain as explained
+    from tagloom.messages import note
+
+    known = bundles.read(bundle)
+    description, names = known.description, known.labels
+    for name in label or []:
+        if name not in names:
+            raise typer.BadParameter(thresholds.unknown(name, names), param_hint="--label")
+    if caption and not description.reads_captions:
+        note("the model does not read captions, so --caption changes nothing")
+    try:
+        content = photos.read_file(photo)
+        pixels = photos.read(content, known.stored_size).pixels
+        large = photos.read(content, drawing.SIDE)
+    except photos.UnreadablePhoto as error:
+        raise UserError(f"{photo}: {error}") from error
+
+    model = models.load(bundle)
+    found = model.probabilities(pixels[None] if description.sees_images else None, [caption])
+    [holds], [found] = model.decide(found), found
+    chosen = _choose(label, names, found, holds)
+    explanation = explained(known, pixels, caption, chosen)
+
+    shown = drawing.upright(large.pixels, large.width, large.height)
+    seen = description.image_size / known.stored_size
+    warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
+    parts = [
+        drawing.Explained(names[n], float(found[n]), bool(holds[n]), *each)
+        for n, *each in zip(chosen, warm, explanation.words, strict=True)
+    ]
+    output = output or Path(f"{photo.stem}-explained.png")
+    write = drawing.write_page if output.suffix.lower() in HTML else drawing.write_picture
+    write(output, photo.name, shown, caption, parts)
+    for n, part in zip(chosen, parts, strict=True):
+        verdict = "holds" if part.holds else "does not hold"
+        print(f"{part.label}: {part.probability:.2f}, {verdict} (from {known.thresholds[n]:.2f})")
+        if part.strongest:
+            print(f"  words, by how much each raises the logit: {part.strongest}")
+    if description.sees_images and any(each is None for each in warm):
+        note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
+    print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
+
+
+def _choose(wanted, names: list[str], found, holds) -> list[int]:
+    """The places of the labels to explain."""
+    if wanted:
+        return [names.index(name) for name in dict.fromkeys(wanted)]
+    order = (-found).argsort(kind="stable").tolist()
+    if chosen := [n for n in order if holds[n]]:
+        return chosen
+    print("No label holds; these are the most probable.")
+    return order[:FOUND]

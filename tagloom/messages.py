@@ -1,0 +1,37 @@
+"""What is said to people beside the results: on stderr, so that stdout holds nothing else."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import typer
+
+from tagloom.inputs import Unreadable
+
+
+def note(text: str) -> None:
+    print(f"tagloom: {text}", file=sys.stderr)
+
+
+def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) -> None:
+    """Lists what could not be read, with the reasons.
+
+    Raises:
+        typer.Exit: with 1, when there is any and ``strict`` says so.
+    """
+    if not unreadable:
+        return
+    note(f"{len(unreadable):,} of {total:,} could not be read:")
+    for name, reason in unreadable:
+        print(f"  {name}: {reason}", file=sys.stderr)
+    if strict:
+        raise typer.Exit(1)
+
+
+def memory_for(batch_size: int, onnx: bool) -> AbstractContextManager[None]:
+    """Says what to do where a GPU is too small for what is computed in the block."""
+    if onnx:
+        return nullcontext()
+    from stages.train import network
+
+    return network.memory_for("--batch-size", batch_size)

@@ -1,0 +1,63 @@
+"""What several subcommands are told in the same way. Nothing here takes time to import."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+BUNDLE = Path("models/bundle")
+FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".pq": "parquet"}
+
+Format = Literal["table", "csv", "json", "parquet"]
+
+Photos = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PHOTO|FOLDER|CSV...",
+        help="Photos; folders, with all below them; CSVs with a column [b]photo[/b] (or ImageID) "
+        "and, where there are captions, [b]caption[/b].",
+        exists=True,
+        readable=False,  # those that cannot be read are listed at the end
+        show_default=False,
+    ),
+]
+PhotosBelow = Annotated[
+    Path | None,
+    typer.Option(
+        "--photos",
+        metavar="FOLDER",
+        help="Where the paths in a CSV start; by default, in the CSV's own folder.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+    ),
+]
+CaptionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--captions",
+        metavar="FILE",
+        help="A CSV with the columns photo and caption, for photos that come without.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+Bundle = Annotated[
+    Path,
+    typer.Option(
+        metavar="PATH",
+        help="The model: what the stage [b]bundle[/b] of the pipeline has made.",
+        envvar="TAGLOOM_BUNDLE",
+    ),
+]
+Onnx = Annotated[
+    bool, typer.Option("--onnx", help="Compute with ONNX Runtime: starts sooner, on the CPU.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 when any photo could not be read.")
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(min=1, max=4096, metavar="N", help="Photos that the model sees at a time."),
+]

@@ -1,0 +1,142 @@
+"""Many requests' photos through the network at once.
+
+Photos are decoded in a few threads and wait in a queue; one thread, which has the network to
+itself, takes as many as there are up to a batch. An idle network does not wait for company,
+except while more photos are being decoded, and then for a few milliseconds at most.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.bundle.model import Model
+from tagloom.serve.measures import Measures
+
+
+@dataclass
+class Job:
+    """A decoded photo (None: the network wants none) and its caption, for one model."""
+
+    model: Model
+    photo: np.ndarray | None
+    caption: str | None
+    answer: asyncio.Future
+
+
+class Batcher:
+    """Answers for single photos, computed in batches.
+
+    Args:
+        decode: bytes and a size → uint8 (size, size, 3); raises what it likes.
+        size: photos in a batch, at most.
+        wait: seconds that photos which are ready wait for those being decoded, at most.
+        threads: that decode.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[bytes, int], np.ndarray],
+        size: int,
+        wait: float,
+        threads: int,
+        measures: Measures,
+    ) -> None:
+        self.size, self.wait, self.measures = size, wait, measures
+        self._decode = decode
+        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._network = ThreadPoolExecutor(1, "network")
+        self._queue: deque[Job] = deque()
+        self._decoding = 0
+        self._news = asyncio.Event()  # a job came, or a photo turned out to be none
+
+    async def probabilities(
+        self, model: Model, content: bytes | None, caption: str | None
+    ) -> np.ndarray:
+        """Float32 (labels,): what ``model`` says of a photo's file, of a caption, or of both.
+
+        Raises whatever ``decode`` raises.
+        """
+        photo = None
+        if content is not None:
+            photo = await self.decoded(model, content)
+        answer = asyncio.get_running_loop().create_future()
+        self._queue.append(Job(model, photo, caption, answer))
+        self._news.set()
+        return await answer
+
+    async def decoded(self, model: Model, content: bytes) -> np.ndarray:
+        """The photo as ``model`` wants it: uint8 (stored size, stored size, 3)."""
+        self._decoding += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._decode_measured, content, model.bundle.stored_size
+            )
+        finally:
+            self._decoding -= 1
+            self._news.set()
+
+    def _decode_measured(self, content: bytes, size: int) -> np.ndarray:
+        with self.measures.decode.time():
+            return self._decode(content, size)
+
+    async def apart(self, function: Callable, *arguments: object) -> object:
+        """Runs a function in the network's thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._network, function, *arguments)
+
+    async def run(self) -> None:
+        """Answers until it is cancelled."""
+        try:
+            while True:
+                batch = await self._batch()
+                self.measures.batches.observe(len(batch))
+                await self._answer(batch)
+        finally:
+            self._decoders.shutdown(cancel_futures=True)
+            self._network.shutdown(cancel_futures=True)
+
+    async def _batch(self) -> list[Job]:
+        """The next jobs, all for one model, at most a batch of them."""
+        while not self._queue:
+            await self._wait_for_news(None)
+        deadline = time.monotonic() + self.wait
+        while len(self._queue) < self.size and self._decoding:
+            left = deadline - time.monotonic()
+            if left <= 0 or not await self._wait_for_news(left):
+                break
+        batch = [self._queue.popleft()]
+        while self._queue and len(batch) < self.size and self._queue[0].model is batch[0].model:
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _wait_for_news(self, seconds: float | None) -> bool:
+        self._news.clear()
+        try:
+            await asyncio.wait_for(self._news.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _answer(self, batch: list[Job]) -> None:
+        try:
+            found = await self.apart(self._compute, batch)
+        except Exception as error:
+            # Whose fault it was shows when each is asked about alone; the others have their answer.
+            if len(batch) > 1:
+                for job in batch:
+                    await self._answer([job])
+            elif not batch[0].answer.done():
+                batch[0].answer.set_exception(error)
+            return
+        for job, row in zip(batch, found, strict=True):
+            if not job.answer.done():  # as when a client went away
+                job.answer.set_result(row)
+
+    def _compute(self, batch: list[Job]) -> np.ndarray:
+        photos = None if batch[0].photo is None else np.stack([job.photo for job in batch])
+        with self.measures.network.time():
+            return batch[0].model.probabilities(photos, [job.caption for job in batch])

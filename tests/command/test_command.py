@@ -1,0 +1,248 @@
+"""The command as it is called."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from stages.bundle import model as models
+from stages.ingest.images import ImageStore
+from tagloom.__main__ import app
+from tests.conftest import ROOT
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(bundle: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Calls the command in a folder with photos; what it needs of the bundle is in the way."""
+    monkeypatch.setenv("TAGLOOM_BUNDLE", str(bundle))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def album(bundle: Path, in_tmp: Path) -> Path:
+    """A folder with ``photos/`` of the test set, as PNG, and ``photos.csv`` with their captions."""
+    project = bundle.parents[1]
+    store = ImageStore(project / "data/images")
+    records = pl.read_parquet(project / "data/records.parquet")
+    test = records.filter(pl.col("subset") == "test").head(6)
+    (in_tmp / "photos").mkdir()
+    for id, image in test.select("id", "image").iter_rows():
+        Image.fromarray(store.gather(np.array([image]))[0]).save(in_tmp / f"photos/{id}.png")
+    named = test.select(pl.format("photos/{}.png", "id").alias("photo"), "caption", "labels")
+    named.with_columns(pl.col("labels").list.join(" ")).write_csv(in_tmp / "photos.csv")
+    return in_tmp
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    assert result.exit_code == 0, result.stderr
+    return list(csv.DictReader(io.StringIO(result.stdout, newline="")))
+
+
+def test_help_has_examples_and_names_each_subcommand(run: Run):
+    said = run("--help").stdout
+    for name in ("predict", "explain", "info", "compare"):
+        assert name in said
+        assert f"tagloom {name} " in run(name, "--help").stdout.partition("Examples")[2]
+    assert run().exit_code == 2
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_help_and_onnx_load_neither_torch_nor_much_else(bundle: Path, album: Path):
+    for arguments, unwanted in (
+        (["--help"], ("torch", "numpy", "polars", "PIL")),
+        (["predict", "--help"], ("torch", "numpy", "polars", "PIL")),
+        (["predict", "photos", "--onnx", "--bundle", str(bundle)], ("torch",)),
+    ):
+        program = (
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tagloom.__main__ import app\n"
+            f"for name in {unwanted}: sys.modules[name] = None\n"
+            f"app({arguments!r}, prog_name='tagloom')"
+        )
+        command = [sys.executable, "-c", program]
+        said = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert said.returncode == 0, said.stderr
+    assert len(said.stdout.splitlines()) == 6
+
+
+def test_a_folder_and_a_csv_get_what_the_model_says(run: Run, bundle: Path, album: Path):
+    model = models.load(bundle)
+    names = [f"photos/{path.name}" for path in sorted((album / "photos").iterdir())]
+    photos = np.stack([np.asarray(Image.open(name)) for name in names])
+    captions = pl.read_csv("photos.csv")["caption"].to_list()
+    for source, given in (("photos", None), ("photos.csv", captions)):
+        expected = model.probabilities(photos, given)
+        assert run("predict", source, "-o", "a.parquet").exit_code == 0
+        table = pl.read_parquet("a.parquet")
+        assert table["photo"].to_list() == names
+        assert (table["probabilities"].to_numpy() == expected).all()
+        held = model.decide(expected)
+        labels = [[model.bundle.labels[n] for n in np.flatnonzero(row)] for row in held]
+        assert table["labels"].to_list() == labels
+
+
+def test_batches_and_onnx_change_no_answer(run: Run, album: Path):
+    answers = [
+        rows(run("predict", "photos.csv", "--format", "csv", *more))
+        for more in ([], ["--batch-size", 4], ["--onnx"])
+    ]
+    for first, *others in zip(*answers, strict=True):
+        for other in others:
+            assert other["labels"] == first["labels"]
+            for name in [name for name in first if name.startswith("probability")]:
+                assert float(other[name]) == pytest.approx(float(first[name]), abs=1e-3)
+
+
+def test_captions_may_lie_beside_and_change_answers(run: Run, album: Path):
+    without = rows(run("predict", "photos", "--format", "csv"))
+    table = pl.read_csv("photos.csv")
+    table.write_csv("captions.csv")
+    beside = run("predict", "photos", "--captions", "captions.csv", "--format", "csv")
+    assert rows(beside) == rows(run("predict", "photos.csv", "--format", "csv")) != without
+    table.with_columns(photo=pl.format("other/{}", "photo")).write_csv("captions.csv")
+    other = run("predict", "photos", "--captions", "captions.csv", "--format", "csv")
+    assert rows(other) == without
+    assert "tagloom: no photo is in captions.csv" in other.stderr
+
+
+def test_thresholds_and_top_may_be_chosen(run: Run, album: Path):
+    [*all_labels] = json.loads(run("predict", "photos", "--format", "json").stdout)[0][
+        "probabilities"
+    ]
+    said = json.loads(
+        run("predict", "photos", "--format", "json", "--threshold", "0,1=1", "--top", 3).stdout
+    )
+    for each in said:
+        assert each["labels"] == [label for label in all_labels if label != "1"]
+        found = list(each["probabilities"].values())
+        assert len(found) == 3
+        assert found == sorted(found, reverse=True)
+
+
+def test_the_form_follows_the_name_of_the_file(run: Run, album: Path):
+    for name, begin in (("a.csv", b"photo,labels,"), ("a.JSON", b"[\n{"), ("a", b"photos/test-")):
+        result = run("predict", "photos", "-o", f"new/{name}")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert (album / "new" / name).read_bytes().startswith(begin)
+    assert len(list((album / "new").iterdir())) == 3
+
+
+def test_what_cannot_be_read_is_listed_and_counts_only_if_strict(run: Run, album: Path):
+    Path("photos/empty.jpg").touch()
+    Path("photos/broken.png").write_bytes(Path("photos/test-00000.png").read_bytes()[:200])
+    expected = "tagloom: 2 of 8 could not be read:\n  photos/broken.png: cannot be decoded: "
+    for strict, code in ((["--strict"], 1), ([], 0)):
+        result = run("predict", "photos", "--format", "csv", *strict)
+        assert result.exit_code == code
+        assert len(result.stdout.splitlines()) == 7
+        assert expected in result.stderr
+        assert result.stderr.endswith("  photos/empty.jpg: the file is empty\n")
+
+
+def test_stdout_holds_results_alone(run: Run, album: Path):
+    assert json.loads(run("predict", "photos", "--format", "json").stdout)
+    assert "predict: 6 of 6 photos" in run("predict", "photos").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        (["predict", "nowhere"], 2, "path 'nowhere' does not exist"),
+        (["predict", "empty"], 1, "tagloom: there is no photo in empty; photos are files"),
+        (["predict", "photos", "--bundle", "nowhere"], 1, "there is no nowhere; say where the"),
+        (["predict", "photos", "--bundle", "empty"], 1, "tagloom: empty is no bundle"),
+        (["predict", "photos", "--threshold", "11=0.5"], 2, "the model has no label '11'"),
+        (["predict", "photos", "--format", "parquet"], 2, "add --output FILE"),
+        (["predict", "photos", "--format", "xml"], 2, "'xml'"),
+        (["predict", "photos", "--output", "empty"], 2, "is a directory"),
+        (["predict", "photos", "--output", "photos.csv/a"], 1, "tagloom: photos.csv"),
+        (["predict", "photos", "--batch-size", "0"], 2, "greater than or equal to 1"),
+        (["predict", "photos", "--tip", "3"], 2, "No such option: --tip (Possible options: "),
+        (["predict", "none.csv"], 1, "none.csv has no column of photos"),
+        (["explain", "none.csv"], 1, "tagloom: none.csv: not an image that Pillow can read"),
+        (["explain", "photos/test-00000.png", "--label", "12"], 2, "no label '12'; did you mean"),
+        (["explain", "photos/test-00000.png", "--onnx"], 2, "heat maps need gradients"),
+        (["info", "nowhere"], 1, "tagloom: there is no nowhere"),
+        (["predct"], 2, "Did you mean 'predict'?"),
+    ],
+)
+def test_errors_are_sentences(arguments: list[str], code: int, said: str, run: Run, album: Path):
+    Path("empty").mkdir()
+    Path("none.csv").write_text("a,b\n1,2\n")
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle: Path, album: Path):
+    command = f"{sys.executable} -m tagloom predict photos --onnx --batch-size 1 --format json"
+    env = os.environ | {"TAGLOOM_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(
+        f"{command} | head -n 1", shell=True, env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "[\n"
+    assert "Error" not in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_photo_is_explained_in_words_and_a_picture(run: Run, album: Path):
+    caption = pl.read_csv("photos.csv")["caption"][0]
+    result = run("explain", "photos/test-00000.png", "--caption", caption, "--label", "1")
+    assert result.exit_code == 0, result.stderr
+    first, words, last = result.stdout.splitlines()
+    assert re.fullmatch(r"1: [01]\.\d\d, (holds|does not hold) \(from 0\.\d\d\)", first)
+    effects = re.findall(r"(\w+) ([+-]\d+\.\d\d)", words)
+    assert effects
+    assert {word for word, _ in effects} <= set(caption.lower().split())
+    assert last == "test-00000-explained.png shows what speaks for it"
+    with Image.open("test-00000-explained.png") as picture:
+        assert picture.width > 500
+        colours = np.asarray(picture.convert("HSV"))[:, picture.width // 2 :, 1]
+        assert (colours > 128).mean() > 0.01  # something is warm
+
+
+def test_an_explanation_may_be_a_page_in_one_file(run: Run, album: Path):
+    caption = "<b>one & two</b>"
+    result = run("explain", "photos/test-00001.png", "--caption", caption, "-o", "why.html")
+    assert result.exit_code == 0, result.stderr
+    page = Path("why.html").read_text()
+    labels = [line.partition(":")[0] for line in result.stdout.splitlines() if ": " in line[:4]]
+    assert labels
+    assert page.count("data:image/webp") == 1 + len(labels)
+    assert "http" not in page
+    assert "<figcaption>&lt;b&gt;one &amp; two&lt;/b&gt;</figcaption>" in page
+
+
+def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
+    said = run("info").stdout.replace("\n", "")
+    assert "a model of photos and, where there are any, captions with 10 labels" in said
+    assert "small_cnn, 32 × 32 pixels" in said
+    assert "micro_f1" in said
+    for file in models.load(bundle, "onnx").bundle.content.files:
+        assert file in said
+
+
+def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
+    result = run("compare", bundle, bundle, "photos.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "Of 6 photos, 100.0% get the same of the 10 labels" in result.stdout
+    assert "B − A +0.0000" in result.stdout
+    assert "it may be chance" in result.stdout
+    assert "Largest differences" not in result.stdout

@@ -1,0 +1,81 @@
+"""The service follows the model that a project has promoted."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.registry import Registry
+from stages import UserError
+from stages.bundle import bundle as bundles
+from tagloom.serve.following import Champion, ready
+from tests.serve.conftest import running
+from tests.serve.test_models import change, until
+
+# DVC 3.67 reads an attribute that the newest pygtrie means to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
+
+
+@pytest.fixture
+def project(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DVC project that has a bundle and no champion."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    for scope in ("GLOBAL", "SYSTEM"):
+        monkeypatch.setenv(f"GIT_CONFIG_{scope}", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "t")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@localhost")
+    folder = tmp_path / "project"
+    shutil.copytree(bundle, folder / "models" / "bundle")
+    run(folder, "git", "init", "-q", "--initial-branch=main")
+    run(folder, sys.executable, "-m", "dvc", "init", "-q")
+    # The command of the registry is asked of the project's own folder.
+    shutil.copytree(Path(__file__).parents[2] / "flows", folder / "flows")
+    return folder
+
+
+def run(project: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def promote(project: Path, threshold: float) -> str:
+    """Puts a bundle in use whose labels hold from ``threshold``; returns its SHA-256."""
+    change(project / "models" / "bundle", threshold)
+    run(project, sys.executable, "-m", "dvc", "add", "-q", "models/bundle")
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "-q", "-m", f"from {threshold}")
+    rev = run(project, "git", "rev-parse", "HEAD")
+    Registry(project).promote(rev, rev, f"from {threshold}")
+    return bundles.read(project / "models" / "bundle").sha256
+
+
+def test_the_champion_is_followed(project: Path, tmp_path: Path):
+    champion = Champion(project, tmp_path / "cache" / "bundle")
+    with pytest.raises(UserError, match="no model was promoted yet"):
+        asyncio.run(champion.fetch())
+
+    first = promote(project, 1.0)
+    asyncio.run(champion.fetch())
+    model = ready(champion.folder, "torch")
+    assert model.bundle.sha256 == first
+    with running(model, poll=0.2, refresh=champion.fetch) as service:
+        second = promote(project, 0.0)
+        until(lambda: service.client.get("/health").json()["model"] == second)
+        # A champion without a bundle, as before there were bundles, is told of and not used.
+        run(project, "git", "rm", "-q", "models/bundle.dvc")
+        run(project, "git", "commit", "-q", "-m", "none")
+        rev = run(project, "git", "rev-parse", "HEAD")
+        Registry(project).promote(rev, rev, "none")
+        until(lambda: service.client.get("/health").json()["problem"])
+        health = service.client.get("/health").json()
+        assert "models/bundle of v0.0.3" in health["problem"]
+        assert health["model"] == second
+        Registry(project).roll_back("v0.0.1")
+        until(lambda: service.client.get("/health").json()["model"] == first)
+    assert [path.name for path in champion.folder.parent.iterdir()] == ["bundle"]
