@@ -93,6 +93,7 @@ def said(stage: str) -> dict[str, Any]:
 def about(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """The page's beginning, and what several sections ask for."""
     figures, train = said("threshold"), read(Train)
+    kind, name = summary.run_name()
     other = summary.against(params.against)
     committed = revision.find("HEAD")
     rows = summary.headline(figures["cross_fitted"], other)
@@ -100,7 +101,8 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
     if other and other.metrics:
         runs[params.against] = ("other", "other_low", "other_high")
     content = {
-        "name": summary.run_name(),
+        "kind": kind,
+        "name": name,
         "description": description,
         "network": _network(description),
         "names": description.labels,
