@@ -8,9 +8,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -20,19 +23,38 @@ def whole(path: Path) -> Iterator[Path]:
     The block may make a file or a folder there. A reader sees the old content or the new, never
     a part of it. When the block raises, ``path`` stays as it was.
     """
+    with room(path) as folder:
+        replaced = folder / f"{path.name}.replaced"
+        try:
+            yield folder / path.name
+            # A folder cannot be renamed onto another.
+            if path.is_dir():
+                path.rename(replaced)
+            (folder / path.name).rename(path)
+        finally:
+            if replaced.exists() and not path.exists():
+                replaced.rename(path)
+
+
+@contextmanager
+def room(path: Path) -> Iterator[Path]:
+    """Yields a hidden folder beside ``path``, which goes when the block ends.
+
+    What processes that were killed have left there goes, too: nobody holds its lock any more.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    replaced = room / f"{path.name}.replaced"
+    for left in path.parent.glob(f".{escape(path.name)}.*/{LOCK}"):
+        with suppress(OSError), left.open("a") as lock:  # somebody works there, or is clearing up
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        yield room / path.name
-        # A folder cannot be renamed onto another.
-        if path.is_dir():
-            path.rename(replaced)
-        (room / path.name).rename(path)
+        with (folder / f"{LOCK}.new").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / f"{LOCK}.new").rename(folder / LOCK)  # whoever sees it finds it locked
+            yield folder
     finally:
-        if replaced.exists() and not path.exists():
-            replaced.rename(path)
-        shutil.rmtree(room)
+        shutil.rmtree(folder)
 
 
 @contextmanager

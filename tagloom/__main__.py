@@ -4,6 +4,7 @@ Only what ``--help`` needs is imported here and at the top of the modules of the
 """
 
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 from stages import UserError
 from tagloom.compare import compare
 from tagloom.explain import explain
+from tagloom.export import export
 from tagloom.info import info
 from tagloom.predict import predict
 from tagloom.serve.command import serve
@@ -72,11 +74,13 @@ def tagloom(
     """
 
 
-for command in (predict, explain, info, compare, serve):
+for command in (predict, explain, info, export, compare, serve):
     app.command()(command)
 
 
 def main() -> None:
+    # Pillow warns of broken notes and the like; photos that cannot be read are listed anyway.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     app(prog_name="tagloom")
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagloom import options
+
+if TYPE_CHECKING:
+    from stages.bundle.bundle import Bundle
 
 
 def info(
@@ -27,25 +30,26 @@ def info(
     from tagloom.pages import page, table
 
     known = bundles.read(bundle)
+    measured, provenance = known.metrics["validation"], known.provenance
     console = page()
-    console.print(f"{known.folder}: a model of {INPUTS[known.inputs]} with {_many(known.labels)}\n")
+    console.print(
+        f"{known.folder}: a model of {INPUTS[known.inputs]}, with {len(known.labels):,} labels\n"
+    )
     console.print(table(None, ["", ""], _about(known)))
-    by_label, figures = _parted(known.metrics, known.labels)
-    if figures:
-        console.print(table("How good it is", ["", ""], figures))
-    columns = {"threshold": dict(zip(known.labels, known.thresholds, strict=True)), **by_label}
+
+    overall = [[name, *_interval(value)] for name, value in measured["overall"].items()]
+    title = f"How good it is on {measured['photos']:,} validation photos"
+    columns = ["metric", "value", "95 % interval"]
+    console.print(table(title, columns, overall, figures=2))
+
+    figures = ["threshold", "F1", "95 % interval", "precision", "recall", "AP", "photos"]
     rows = [
-        [name, *(_figure(each.get(name)) for each in columns.values())] for name in known.labels
+        [label, f"{threshold:.3f}", *_of_label(measured["labels"][label])]
+        for label, threshold in zip(known.labels, known.thresholds, strict=True)
     ]
-    console.print(table("Labels", ["label", *columns], rows, figures=len(columns)))
-    if known.provenance:
-        flat = ([name, str(value)] for name, value in _flat(known.provenance))
-        console.print(table("Where it comes from", ["", ""], flat))
-    files = [
-        [name, f"{(known.folder / name).stat().st_size:,}", sha256]
-        for name, sha256 in known.content.files.items()
-    ]
-    console.print(table("Files, as they were made", ["file", "bytes", "SHA-256"], files))
+    console.print(table("Labels", ["label", *figures], rows, figures=len(figures)))
+    console.print(table("Where it comes from", ["", ""], _origin(provenance)))
+    console.print("All files are as they were when it was made.")
 
 
 INPUTS = {
@@ -55,60 +59,39 @@ INPUTS = {
 }
 
 
-def _about(known: Any) -> Iterator[list[str]]:
-    description = known.description
+def _about(known: "Bundle") -> Iterator[list[str]]:
+    description, metrics = known.description, known.metrics
     if description.sees_images:
         seen = description.image_size
         yield ["photos", f"{description.backbone}, {seen} × {seen} pixels"]
     if description.reads_captions:
         yield ["captions", description.text["encoder"]]
+    if alone := metrics["without_captions"]:
+        yield ["without captions", f"micro-F1 {alone['micro_f1']:.3f}"]
     size = sum((known.folder / name).stat().st_size for name in known.content.files)
-    yield ["size", f"{size / 2**20:.1f} MB, weights in {known.content.precision}"]
-    yield ["runtimes", "torch, ONNX Runtime (--onnx)" if known.has_onnx else "torch"]
-    yield ["temperature", f"{known.temperature:.3f}, by which logits are divided"]
-    yield ["SHA-256", f"{known.sha256} of bundle.json, which has those of all files"]
+    yield ["size", f"{size / 2**20:.1f} MB, weights in {metrics['weights']['precision']}"]
+    yield ["runtimes", "PyTorch, ONNX Runtime (--onnx)" if known.has_onnx else "PyTorch"]
+    yield ["temperature", f"{known.temperature:.3f}"]
+    yield ["SHA-256", known.sha256]
 
 
-def _parted(
-    metrics: Mapping[str, Any], labels: list[str]
-) -> tuple[dict[str, Mapping[str, Any]], list[list[str]]]:
-    """The figures of each label, by their names, and all others as rows."""
-    by_label: dict[str, Mapping[str, Any]] = {}
-    rows: list[list[str]] = []
-
-    def look(name: str, value: Any) -> None:
-        if not isinstance(value, Mapping) or "value" in value:
-            rows.append([name, _figure(value)])
-        elif set(value) == set(labels):
-            first = next(iter(value.values()))
-            if isinstance(first, Mapping) and "value" not in first:
-                for each in first:
-                    by_label[each] = {label: value[label].get(each) for label in labels}
-            else:
-                by_label[name.rpartition(".")[2]] = value
-        else:
-            for key, each in value.items():
-                look(f"{name}.{key}" if name else key, each)
-
-    look("", metrics)
-    return by_label, rows
+def _interval(figure: Mapping[str, float]) -> list[str]:
+    return [f"{figure['value']:.3f}", f"{figure['low']:.3f}–{figure['high']:.3f}"]
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _flat(each, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
+def _of_label(found: Mapping[str, float]) -> list[str]:
+    figures = [f"{found[name]:.3f}" for name in ("precision", "recall", "average_precision")]
+    f1 = _interval({"value": found["f1"], "low": found["low"], "high": found["high"]})
+    return [*f1, *figures, f"{found['count']:,}"]
 
 
-def _figure(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "" if value is None else str(value)
-
-
-def _many(labels: list[str]) -> str:
-    return "one label" if len(labels) == 1 else f"{len(labels):,} labels"
+def _origin(provenance: Mapping[str, Any]) -> Iterator[list[str]]:
+    commit = provenance["commit"] or "made without Git"
+    changed = ", with changes that were not committed" if provenance["changed_since_commit"] else ""
+    yield ["commit", commit + changed]
+    data = provenance["data"]
+    yield ["data", f"{data['training']:,} photos to learn from, {data['captions']:,} with captions"]
+    yield ["SHA-256 of the records", data["records_sha256"]]
+    yield ["hardware", provenance["hardware"]]
+    yield ["training", f"{provenance['training_seconds']:,.0f} seconds"]
+    yield ["packages", ", ".join(f"{name} {v}" for name, v in provenance["packages"].items())]

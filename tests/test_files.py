@@ -84,7 +84,7 @@ def test_whole_takes_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "folder").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_killed_writer_leaves_the_old(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_and_nothing_for_long(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("old")
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom stages.files import whole\n"
@@ -98,8 +98,16 @@ def test_a_killed_writer_leaves_the_old(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": root},
     ) as writer:
         assert writer.stdout.readline() == b"written\n"
+        # Nobody takes away what belongs to one at work …
+        (room,) = tmp_path.glob(".out.*")
+        files.write_text(tmp_path / "out", "mine")
+        assert (room / "out").read_text() == "half"
         writer.send_signal(signal.SIGKILL)
-    assert (tmp_path / "out").read_text() == "old"
+    assert (tmp_path / "out").read_text() == "mine"
+    # … but what a killed one has left, the next one clears away; and nothing else.
+    (tmp_path / ".out.kept").mkdir()
+    files.write_text(tmp_path / "out", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.kept"}
 
 
 def test_json_is_readable_and_strict(tmp_path: Path) -> None:

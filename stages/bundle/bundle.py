@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from stages import UserError
 from stages.files import write_json
 from stages.threshold.decision import Decision
-from stages.train.description import Description
+from stages.train.description import WEIGHTS, Description
 
 BUNDLE = Path("models/bundle")
 MANIFEST, CARD, ONNX = "bundle.json", "README.md", "network.onnx"
@@ -148,8 +148,8 @@ def _parse(said: bytes, file: Path) -> Content:
     version = raw.get("format") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
-            f"{file} has format {version}, but this Tagloom knows {FORMAT} at "
-            "most; install a newer one"
+            f"{file} has format {version}, but this Tagloom knows {FORMAT} at most; install a "
+            "newer one"
         )
     try:
         content = Content.model_validate_json(said)
@@ -159,12 +159,12 @@ def _parse(said: bytes, file: Path) -> Content:
         raise UserError(
             f"{file} is not of a bundle: {where}: {first['msg']}; get the bundle anew"
         ) from error
-    # A dataclass passes over what it does not know, and fills in what it has a default for.
-    if content.model_dump(mode="json") != raw:
-        raise UserError(f"{file} does not say just what a bundle has to; get the bundle anew")
     labels, decision = content.description.labels, content.decision
-    if decision.labels != labels or len(decision.thresholds) != len(labels):
+    fits = decision.labels == labels and len(decision.thresholds) == len(labels)
+    if not (fits and decision.temperature > 0):
         raise UserError(f"{file}: the decision is not one over the labels; get the bundle anew")
+    if WEIGHTS not in content.files:
+        raise UserError(f"{file} names no {WEIGHTS}; get the bundle anew")
     return content
 
 
@@ -173,15 +173,14 @@ def _check_files(folder: Path, files: dict[str, str]) -> None:
         parts = name.split("/")
         if "\\" in name or ":" in name or any(part in ("", ".", "..") for part in parts):
             raise UserError(f"{folder / MANIFEST} names a file outside of the bundle: {name!r}")
-    there = set(_names(folder))
     for name, sha256 in files.items():
-        if name not in there:
+        if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; get the bundle anew")
         if _sha256(folder / name) != sha256:
             raise UserError(
                 f"{folder / name} is not what it was when the bundle was made; get the bundle anew"
             )
-    for name in sorted(there - files.keys() - {MANIFEST}):
+    for name in sorted(set(_names(folder)) - files.keys() - {MANIFEST}):
         raise UserError(f"{folder / name} does not belong to the bundle; take it away")
 
 

@@ -1,7 +1,7 @@
 """The model card: what ``bundle.json`` says, in Markdown for people."""
 
 import json
-import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from stages.train.description import Description
 FEW = 50  # photos of a label: below, its figures are hardly more than a guess
 WEAK = 0.5  # F1: below, more than half of what is said or missed is wrong
 MOST = 12  # labels that a sentence lists
-PUNCTUATION = re.compile(r"([!-+./:-@\[-`{-~])")  # of ASCII, but for comma and hyphen
+ESCAPED = {mark: f"\\{mark}" for mark in string.punctuation if mark not in ",-"} | {
+    "<": "&lt;", ">": "&gt;", "&": "&amp;",  # which are no markup in HTML either
+}  # fmt: skip
 
 
 def render(
@@ -97,7 +99,7 @@ def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
 
 def plain(text: Any) -> str:
     """Any text as a piece of one line of Markdown that shows just it."""
-    return PUNCTUATION.sub(r"\\\1", " ".join(str(text).split()))
+    return " ".join(str(text).split()).translate(str.maketrans(ESCAPED))
 
 
 def _takes(description: Description) -> str:

@@ -51,13 +51,13 @@ def export(answer: Answer) -> onnx.ModelProto:
     answer = copy.deepcopy(answer).cpu().float().requires_grad_(False)
     if isinstance(answer.network.captions, CaptionEncoder):
         answer.network.captions = AsOnnx(answer.network.captions)
-    examples, axes = _examples(answer)
+    inputs, axes = examples(answer)
     try:
         program = torch.onnx.export(
             answer,
-            kwargs=examples,
+            kwargs=inputs,
             dynamic_shapes=axes,
-            input_names=list(examples),
+            input_names=list(inputs),
             output_names=["probabilities"],
             dynamo=True,
             verbose=False,
@@ -65,7 +65,7 @@ def export(answer: Answer) -> onnx.ModelProto:
         )
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
-            f"this network cannot be written as ONNX ({_reason(error)}); set bundle.onnx to "
+            f"this network cannot be written as ONNX ({reason(error)}); set bundle.onnx to "
             "false, or take another train.backbone or train.text.transformer"
         ) from error
     # Else every node tells the lines, and the folders, of the code that it comes from.
@@ -84,18 +84,25 @@ def write(model: onnx.ModelProto, file: Path, weights: Path | None = None) -> No
     onnx.checker.check_model(str(file), full_check=True)
 
 
-def _examples(answer: Answer) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
-    """What ``answer`` takes, to follow it by; and those axes that may be of any length."""
-    examples, axes, rows = {}, {}, torch.export.Dim("n")
+def examples(
+    answer: Answer, words: int | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
+    """What ``answer`` takes, for an exporter to follow; and those axes that may be of any length.
+
+    Args:
+        words: how wide the rows of words are; None: of any width.
+    """
+    inputs, axes, rows = {}, {}, torch.export.Dim("n")
     if answer.description.sees_images:
         side = answer.description.stored_size
-        examples["photos"] = torch.zeros(EXAMPLE_ROWS, side, side, 3, dtype=torch.uint8)
+        inputs["photos"] = torch.zeros(EXAMPLE_ROWS, side, side, 3, dtype=torch.uint8)
         axes["photos"] = {0: rows}
         rows = torch.export.Dim.DYNAMIC  # the same; said twice, the exporter warns
     if answer.description.reads_captions:
-        examples["words"] = torch.ones(EXAMPLE_ROWS, EXAMPLE_WORDS, dtype=torch.int64)
-        axes["words"] = {0: rows, 1: torch.export.Dim("length")}
-    return examples, axes
+        width = words or EXAMPLE_WORDS
+        inputs["words"] = torch.ones(EXAMPLE_ROWS, width, dtype=torch.int64)
+        axes["words"] = {0: rows} | ({} if words else {1: torch.export.Dim("length")})
+    return inputs, axes
 
 
 def _point_at(graph: onnx.GraphProto, weights: Path) -> None:
@@ -135,7 +142,7 @@ def _key(numbers: np.ndarray) -> tuple:
     return numbers.shape, hashlib.sha256(content).digest()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The deepest cause, which says what the exporter's own lines of advice do not."""
     while error.__cause__ is not None:
         error = error.__cause__

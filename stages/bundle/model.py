@@ -42,13 +42,13 @@ class Model:
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
-        description, inputs, count = self.bundle.description, {}, len(captions or ())
-        if description.sees_images:
+        inputs, count = {}, len(captions or ()) if photos is None else len(photos)
+        if self.bundle.description.sees_images:
             side = self.bundle.stored_size
             if photos is None or photos.dtype != np.uint8 or photos.shape[1:] != (side, side, 3):
                 raise ValueError(f"this network takes photos as uint8 (n, {side}, {side}, 3)")
             # torch warns of arrays that cannot be written, as Pillow gives them.
-            inputs["photos"], count = np.require(photos, requirements="CW"), len(photos)
+            inputs["photos"] = np.require(photos, requirements="CW")
         if self._words is not None:
             captions = [None] * count if captions is None else captions
             if len(captions) != count:
@@ -74,8 +74,11 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
         UserError: the bundle cannot be read, or has no graph for ``onnx``.
     """
     bundle = bundles.read(folder)
-    words = words_of(bundle.description, folder)
-    answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+    try:
+        words = words_of(bundle.description, folder)
+        answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+    except (KeyError, TypeError, ValueError) as error:  # its hashes are right, but made by whom?
+        raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
     return Model(bundle, words, answer)
 
 
@@ -106,9 +109,11 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
     # Handed over as bytes: it refuses files that are links, as DVC may make them.
     weights = (bundle.folder / WEIGHTS).read_bytes()
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
-    session = onnxruntime.InferenceSession(
-        (bundle.folder / ONNX).read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    graph, providers = (bundle.folder / ONNX).read_bytes(), ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:  # it has a kind of its own for each way to fail
+        raise UserError(f"{bundle.folder / ONNX} cannot be loaded: {error}") from error
     return lambda inputs: session.run(["probabilities"], inputs)[0]
 
 

@@ -43,8 +43,8 @@ class Unpacked(nn.Module):
         """float32 (n, words, size of a vector) → (n, words, features)."""
         states = [self._run(vectors, self.directions[0])]
         for backwards in self.directions[1:]:
-            places, lengths = torch.arange(vectors.shape[1])[None], lengths[:, None]
-            turned = torch.where(places < lengths, lengths - 1 - places, places)[:, :, None]
+            places, ends = torch.arange(vectors.shape[1])[None], lengths[:, None]
+            turned = torch.where(places < ends, ends - 1 - places, places)[:, :, None]
             found = self._run(vectors.gather(1, turned.expand_as(vectors)), backwards)
             states.append(found.gather(1, turned.expand_as(found)))
         return torch.cat(states, dim=2)

@@ -1,7 +1,6 @@
 """ingest: photos and labels from a source → records, image store, list of what was set aside."""
 
 import gc
-import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from stages import UserError, run
-from stages.files import alone, whole, write_csv
+from stages.files import alone, room, whole, write_csv
 from stages.ingest import corrections, earlier, records
 from stages.ingest.corrections import LabelLists
 from stages.ingest.earlier import NO_STATE
@@ -37,9 +36,8 @@ def main() -> None:
     # What Pillow finds odd in a photo that it can read all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     params = read(Ingest)
-    REJECTED.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".rows.", dir=REJECTED.parent) as folder:
-        ingest(params, Path(folder))
+    with room(REJECTED.with_name("rows")) as folder:
+        ingest(params, folder)
 
 
 def ingest(params: Ingest, folder: Path) -> None:

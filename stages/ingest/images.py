@@ -118,7 +118,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips these at 255; white is 65535 in a 16-bit grey, 1 in a floating-point one.
         white = 1 if image.mode == "F" else 65535
-        grey = np.nan_to_num(np.asarray(image, np.float32) * (255 / white))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too bright is white
+            grey = np.nan_to_num(np.asarray(image, np.float32) * (255 / white))
         image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

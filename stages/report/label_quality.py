@@ -2,7 +2,11 @@
 
 A label of a photo is in doubt where the network, which has not been trained on that photo, is
 confident of the opposite: as confident as it is on average of the photos for which the opposite is
-given. What it is confident of may be wrong all the same; the list is for people to work through.
+given. What it is confident of may be wrong all the same: the list is for people to work through.
+
+The less probable what is given, the higher it stands. Of labels that were left out, added or
+swapped on purpose, this brings more to the top than to take off each label's own average first
+(cleanlab's ``adjust_pred_probs``).
 """
 
 import numpy as np
@@ -19,7 +23,7 @@ IN_DOUBT = pl.Schema(
         "label": pl.String,  # the one in doubt
         "given": pl.Boolean,  # whether the photo carries it
         "probability": pl.Float32,  # that it should, calibrated
-        "score": pl.Float64,  # of the label's quality, the lower the worse
+        "score": pl.Float64,  # the probability of what is given; the lower, the worse
         "labels": pl.List(pl.String),  # all that are given
         "suggested": pl.List(pl.String),  # those with every one in doubt turned round
     }
@@ -39,9 +43,10 @@ def in_doubt(
         probabilities: float32, (rows, labels), calibrated, of a network not trained on them.
         names: of the labels.
     """
-    doubted, scores = np.zeros(truth.shape, bool), np.zeros(truth.shape)
+    doubted = np.zeros(truth.shape, bool)
     for label in np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)):
-        doubted[:, label], scores[:, label] = judge(truth[:, label], probabilities[:, label])
+        doubted[:, label] = doubts_of(truth[:, label], probabilities[:, label])
+    of_given = np.where(truth, probabilities, 1 - probabilities)
     rows, labels = np.nonzero(doubted)
     found = photos[rows].select(
         "id",
@@ -50,32 +55,30 @@ def in_doubt(
         label=pl.Series(np.asarray(names, object)[labels], dtype=pl.String),
         given=pl.Series(truth[rows, labels]),
         probability=pl.Series(probabilities[rows, labels]),
-        score=pl.Series(scores[rows, labels]),
+        score=pl.Series(of_given[rows, labels], dtype=pl.Float64),
         labels=label_lists(truth[rows], names),
         suggested=label_lists((truth ^ doubted)[rows], names),
     )
     return found.sort("score", maintain_order=True).match_to_schema(IN_DOUBT)
 
 
-def judge(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether one label of each photo is in doubt: bool (rows,), and its score, float64 (rows,).
+def doubts_of(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Whether one label of each photo is in doubt: bool (rows,).
 
     Args:
         truth: bool, (rows,); some are true and some are not.
         probabilities: float, (rows,).
     """
     from cleanlab.filter import find_label_issues  # takes seconds
-    from cleanlab.rank import get_label_quality_scores
 
     of_both = np.stack([1 - probabilities, probabilities], axis=1).astype(np.float64)
-    given = truth.astype(int)
-    doubted = find_label_issues(
-        given, of_both, filter_by="confident_learning", min_examples_per_class=0, n_jobs=1
+    return find_label_issues(
+        truth.astype(int),
+        of_both,
+        filter_by="confident_learning",
+        min_examples_per_class=0,
+        n_jobs=1,
     )
-    scores = get_label_quality_scores(
-        given, of_both, method="self_confidence", adjust_pred_probs=True
-    )
-    return doubted, scores
 
 
 def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -172,7 +173,7 @@ def rebuilt(description: Description, words: Words | None, folder: Path) -> Clas
     try:
         # Half-precision weights become single ones as they are copied.
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{folder / WEIGHTS} is not of the network described: {reason}") from error
     return network.eval()

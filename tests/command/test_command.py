@@ -5,21 +5,25 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import polars as pl
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from stages.bundle import bundle as bundles
 from stages.bundle import model as models
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
+from tests.hostile import FILES
 
 Run = Callable[..., Result]
 
@@ -54,7 +58,7 @@ def rows(result: Result) -> list[dict[str, str]]:
 
 def test_help_has_examples_and_names_each_subcommand(run: Run):
     said = run("--help").stdout
-    for name in ("predict", "explain", "info", "compare"):
+    for name in ("predict", "explain", "info", "export", "compare", "serve"):
         assert name in said
         assert f"tagloom {name} " in run(name, "--help").stdout.partition("Examples")[2]
     assert run().exit_code == 2
@@ -175,6 +179,7 @@ def test_stdout_holds_results_alone(run: Run, album: Path):
         (["explain", "none.csv"], 1, "tagloom: none.csv: not an image that Pillow can read"),
         (["explain", "photos/test-00000.png", "--label", "12"], 2, "no label '12'; did you mean"),
         (["explain", "photos/test-00000.png", "--onnx"], 2, "heat maps need gradients"),
+        (["export"], 2, "--onnx or --torch-export"),
         (["info", "nowhere"], 1, "tagloom: there is no nowhere"),
         (["predct"], 2, "Did you mean 'predict'?"),
     ],
@@ -200,6 +205,27 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle: Path, album: Path
     assert said.stdout == "[\n"
     assert "Error" not in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_hostile_files_are_read_or_listed_and_nothing_else_is_said(bundle: Path, in_tmp: Path):
+    Path("photos").mkdir()
+    names = {}
+    for number, file in enumerate(FILES):
+        names[file.kind] = f"photos/{number:03}-{Path(file.name).stem}.jpg"
+        Path(names[file.kind]).write_bytes(file.content)
+    assert len(names) >= 40
+    env = os.environ | {"TAGLOOM_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tagloom", *"predict photos --onnx --format json".split()]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    read = {each["photo"] for each in json.loads(said.stdout)}
+    head, *listed = said.stderr.splitlines()[1:]
+    assert head == f"tagloom: {len(listed)} of {len(names)} could not be read:"
+    refused = dict(line.strip().split(": ", 1) for line in listed)
+    assert read | set(refused) == set(names.values())
+    assert not read & set(refused)
+    assert all(refused.values())
+    for file in FILES:
+        assert file.readable is None or (names[file.kind] in read) == file.readable, file.kind
 
 
 def test_a_photo_is_explained_in_words_and_a_picture(run: Run, album: Path):
@@ -232,11 +258,39 @@ def test_an_explanation_may_be_a_page_in_one_file(run: Run, album: Path):
 
 def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
     said = run("info").stdout.replace("\n", "")
-    assert "a model of photos and, where there are any, captions with 10 labels" in said
+    known = bundles.read(bundle)
+    assert "a model of photos and, where there are any, captions, with 10 labels" in said
     assert "small_cnn, 32 × 32 pixels" in said
-    assert "micro_f1" in said
-    for file in models.load(bundle, "onnx").bundle.content.files:
-        assert file in said
+    assert known.sha256 in said
+    micro_f1 = known.metrics["validation"]["overall"]["micro_f1"]
+    assert re.search(rf"micro_f1 +{micro_f1['value']:.3f} +{micro_f1['low']:.3f}–", said)
+    for label, threshold in zip(known.labels, known.thresholds, strict=True):
+        f1 = known.metrics["validation"]["labels"][label]["f1"]
+        assert re.search(rf" {label} +{threshold:.3f} +{f1:.3f} ", said)
+    assert "ONNX Runtime (--onnx)" in said
+
+
+def test_a_changed_byte_is_noticed(run: Run, bundle: Path, in_tmp: Path):
+    shutil.copytree(bundle, "changed")
+    with Path("changed/network.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    for command in (["info", "changed"], ["predict", "photos", "--bundle", "changed"]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("tagloom: changed/network.safetensors is not what it was")
+
+
+def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album: Path):
+    result = run("export", "--onnx", "new/model.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "MB: photos, uint8 (n, 32, 32, 3), RGB; words, int64 (n, words)" in result.stdout
+    model = models.load(bundle)
+    photos = np.stack([np.asarray(Image.open(path)) for path in Path("photos").iterdir()])
+    session = onnxruntime.InferenceSession("new/model.onnx", providers=["CPUExecutionProvider"])
+    given = {"photos": photos, "words": np.zeros((len(photos), 1), np.int64)}
+    [found] = session.run(["probabilities"], given)
+    assert found == pytest.approx(model.probabilities(photos, None), abs=1e-4)
 
 
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):

@@ -20,8 +20,8 @@ from tests.pipeline.conftest import Project, checkout, environment
 
 Listed = list[tuple[str, str, str]]  # name, labels, caption
 
-# What the judge needs. Those after them take as long again; test_pipeline has them all.
-STAGES = ("ingest", "split", "vocab", "train", "threshold")
+# What is judged and put in use. The others take as long again; test_pipeline has them all.
+STAGES = ("ingest", "split", "vocab", "train", "threshold", "bundle")
 SECONDS = 10  # between the runs, which the clock starts
 PATIENCE = 240  # seconds
 PARAMS = {

@@ -38,7 +38,7 @@ def test_labels_that_were_turned_round_are_found(noise: float, precision: float,
     right = wrong[cells]
     assert right.mean() >= precision
     assert right.sum() / wrong.sum() >= recall
-    assert right[:50].mean() >= 0.95  # the worst first
+    assert right[:50].mean() >= 0.98  # the worst first
     assert (found["given"].to_numpy() == given[cells]).all()
     assert (found["probability"].to_numpy() == probabilities[cells]).all()
 
@@ -98,14 +98,14 @@ def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
 def test_doubts_are_told_in_words():
     doubts = pl.DataFrame(
         [
-            ("a.jpg", 3, "a cat", "cat", False, 0.9871, -0.5, ["owl"], ["cat"]),
-            ("a.jpg", 3, "a cat", "owl", True, 0.01, -0.2, ["owl"], ["cat"]),
-            ("b.jpg", 1, None, "owl", True, 0.02, 0.25, ["owl"], []),
+            ("a.jpg", 3, "a cat", "cat", False, 0.9871, 0.0129, ["owl"], ["cat"]),
+            ("a.jpg", 3, "a cat", "owl", True, 0.2, 0.2, ["owl"], ["cat"]),
+            ("b.jpg", 1, None, "owl", True, 0.25, 0.25, ["owl"], []),
         ],
         IN_DOUBT,
         orient="row",
     )
     assert to_work_through(doubts).rows() == [
-        ("a.jpg", "cat", "owl", "also cat (0.987), not owl (0.01)", -0.5, 3, "a cat"),
-        ("b.jpg", "", "owl", "not owl (0.02)", 0.25, 1, None),
+        ("a.jpg", "cat", "owl", "also cat (0.987), not owl (0.2)", 0.0129, 3, "a cat"),
+        ("b.jpg", "", "owl", "not owl (0.25)", 0.25, 1, None),
     ]

@@ -1,0 +1,60 @@
+"""``tagloom export``: a bundle's model for other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tagloom import options
+
+
+def export(
+    bundle: Annotated[
+        Path,
+        typer.Argument(metavar="BUNDLE", help="Its folder.", envvar="TAGLOOM_BUNDLE"),
+    ] = options.BUNDLE,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write an ONNX graph.", dir_okay=False, show_default=False
+        ),
+    ] = None,
+    torch_export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what torch.export.load reads.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a bundle's model as one file for other programs.
+
+    It takes photos as bytes and words as numbers and gives calibrated
+    probabilities. Labels, thresholds and what makes numbers of words are in
+    the bundle.
+
+    [bold]Examples[/bold]
+      tagloom export --onnx model.onnx
+      tagloom export old/bundle --torch-export model.pt2
+    """
+    if onnx is None and torch_export is None:
+        raise typer.BadParameter("say what to write", param_hint="--onnx or --torch-export")
+    from stages.bundle import export as exports
+    from tagloom import bundles
+
+    known = bundles.read(bundle)
+    inputs = []
+    if known.description.sees_images:
+        inputs.append(f"photos, uint8 (n, {known.stored_size}, {known.stored_size}, 3), RGB")
+    if known.description.reads_captions:
+        inputs.append("words, int64 (n, words)")
+    wanted = (onnx, exports.to_onnx), (torch_export, exports.to_torch_export)
+    for file, write in wanted:
+        if file is not None:
+            write(known, file)
+            print(
+                f"{file}, {file.stat().st_size / 2**20:.1f} MB: {'; '.join(inputs)} → "
+                f"probabilities, float32 (n, {len(known.labels)})"
+            )

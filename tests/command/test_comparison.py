@@ -1,0 +1,78 @@
+"""Two models' answers, added up."""
+
+import numpy as np
+import pytest
+
+from stages.metrics import micro_f1
+from tagloom.comparison import Comparison, Difference
+from tagloom.inputs import label_list
+
+ONE, OTHER = ["dog", "cat", "bus"], ["cat", "dog", "cup"]
+
+
+def answers(rows: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    random = np.random.default_rng(seed)
+    found = [random.random((rows, 3), np.float32) for _ in range(2)]
+    return [(each, each >= 0.5) for each in found]
+
+
+def test_labels_are_matched_by_name():
+    one = np.array([[0.9, 0.1, 0.8], [0.2, 0.7, 0.1]], np.float32)
+    other = np.array([[0.2, 0.6, 0.9], [0.9, 0.7, 0.9]], np.float32)
+    found = Comparison(ONE, OTHER, 2)
+    found.add(["a", "b"], [None, None], [(one, one >= 0.5), (other, other >= 0.5)])
+    assert found.shared == ["dog", "cat"]
+    assert (found.photos, found.alike) == (2, 1)
+    assert found.counts.tolist() == [[1, 1], [2, 1]]
+    assert found.both.tolist() == [1, 1]
+    assert found.own == [{"bus": 1}, {"cup": 2}]
+    assert found.differences == [
+        Difference(pytest.approx(0.5), "b", "dog", pytest.approx(0.2), pytest.approx(0.7)),
+        Difference(pytest.approx(0.3), "a", "dog", pytest.approx(0.9), pytest.approx(0.6)),
+    ]
+    assert found.quality() is None
+
+
+def test_parts_add_up_to_the_whole():
+    whole, parts = Comparison(ONE, ONE, 5), Comparison(ONE, ONE, 5)
+    (one, one_holds), (other, other_holds) = answers(20, 0)
+    truth = [["dog"], None, ["cat", "yak"], []] * 5
+    names = [str(n) for n in range(20)]
+    whole.add(names, truth, [(one, one_holds), (other, other_holds)])
+    for start in range(0, 20, 6):
+        part = slice(start, start + 6)
+        parts.add(
+            names[part], truth[part],
+            [(one[part], one_holds[part]), (other[part], other_holds[part])],
+        )  # fmt: skip
+    assert parts.differences == whole.differences
+    assert (parts.counts == whole.counts).all()
+    assert parts.alike == whole.alike
+    assert parts.quality() == whole.quality()
+    known = [row for row, labels in enumerate(truth) if labels is not None]
+    matrix = np.array([[label in truth[row] for label in ONE] for row in known])
+    quality = whole.quality()
+    assert quality.photos == 15
+    assert quality.one == micro_f1(matrix, one_holds[known])
+    assert quality.gain["value"] == pytest.approx(quality.other - quality.one)
+    assert quality.gain["low"] < quality.gain["value"] < quality.gain["high"]
+    assert quality.strange == ["yak"]
+
+
+def test_models_without_a_common_label_can_be_compared():
+    found = Comparison(["dog", "cat", "bus"], ["a", "b", "c"], 5)
+    found.add(["x"], [["dog"]], answers(1, 0))
+    assert (found.shared, found.differences, found.quality()) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    "cell, names, expected",
+    [
+        ("3 1 11", {"1", "3"}, ["3", "1", "11"]),
+        ("hot dog|cat", {"hot dog", "cat"}, ["hot dog", "cat"]),
+        ("", {"1"}, []),
+        (None, {"1"}, None),
+    ],
+)
+def test_labels_of_a_cell(cell: str | None, names: set[str], expected: list[str] | None):
+    assert label_list(cell, names) == expected
