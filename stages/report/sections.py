@@ -167,25 +167,26 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
 
 
 def of_training() -> tuple[dict[str, Any], dict[str, Spec]]:
-    best = said("train")["best_epoch"]
-    found = {
-        name: pl.read_csv(path, separator="\t").rename({path.stem: name})
-        for name, path in ((name, EPOCHS / f"{file}.tsv") for name, file in CURVES.items())
-        if path.exists()  # none without an epoch, or without DVCLive
-    }
+    train = said("train")
     content = {"epochs": [], "best_metric": BEST[read(Train).metric]}
-    if not found:
+    files = {name: EPOCHS / f"{file}.tsv" for name, file in CURVES.items()}
+    found = {
+        name: pl.read_csv(path, separator="\t").select("step", pl.col(path.stem).alias(name))
+        for name, path in files.items()
+        if path.exists()  # without DVCLive there are none
+    }
+    if not train["epochs"] or not found:
         return content, {}
-    table = pl.concat(
-        [each.select("step", name) for name, each in found.items()], how="align"
-    ).select((pl.col("step") + 1).alias("epoch"), pl.exclude("step"))
+    table = pl.concat(list(found.values()), how="align").select(
+        (pl.col("step") + 1).alias("epoch"), pl.exclude("step")
+    )
     content["epochs"] = table.to_dicts()
 
-    def chart(start: str, title: str, told: str, log: bool = False) -> Spec:
+    def chart(start: str, title: str, told: str) -> Spec:
         columns = [name for name in found if name.startswith(start)]
         long = table.unpivot(columns, index="epoch", variable_name="series").drop_nulls()
         short = long.with_columns(pl.col("series").str.replace("Loss, ", "").str.to_titlecase())
-        return charts.epochs(short if start == "Loss" else long, title, told, best, log)
+        return charts.epochs(short if start == "Loss" else long, title, told, train["best_epoch"])
 
     return content, {
         "loss": chart("Loss", "Loss", "Loss by epoch, of training and validation photos."),
