@@ -52,7 +52,7 @@ CURVES = {  # by chart: series, and the files that they are in
         "Micro-F1, training": "train/micro_f1",
         "Micro-F1, validation": "validation/micro_f1",
         "Macro-F1, validation": "validation/macro_f1",
-        "Mean average precision, validation": "validation/mean_average_precision",
+        "mAP, validation": "validation/mean_average_precision",
     },
     "rate": {"Learning rate": "train/lr"},
     "speed": {"Photos per second": "train/photos_per_second"},
