@@ -17,7 +17,7 @@ from benchmarks.table import HEADER, Row, add_options, machine
 # hour and prints a table of its own.
 BENCHMARKS = (
     *("ingest", "text", "split", "loading", "gpu", "features", "threshold", "predict"),
-    *("pipeline", "memory"),
+    *("serve", "pipeline", "memory"),
 )
 
 

@@ -608,6 +608,7 @@ def _other_types() -> Iterator[Upload]:
     yield Upload("request-too-large", form(large * 6), (413,), FORM)
     yield Upload("foreign-origin", good, (403,), FORM | {"Origin": "https://example.org"})
     yield Upload("null-origin", good, (403,), FORM | {"Origin": "null"})
+    yield Upload("strange-origin", good, (403,), FORM | {"Origin": "http://[::1"})
     yield Upload("foreign-host", good, (421,), FORM | {"Host": "example.org"})
     yield Upload("strange-host", good, (421,), FORM | {"Host": "[::1:8000"})
     yield Upload("byte-range", good, (200,), FORM | {"Range": "bytes=0-1"})

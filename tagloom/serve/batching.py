@@ -36,6 +36,9 @@ class Batcher:
         size: photos in a batch, at most.
         wait: seconds that photos which are ready wait for those being decoded, at most.
         threads: that decode.
+
+    Attributes:
+        is_running: whether photos are answered.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Batcher:
         measures: Measures,
     ) -> None:
         self.size, self.wait, self.measures = size, wait, measures
+        self.is_running = False
         self._decode = decode
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._network = ThreadPoolExecutor(1, "network")
@@ -55,7 +59,7 @@ class Batcher:
         self._news = asyncio.Event()  # a job came, or a photo turned out to be none
 
     async def probabilities(
-        self, model: Model, content: bytes | None, caption: str | None
+        self, model: Model, content: bytearray | None, caption: str | None
     ) -> np.ndarray:
         """Float32 (labels,): what ``model`` says of a photo's file, of a caption, or of both.
 
@@ -69,7 +73,7 @@ class Batcher:
         self._news.set()
         return await answer
 
-    async def decoded(self, model: Model, content: bytes) -> np.ndarray:
+    async def decoded(self, model: Model, content: bytearray) -> np.ndarray:
         """The photo as ``model`` wants it: uint8 (stored size, stored size, 3)."""
         self._decoding += 1
         try:
@@ -80,9 +84,9 @@ class Batcher:
             self._decoding -= 1
             self._news.set()
 
-    def _decode_measured(self, content: bytes, size: int) -> np.ndarray:
+    def _decode_measured(self, content: bytearray, size: int) -> np.ndarray:
         with self.measures.decode.time():
-            return self._decode(content, size)
+            return self._decode(bytes(content), size)
 
     async def apart(self, function: Callable, *arguments: object) -> object:
         """Runs a function in the network's thread, between two batches."""
@@ -90,12 +94,14 @@ class Batcher:
 
     async def run(self) -> None:
         """Answers until it is cancelled."""
+        self.is_running = True
         try:
             while True:
                 batch = await self._batch()
                 self.measures.batches.observe(len(batch))
                 await self._answer(batch)
         finally:
+            self.is_running = False
             self._decoders.shutdown(cancel_futures=True)
             self._network.shutdown(cancel_futures=True)
 

@@ -34,6 +34,14 @@ SECURITY = {
 }
 
 
+def answer(refused: Refused, measures: Measures) -> Response:
+    """What a client is told that is not answered."""
+    measures.rejected.labels(refused.reason).inc()
+    wait = refused.retry_after
+    headers = None if wait is None else {"Retry-After": str(wait)}
+    return JSONResponse({"detail": str(refused)}, refused.status, headers)
+
+
 class Guard:
     """Wraps an application.
 
@@ -46,7 +54,7 @@ class Guard:
         self, app: ASGIApp, hosts: Collection[str], limits: Limits, measures: Measures
     ) -> None:
         self.app, self.limits, self.measures = app, limits, measures
-        self.hosts = {"localhost", *(host.lower() for host in hosts)}
+        self.names = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,20 +66,13 @@ class Guard:
             self._check(Headers(scope=scope))
             await self.app(scope, exchange.receive, exchange.send)
         except Refused as refused:
-            await self.answer(refused)(scope, exchange.receive, exchange.send)
+            await answer(refused, self.measures)(scope, exchange.receive, exchange.send)
         except Exception:  # its answer is on its way; what it was is nobody's business but ours
             log.exception("a request ended with an error of ours")
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self.measures.requests.labels(path, exchange.status or "none").inc()
             self.measures.seconds.labels(path).observe(time.perf_counter() - started)
-
-    def answer(self, refused: Refused) -> Response:
-        """What a client is told that is not answered."""
-        self.measures.rejected.labels(refused.reason).inc()
-        wait = refused.retry_after
-        headers = None if wait is None else {"Retry-After": str(wait)}
-        return JSONResponse({"detail": str(refused)}, refused.status, headers)
 
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -83,21 +84,33 @@ class Guard:
                 "tagloom serve --allow-host makes it",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and not self._is_of_ours(origin, host):
             raise Refused(403, "origin", "pages of other sites may not ask this service")
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        if name in self.hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        name = _name(f"//{host}")
+        return name in self.names or name == "localhost" or is_address(name)
+
+    def _is_of_ours(self, origin: str, host: str) -> bool:
+        """Whether a page of ours asks; a proxy may go by another name than it passes on."""
+        return origin.partition("://")[2] == host or _name(origin) in self.names
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an address in figures, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(address: str) -> str:
+    """The host in an address, without its port; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 class _Exchange:

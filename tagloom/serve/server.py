@@ -15,6 +15,7 @@ from uvicorn.config import LOGGING_CONFIG
 from stages.files import cache_folder
 from tagloom.serve.app import create_app
 from tagloom.serve.following import Champion, Follower, Runtime, ready
+from tagloom.serve.guard import is_address
 from tagloom.serve.limits import Limits
 from tagloom.serve.measures import Measures
 from tagloom.serve.protocol import protocol
@@ -29,14 +30,19 @@ class Address:
 
     host: str
     port: int
-    names: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        if is_address(self.host) or self.host == "localhost":
+            return self.allowed
+        return (self.host, *self.allowed)
 
     @property
     def is_loopback(self) -> bool:
-        try:
+        if is_address(self.host):
             return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return self.host == "localhost"
 
 
 def run(
@@ -66,7 +72,7 @@ def run(
     measures = Measures()
     model = ready(folder, runtime)
     follower = Follower(model, runtime, poll, measures, champion.fetch if champion else None)
-    app = create_app(follower, measures, limits, (address.host, *address.names), **batching)
+    app = create_app(follower, measures, limits, address.names, **batching)
     if not address.is_loopback:
         log.warning(
             "listening at %s: whoever reaches this machine may ask, for there is neither a "

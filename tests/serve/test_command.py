@@ -76,8 +76,10 @@ def test_it_warns_where_others_may_ask(bundle: Path):
     options = ("--bundle", bundle, "--onnx", "--host", "0.0.0.0", "--allow-host", "photos.lan")
     with serving(*options) as (_, address, said):
         assert "there is neither a password nor encryption" in said
+        own = {"Host": "127.0.0.1", "Origin": "https://photos.lan"}
+        url = address.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{url}/health", headers=own).status_code == 200
         for host, status in (("photos.lan", 200), ("127.0.0.1:80", 200), ("other.lan", 421)):
-            url = address.replace("0.0.0.0", "127.0.0.1")
             assert httpx.get(f"{url}/health", headers={"Host": host}).status_code == status
 
 

@@ -238,11 +238,13 @@ class Card {
 
   // Lays the heat map over the photo as it is shown.
   place() {
-    const shown = $(".shown", this.root), heat = $(".heat", this.root);
-    heat.style.left = `${shown.offsetLeft}px`;
-    heat.style.top = `${shown.offsetTop}px`;
-    heat.style.width = `${shown.offsetWidth}px`;
-    heat.style.height = `${shown.offsetHeight}px`;
+    const shown = $(".shown", this.root).getBoundingClientRect();
+    const around = $(".photo", this.root).getBoundingClientRect();
+    const heat = $(".heat", this.root).style;
+    heat.left = `${shown.left - around.left}px`;
+    heat.top = `${shown.top - around.top}px`;
+    heat.width = `${shown.width}px`;
+    heat.height = `${shown.height}px`;
   }
 
   remove() {

@@ -1,0 +1,143 @@
+"""From a request's form to its answer."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+from fastapi import Request
+
+from stages import UserError
+from stages.bundle import bundle as bundles
+from stages.bundle.bundle import Bundle
+from stages.bundle.model import Model
+from tagloom.photos import UnreadablePhoto
+from tagloom.serve import answers
+from tagloom.serve.answers import Answer, Photo
+from tagloom.serve.batching import Batcher
+from tagloom.serve.following import Follower
+from tagloom.serve.heat import overlay
+from tagloom.serve.limits import Gate, Limits, Refused
+from tagloom.serve.measures import Measures
+from tagloom.serve.upload import Form, Part, received
+
+if TYPE_CHECKING:
+    from tagloom.explanation import Explainer
+
+
+class Service:
+    """What the routes share: who answers, how many may ask, and what is counted.
+
+    Attributes:
+        follower: holds the model in use.
+        limits, measures: of all requests.
+    """
+
+    def __init__(
+        self, follower: Follower, limits: Limits, measures: Measures, batcher: Batcher
+    ) -> None:
+        self.follower, self.limits = follower, limits
+        self.measures, self.batcher = measures, batcher
+        self.gate = Gate(limits)
+        self._explained: Model | None = None  # whose heat maps the explainer draws
+        self._explainer: Explainer | None = None
+        measures.in_flight.set_function(lambda: self.gate.requests)
+        measures.held.set_function(lambda: self.gate.bytes)
+
+    async def predict(self, request: Request) -> Answer:
+        self.gate.check()  # before the upload: that of a request too many is not waited for
+        async with received(request, self.gate, others=("threshold",)) as form:
+            with self.gate:
+                return await self._answer(form, self.follower.model)
+
+    async def _answer(self, form: Form, model: Model) -> Answer:
+        threshold = answers.threshold(form.others.get("threshold"))
+        asked = pairs(form, model)
+        found = await asyncio.gather(*(self._photo(model, *pair, threshold) for pair in asked))
+        return Answer(model=model.bundle.sha256, photos=found)
+
+    async def _photo(
+        self, model: Model, part: Part | None, caption: str | None, threshold: float | None
+    ) -> Photo:
+        filename = part.filename if part is not None else ""
+        content = part.content if part and model.bundle.description.sees_images else None
+        try:
+            row = await self.batcher.probabilities(model, content, caption)
+        except UnreadablePhoto as error:
+            self.measures.photos.labels("unreadable").inc()
+            return Photo(filename=filename, error=str(error))
+        self.measures.photos.labels("answered").inc()
+        return answers.photo(filename, row, model, threshold)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are heat maps: they take gradients, and a network that keeps maps."""
+        sees = self.follower.model.bundle.description.sees_images
+        return self.follower.runtime == "torch" and sees
+
+    async def explain(self, request: Request) -> bytes:
+        if not self.explains:
+            raise Refused(
+                404, "explain", "there are no heat maps: they take a model of photos, and torch"
+            )
+        self.gate.check()
+        async with received(request, self.gate, others=("label",)) as form:
+            with self.gate:
+                return await self._heat(form, self.follower.model)
+
+    async def _heat(self, form: Form, model: Model) -> bytes:
+        names, label = model.bundle.labels, form.others.get("label")
+        if label not in names:
+            raise Refused(422, "fields", f"label is one of {', '.join(names)}")
+        asked = pairs(form, model)
+        if len(asked) > 1:
+            raise Refused(422, "fields", "a heat map is drawn of one photo; send it alone")
+        [(part, caption)] = asked
+        try:
+            pixels = await self.batcher.decoded(model, part.content)
+        except UnreadablePhoto as error:
+            raise Refused(422, "photo", f"the photo cannot be read: {error}") from error
+        return await self.batcher.apart(self._draw, model, pixels, caption, names.index(label))
+
+    def _draw(self, model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
+        """A heat map as a PNG; in the network's thread."""
+        if self._explained is not model:
+            self._explainer, self._explained = explainer(model.bundle), model
+        [heat] = self._explainer.heat(pixels, caption, [label])
+        if heat is None:
+            raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
+        description = model.bundle.description
+        return overlay(heat, description.image_size / description.stored_size, len(pixels))
+
+
+def explainer(bundle: Bundle) -> "Explainer":
+    """What draws heat maps for a bundle, with a network of its own."""
+    from tagloom.explanation import Explainer  # torch
+
+    try:
+        there = bundles.read(bundle.folder).sha256
+    except UserError:
+        there = None
+    if there != bundle.sha256:
+        raise Refused(404, "explain", "there are no heat maps: the bundle's folder has changed")
+    return Explainer(bundle)
+
+
+def pairs(form: Form, model: Model) -> list[tuple[Part | None, str | None]]:
+    """Each photo with its caption; refuses a form that has not what the model needs.
+
+    What the model does not look at, photos or captions, may be there: the next model may.
+    """
+    parts, captions = form.photos, [caption or None for caption in form.captions]
+    if model.bundle.description.sees_images and not parts:
+        raise Refused(422, "fields", "there is no photo in the form; its field is photos")
+    if not parts and not captions:
+        raise Refused(422, "fields", "there is no caption in the form; its field is captions")
+    if parts and captions and len(parts) != len(captions):
+        raise Refused(
+            422,
+            "fields",
+            f"there are {len(parts)} photos and {len(captions)} captions; send one for each, in "
+            "the same order, empty for a photo without one, or none at all",
+        )
+    count = max(len(parts), len(captions))
+    return list(zip(parts or [None] * count, captions or [None] * count, strict=True))
