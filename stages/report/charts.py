@@ -185,10 +185,11 @@ def confusion(table: pl.DataFrame, names: Sequence[str]) -> Spec:
     )
 
 
-def epochs(table: pl.DataFrame, title: str, said: str, best: int | None, log: bool = False) -> Spec:
+def epochs(table: pl.DataFrame, best: int) -> Spec:
     """Lines over epochs: ``epoch``, ``series``, ``value``; a rule at the ``best`` epoch."""
-    series = _series(table["series"].unique(maintain_order=True).to_list(), "stroke")
-    last = max(table["epoch"].max() or 1, 1)
+    names = table["series"].unique(maintain_order=True).to_list()
+    series = _series(names, "stroke")
+    last = table["epoch"].max()
     x = alt.X(
         "epoch:Q",
         title="Epoch",
@@ -200,18 +201,15 @@ def epochs(table: pl.DataFrame, title: str, said: str, best: int | None, log: bo
         .mark_line(style="series", point=True)
         .encode(
             x,
-            alt.Y(
-                "value:Q", title=title, scale=alt.Scale(type="log" if log else "linear", zero=False)
-            ),
+            alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
             color=alt.Color("series:N", **series),
             strokeDash=alt.StrokeDash("series:N", **series),
             tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=".4~g")],
         )
     )
-    if best is None:
-        return _spec(lines, said, 200)
     rule = alt.Chart(pl.DataFrame({"epoch": [best]})).mark_rule(style="mark").encode(x)
-    return _spec(rule + lines, f"{said} The best epoch was {best}.", 200)
+    said = f"{', '.join(names)}, by epoch; the best epoch was {best}."
+    return _spec(rule + lines, said, 200)
 
 
 def _series(names: Sequence[str], symbol: str | None = None) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def webp(pixels: np.ndarray, side: int) -> bytes:
     if photo.width != side:
         photo = photo.resize((side, side), Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    photo.save(content, "webp", quality=QUALITY, method=4)
+    photo.save(content, "webp", quality=QUALITY, method=2)
     return content.getvalue()
 
 

@@ -30,7 +30,8 @@ RELIABILITY = Path("metrics/threshold/reliability.csv")
 REJECTED = Path("data/rejected.csv")
 EDA = Path("data/eda")
 
-MOST_PAIRS = 15
+MOST_PAIRS = 15  # of labels, in a table …
+MOST_MAPPED = 40  # … and labels in the heat map, whose cells are the square of that
 MOST_REASONS = 20
 MOST_DOUBTS = 50  # photos
 MOST_GROUPS = 12  # of photos that are the same
@@ -45,15 +46,16 @@ SECTIONS = {
     "quality": "Label quality",
     "card": "Model card",
 }
-CURVES = {
-    "Loss, training": "train/loss",
-    "Loss, validation": "validation/loss",
-    "Micro-F1, training": "train/micro_f1",
-    "Micro-F1, validation": "validation/micro_f1",
-    "Macro-F1, validation": "validation/macro_f1",
-    "Mean average precision, validation": "validation/mean_average_precision",
-    "Learning rate": "train/lr",
-    "Photos per second": "train/photos_per_second",
+CURVES = {  # by chart: series, and the files that they are in
+    "loss": {"Loss, training": "train/loss", "Loss, validation": "validation/loss"},
+    "scores": {
+        "Micro-F1, training": "train/micro_f1",
+        "Micro-F1, validation": "validation/micro_f1",
+        "Macro-F1, validation": "validation/macro_f1",
+        "mAP, validation": "validation/mean_average_precision",
+    },
+    "rate": {"Learning rate": "train/lr"},
+    "speed": {"Photos per second": "train/photos_per_second"},
 }
 BEST = {
     "micro_f1": "micro-F1",
@@ -157,42 +159,40 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
     long = shown.select("label", Precision="precision", Recall="recall", F1="f1").unpivot(
         index="label", variable_name="metric"
     )
+    mapped = slice(MOST_MAPPED)
     specs = {
         "labels": charts.of_labels(long),
         "reliability": charts.reliability(reliability),
-        "confusion": charts.confusion(by_label.rates(truth, predicted, order), order),
+        "confusion": charts.confusion(
+            by_label.rates(truth[:, mapped], predicted[:, mapped], order[mapped]), order[mapped]
+        ),
         **charts.curves(curves, drawn),
     }
     return content, specs
 
 
 def of_training() -> tuple[dict[str, Any], dict[str, Spec]]:
-    best = said("train")["best_epoch"]
-    found = {
-        name: pl.read_csv(path, separator="\t").rename({path.stem: name})
-        for name, path in ((name, EPOCHS / f"{file}.tsv") for name, file in CURVES.items())
-        if path.exists()  # none without an epoch, or without DVCLive
-    }
+    train = said("train")
     content = {"epochs": [], "best_metric": BEST[read(Train).metric]}
-    if not found:
-        return content, {}
-    table = pl.concat(
-        [each.select("step", name) for name, each in found.items()], how="align"
-    ).select((pl.col("step") + 1).alias("epoch"), pl.exclude("step"))
-    content["epochs"] = table.to_dicts()
-
-    def chart(start: str, title: str, told: str, log: bool = False) -> Spec:
-        columns = [name for name in found if name.startswith(start)]
-        long = table.unpivot(columns, index="epoch", variable_name="series").drop_nulls()
-        short = long.with_columns(pl.col("series").str.replace("Loss, ", "").str.to_titlecase())
-        return charts.epochs(short if start == "Loss" else long, title, told, best, log)
-
-    return content, {
-        "loss": chart("Loss", "Loss", "Loss by epoch, of training and validation photos."),
-        "scores": chart("M", "Metric", "F1 and mean average precision by epoch."),
-        "rate": chart("Learning", "Rate", "Learning rate by epoch."),
-        "speed": chart("Photos", "Photos per second", "Photos learnt from per second, by epoch."),
+    files = {
+        name: EPOCHS / f"{file}.tsv" for part in CURVES.values() for name, file in part.items()
     }
+    found = {
+        name: pl.read_csv(path, separator="\t").select("step", pl.col(path.stem).alias(name))
+        for name, path in files.items()
+        if path.exists()  # without DVCLive there are none
+    }
+    if not train["epochs"] or not found:
+        return content, {}
+    table = pl.concat(list(found.values()), how="align").select(
+        (pl.col("step") + 1).alias("epoch"), pl.exclude("step")
+    )
+    content["epochs"] = table.to_dicts()
+    specs = {}
+    for chart, series in CURVES.items():
+        long = table.unpivot(list(series), index="epoch", variable_name="series").drop_nulls()
+        specs[chart] = charts.epochs(long, train["best_epoch"])
+    return content, specs
 
 
 def of_data() -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_the_words_of_digits_speak_for_them(trained):
     of_themselves = [first.get(str(digit)) == word for digit, word in enumerate(DIGITS)]
     assert sum(of_themselves) >= 5, first  # those that occur often enough; by chance one in ten
     assert "heat_maps" not in said()
-    assert "Heat map" not in PAGE.read_text()
+    assert 'class="heat"' not in PAGE.read_text()
 
 
 def test_without_captions(trained):
