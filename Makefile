@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 INSTALLED := .venv/installed
 
-.PHONY: help repro test ui bench pictures screenshots lock
+.PHONY: help repro report test ui bench pictures screenshots lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -12,6 +12,11 @@ help: ## list the targets
 
 repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
 	dvc repro
+
+report: repro ## set up, run the pipeline and open the report in a browser, where there is a display
+	@echo "The report: file://$(CURDIR)/report/index.html"
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
+	  python -m webbrowser "file://$(CURDIR)/report/index.html"; fi
 
 test: $(INSTALLED) ## set up, then check the style and run the tests
 	ruff check --quiet .
@@ -32,10 +37,9 @@ pictures: repro ## take the README's pictures anew (eight experiments, ten minut
 	  -S train.augment.crop=null -S ingest.image_size=64 -S ingest.digits.train=1500
 	python -m flows.compare
 	install -D -m 644 data/predictions.png docs/predictions.png
-	install -D -m 644 report/4.png docs/report.png
 	install -D -m 644 comparison/comparison.png docs/comparison.png
 
-screenshots: repro ## take the README's pictures of Prefect's pages anew (needs Chromium)
+screenshots: repro ## take the README's pictures of the report and of Prefect's pages anew (needs Chromium)
 	python -m docs.screenshots
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)

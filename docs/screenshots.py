@@ -1,7 +1,8 @@
-"""Takes the README's pictures of Prefect's pages: ``python -m docs.screenshots`` (some minutes).
+"""Takes the README's pictures of the report and of Prefect's pages: ``python -m docs.screenshots``.
 
-Everything happens in a temporary clone of the commit that is checked out, with this project's DVC
-cache: a small model is promoted, then that of params.yaml is judged beside it. Needs Chromium.
+The report is that of this checkout. All else, some minutes, happens in a temporary clone of the
+commit that is checked out, with this project's DVC cache: a small model is promoted, then that of
+params.yaml is judged beside it. Needs Chromium.
 """
 
 import os
@@ -36,7 +37,8 @@ FLAGS = (
 ).split()
 SIZE = {"width": 1280, "height": 820}
 TALL = {"width": 1280, "height": 1060}
-COLOURS = 128  # few enough for a small file
+COLOURS = 256  # few enough for a small file
+REPORT = ROOT / "report" / "index.html"
 WAIT = 300.0  # seconds for a run, and for the server to start
 
 
@@ -107,6 +109,9 @@ def address(client: SyncPrefectClient) -> str:
 def main() -> None:
     if shutil.which(EXECUTABLE) is None:
         sys.exit(f"screenshots: there is no program {EXECUTABLE} here; install it and start again")
+    if not REPORT.exists():
+        sys.exit(f"screenshots: there is no {REPORT}; make repro writes it")
+    take_report()
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         project, home = Path(name, "tagloom"), Path(name, "prefect")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
@@ -132,6 +137,23 @@ def change(project: Path, before: str, after: str) -> None:
     subprocess.run(command, cwd=project, env=identity(project) | os.environ, check=True)
 
 
+def take_report() -> None:
+    """The pictures of the report: how it begins, and photos with their heat maps."""
+    with browser() as page:
+        page.set_viewport_size(TALL)
+        page.goto(REPORT.as_uri())
+        page.wait_for_selector("html[data-drawn]", state="attached")
+        save(page, "report")
+        page.locator("#all-heat").click()
+        page.locator("#photos").evaluate("section => section.scrollIntoView({behavior: 'instant'})")
+        save(page, "report-photos")
+
+
+def save(page: Page, name: str) -> None:
+    picture = Image.open(BytesIO(page.screenshot(animations="disabled")))
+    picture.quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+
+
 def take(client: SyncPrefectClient, reproduced: UUID) -> None:
     """The pictures: of the deployments, of the last verdict and of the run ``reproduced``."""
     pages = address(client)
@@ -147,8 +169,7 @@ def take(client: SyncPrefectClient, reproduced: UUID) -> None:
             for text in texts:
                 page.get_by_text(text).first.wait_for()
             page.wait_for_load_state("networkidle")
-            picture = Image.open(BytesIO(page.screenshot(animations="disabled")))
-            picture.quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+            save(page, name)
 
         one = "/deployments/deployment/"
         shot("form", f"{one}{deployments['reproduce']}/run", "Stages to bring")

@@ -14,6 +14,7 @@ from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.params import Report, read
 from stages.report import (
+    card,
     choice,
     findings,
     label_quality,
@@ -71,6 +72,7 @@ def main() -> None:
     content |= sections.of_quality(doubts, records.read(), store)
     content["thumbnails"] = pictures.thumbnails(sections.images(content), store, description)
     content["charts"] = drawn | of_labels | of_training
+    content["card"] = card.read()
     content["sections"] = sections.SECTIONS
     with whole(REPORT) as folder:
         folder.mkdir()

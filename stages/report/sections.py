@@ -43,6 +43,7 @@ SECTIONS = {
     "data": "The data",
     "photos": "Photos",
     "quality": "Label quality",
+    "card": "Model card",
 }
 CURVES = {
     "Loss, training": "train/loss",
@@ -92,6 +93,7 @@ def said(stage: str) -> dict[str, Any]:
 def about(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """The page's beginning, and what several sections ask for."""
     figures, train = said("threshold"), read(Train)
+    kind, name = summary.run_name()
     other = summary.against(params.against)
     committed = revision.find("HEAD")
     rows = summary.headline(figures["cross_fitted"], other)
@@ -99,7 +101,8 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
     if other and other.metrics:
         runs[params.against] = ("other", "other_low", "other_high")
     content = {
-        "name": summary.run_name(),
+        "kind": kind,
+        "name": name,
         "description": description,
         "network": _network(description),
         "names": description.labels,
@@ -116,6 +119,7 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
         "ingest": said("ingest"),
         "split": said("split"),
         "train": said("train"),
+        "bundle": said("bundle"),
     }
     tables = [
         rows.select("metric", pl.lit(run).alias("run"), *map(pl.col, columns)).rename(

@@ -42,12 +42,12 @@ class Against:
     same_photos: bool | None
 
 
-def run_name() -> str:
-    """The DVC experiment's name, or the branch that is checked out."""
+def run_name() -> tuple[str, str]:
+    """What the run is, and its name: a DVC experiment, or the branch that is checked out."""
     if name := os.environ.get("DVC_EXP_NAME"):
-        return name
-    here = revision.branch()
-    return f"workspace, branch {here}" if here else "workspace"
+        return "Experiment", name
+    branch = revision.branch()
+    return ("Branch", branch) if branch else ("Folder", Path.cwd().name)
 
 
 def against(name: str | None) -> Against | None:

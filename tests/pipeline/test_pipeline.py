@@ -94,6 +94,6 @@ def test_every_plot_has_data(project: Project):
         assert drawn["type"] == "image" or drawn["content"]["data"]["values"], plot
     folders = [plot.split("/")[:-1] or [plot] for plot in shown["data"]]
     assert {"/".join(folder[:2]) for folder in folders} == {
-        *("data", "data/eda", "report"),
+        *("data", "data/eda"),
         *("metrics/eda", "metrics/train", "metrics/threshold", "metrics/report"),
     }

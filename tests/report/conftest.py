@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages import metrics
+from stages.bundle.bundle import BUNDLE, CARD
 from stages.eda.__main__ import main as eda
-from stages.files import write_csv
+from stages.files import write_csv, write_text
 from stages.ingest import records
 from stages.report.__main__ import main as report
 from stages.split.__main__ import main as split
@@ -26,6 +28,14 @@ HOSTILE = {
     "5": "a label whose name goes on and on " * 6 + "x" * 80,
     "6": "datum['x'].y\\z",
 }
+MODEL_CARD = """# <script>alert(4)</script>
+
+[good](https://example.org/) [bad](javascript:alert(5)) ![photo](https://example.org/photo.png)
+
+| label | F1 |
+|---|---|
+| <b>one</b> | 0.5 |
+"""
 CAPTION = """<b onclick="alert(3)">one</b> & 'two' {% raw %}"""
 
 
@@ -38,8 +48,15 @@ def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
         shutil.copytree(looked_at, prepared, dirs_exist_ok=True)
         train()
         threshold()
+        write_bundle("# The model card")
 
     return run
+
+
+def write_bundle(card: str) -> None:
+    """What report reads of the bundle, which takes seconds to make."""
+    write_text(BUNDLE / CARD, card)
+    metrics.write("bundle", {"mb": 0.3})
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +84,7 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
         patch.chdir(folder)
         patch.delenv("DVC_EXP_NAME", raising=False)
         make_hostile()
+        write_bundle(MODEL_CARD)
         for main in (split, vocab, train, threshold, report):
             main()
     return folder

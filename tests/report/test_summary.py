@@ -60,16 +60,17 @@ def test_what_is_no_revision_is_none(project: str, name: str):
 
 
 def test_without_git_there_is_nothing_to_compare_with(project: str, monkeypatch):
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     assert revision.find("main") is None
-    assert summary.run_name() == "workspace"
+    assert summary.run_name() == ("Folder", Path.cwd().name)
 
 
 def test_a_run_is_called_by_its_experiment_or_its_branch(project: str, monkeypatch):
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    assert summary.run_name() == "workspace, branch main"
+    assert summary.run_name() == ("Branch", "main")
     monkeypatch.setenv("DVC_EXP_NAME", "tried")
-    assert summary.run_name() == "tried"
+    assert summary.run_name() == ("Experiment", "tried")
 
 
 def test_an_experiments_workspace_sees_the_branches_of_its_checkout(project: str, monkeypatch):
