@@ -1,8 +1,8 @@
-"""Takes the README's pictures of the report and of Prefect's pages: ``python -m docs.screenshots``.
+"""Takes the README's pictures of pages: ``python -m docs.screenshots``.
 
-The report is that of this checkout. All else, some minutes, happens in a temporary clone of the
-commit that is checked out, with this project's DVC cache: a small model is promoted, then that of
-params.yaml is judged beside it. Needs Chromium.
+The report and the model that is served are those of this checkout. What Prefect's pages show, some
+minutes, happens in a temporary clone of the commit that is checked out, with this project's DVC
+cache: a small model is promoted, then that of params.yaml is judged beside it. Needs Chromium.
 """
 
 import os
@@ -14,11 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 from uuid import UUID
 
+import polars as pl
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
@@ -26,6 +29,8 @@ from prefect.client.schemas.objects import State
 
 from flows.dvc_project import check_out, identity, open_project, share_cache
 from flows.serve import healthy
+from stages.ingest import records
+from stages.ingest.images import IMAGES, ImageStore
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).parent
@@ -37,6 +42,7 @@ FLAGS = (
 ).split()
 SIZE = {"width": 1280, "height": 820}
 TALL = {"width": 1280, "height": 1060}
+SHOWN = (480, 480)  # the sample's photos are small
 COLOURS = 256  # few enough for a small file
 REPORT = ROOT / "report" / "index.html"
 WAIT = 300.0  # seconds for a run, and for the server to start
@@ -54,12 +60,16 @@ def browser() -> Iterator[Page]:
         chromium.close()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def serving(project: Path, home: Path) -> Iterator[SyncPrefectClient]:
     """The server and the deployments of ``project``, as ``make ui`` has them; a client of them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "PREFECT_API_URL": "",
         "PREFECT_HOME": str(home),
@@ -74,6 +84,27 @@ def serving(project: Path, home: Path) -> Iterator[SyncPrefectClient]:
             with SyncPrefectClient(api) as client:
                 until(lambda: len(client.read_deployments()) == 3)
                 yield client
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+@contextmanager
+def answering() -> Iterator[str]:
+    """The service with this checkout's model; where it is."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        with suppress(URLError), urlopen(f"{address}/health") as answer:
+            return answer.status == 200
+        return False
+
+    command = [sys.executable, "-m", "tagloom", "serve", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            until(ready)
+            yield address
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()
@@ -112,6 +143,7 @@ def main() -> None:
     if not REPORT.exists():
         sys.exit(f"screenshots: there is no {REPORT}; make repro writes it")
     take_report()
+    take_service()
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         project, home = Path(name, "tagloom"), Path(name, "prefect")
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
@@ -147,6 +179,25 @@ def take_report() -> None:
         page.locator("#all-heat").click()
         page.locator("#photos").evaluate("section => section.scrollIntoView({behavior: 'instant'})")
         save(page, "report-photos")
+
+
+def take_service() -> None:
+    """The picture of the service: two test photos, one with a caption and a heat map."""
+    known = records.read(ROOT / records.RECORDS)
+    test = known.filter(pl.col("subset") == "test").head(2)
+    store = ImageStore(ROOT / IMAGES)
+    with tempfile.TemporaryDirectory() as temporary, answering() as address, browser() as page:
+        files = [Path(temporary, name) for name in test["id"]]
+        for file, pixels in zip(files, store.gather(test["image"].to_numpy()), strict=True):
+            Image.fromarray(pixels).resize(SHOWN).save(file, "PNG")
+        page.goto(address)
+        page.locator("#choose").set_input_files(files)
+        first = page.locator(".card").first
+        first.get_by_label("Caption").fill(test["caption"][0])
+        first.locator(".holds").first.get_by_role("button").click()
+        first.locator(".heat").wait_for()
+        page.wait_for_load_state("networkidle")
+        save(page, "service")
 
 
 def save(page: Page, name: str) -> None:

@@ -38,6 +38,7 @@ def explain(
             metavar="FILE",
             help="The picture, a PNG, or a page, .html; by default PHOTO-explained.png, here.",
             dir_okay=False,
+            callback=options.file_to_write,
             show_default=False,
         ),
     ] = None,
@@ -73,6 +74,8 @@ def explain(
             raise typer.BadParameter(thresholds.unknown(name, names), param_hint="--label")
     if caption and not description.reads_captions:
         note("the model does not read captions, so --caption changes nothing")
+    if not (caption or description.sees_images):
+        raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
     try:
         content = photos.read_file(photo)
         pixels = photos.read(content, known.stored_size).pixels

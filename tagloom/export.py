@@ -16,7 +16,11 @@ def export(
     onnx: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write an ONNX graph.", dir_okay=False, show_default=False
+            metavar="FILE",
+            help="Write an ONNX graph.",
+            dir_okay=False,
+            callback=options.file_to_write,
+            show_default=False,
         ),
     ] = None,
     torch_export: Annotated[
@@ -25,6 +29,7 @@ def export(
             metavar="FILE",
             help="Write what torch.export.load reads.",
             dir_okay=False,
+            callback=options.file_to_write,
             show_default=False,
         ),
     ] = None,

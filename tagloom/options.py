@@ -10,6 +10,20 @@ FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".pq": "parque
 
 Format = Literal["table", "csv", "json", "parquet"]
 
+
+def file_to_write(path: Path | None) -> Path | None:
+    """``path``, or what it links to: files are written beside their place and then renamed.
+
+    Raises:
+        typer.BadParameter: it is a device or a pipe, whose place the file would take.
+    """
+    if path is None:
+        return None
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"{path} is not a file")
+    return path.resolve() if path.is_symlink() else path
+
+
 Photos = Annotated[
     list[Path],
     typer.Argument(

@@ -29,6 +29,7 @@ def predict(
             metavar="FILE",
             help="Write there, all or nothing.",
             dir_okay=False,
+            callback=options.file_to_write,
             show_default=False,
         ),
     ] = None,
@@ -76,6 +77,8 @@ def predict(
     form = form or options.FORMATS.get(output.suffix.lower() if output else "", "table")
     if form == "parquet" and output is None:
         raise typer.BadParameter("parquet is no text; add --output FILE", param_hint="--format")
+    if form == "parquet" and top is not None:
+        raise typer.BadParameter("a Parquet file holds all probabilities", param_hint="--top")
     beside = inputs.Captions(captions) if captions else None
     if beside and not reads:
         note(f"the model does not read captions, so {captions} changes nothing")

@@ -95,16 +95,13 @@ def serve(
 ) -> None:
     """Answer over HTTP, with a page to try the model.
 
-    POST /predict takes a form of photos and captions; the page is at /, what else there is at
-    /docs. Only programs of this machine reach it, unless [bold]--host[/bold] says otherwise. A new
-    bundle in the same folder is put in use without a request being dropped.
+    The page is at /, and /docs says what there is for programs. Nobody but
+    this machine reaches it, unless --host says otherwise. A new bundle in
+    the same folder comes in use without a request being dropped.
 
     [bold]Examples[/bold]
-
       tagloom serve
-
       curl -F photos=@holiday.jpg -F captions="two dogs" localhost:8000/predict
-
       tagloom serve --champion --onnx --port 9000
     """
     try:

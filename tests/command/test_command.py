@@ -144,6 +144,22 @@ def test_the_form_follows_the_name_of_the_file(run: Run, album: Path):
     assert len(list((album / "new").iterdir())) == 3
 
 
+def test_a_link_stays_one_when_its_file_is_written(run: Run, album: Path):
+    Path("link.csv").symlink_to("real.csv")
+    Path("real.csv").touch()
+    assert run("predict", "photos", "-o", "link.csv").exit_code == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("photo,labels,")
+
+
+def test_nothing_that_can_be_read_is_no_error(run: Run, album: Path):
+    Path("none").mkdir()
+    Path("none/empty.jpg").touch()
+    result = run("predict", "none", "--format", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert "tagloom: 1 of 1 could not be read:" in result.stderr
+
+
 def test_what_cannot_be_read_is_listed_and_counts_only_if_strict(run: Run, album: Path):
     Path("photos/empty.jpg").touch()
     Path("photos/broken.png").write_bytes(Path("photos/test-00000.png").read_bytes()[:200])
@@ -170,7 +186,11 @@ def test_stdout_holds_results_alone(run: Run, album: Path):
         (["predict", "photos", "--bundle", "empty"], 1, "tagloom: empty is no bundle"),
         (["predict", "photos", "--threshold", "11=0.5"], 2, "the model has no label '11'"),
         (["predict", "photos", "--format", "parquet"], 2, "add --output FILE"),
+        (["predict", "photos", "-o", "a.parquet", "--top", "3"], 2, "holds all probabilities"),
         (["predict", "photos", "--format", "xml"], 2, "'xml'"),
+        (["predict", "photos", "--output", "/dev/null"], 2, "/dev/null is not a file"),
+        (["explain", "photos/test-00000.png", "-o", "/dev/null"], 2, "/dev/null is not a file"),
+        (["export", "--onnx", "/dev/null"], 2, "/dev/null is not a file"),
         (["predict", "photos", "--output", "empty"], 2, "is a directory"),
         (["predict", "photos", "--output", "photos.csv/a"], 1, "tagloom: photos.csv"),
         (["predict", "photos", "--batch-size", "0"], 2, "greater than or equal to 1"),
