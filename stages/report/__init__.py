@@ -1,1 +1,1 @@
-"""What the network looks at and reads: pages to be looked at by people."""
+"""What came out and why: a page to be looked at by people."""

@@ -33,7 +33,7 @@ def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
     points = alt.InlineData(_csv(table), format=alt.CsvDataFormat(type="csv"))
     decided = alt.InlineData(_csv(thresholds), format=alt.CsvDataFormat(type="csv"))
 
-    def chart(x: alt.X, y: alt.Y, order: str, said: str, **line: Any) -> Spec:
+    def chart(x: alt.X, y: alt.Y, order: str, said: str) -> Spec:
         lines = alt.Chart(points).encode(x, y, alt.Detail("label:N"), alt.Order(f"{order}:Q"))
         place = alt.Chart(decided).transform_filter(is_chosen).encode(x, y)
         tooltip = [
@@ -42,8 +42,8 @@ def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
         ]
         return _spec(
             alt.layer(
-                lines.mark_line(style="muted", **line),
-                lines.mark_line(style="accent", **line).transform_filter(is_chosen),
+                lines.mark_line(style="muted"),
+                lines.mark_line(style="accent").transform_filter(is_chosen),
                 place.mark_point(style="spot").encode(tooltip=tooltip),
             ).add_params(label),
             said,
@@ -87,7 +87,7 @@ def headline(table: pl.DataFrame) -> Spec:
     )
     height = 34 * max(table["metric"].n_unique(), 1)
     return _spec(
-        interval + value, "Metrics with their 95 % intervals; the table beside has them.", height
+        interval + value, "Metrics with their 95 % intervals; the table above has them.", height
     )
 
 
@@ -105,7 +105,7 @@ def of_labels(table: pl.DataFrame) -> Spec:
     )
     height = 20 * max(table["label"].n_unique(), 1)
     return _spec(
-        span + value, "Precision, recall and F1 of each label; the table below has them.", height
+        span + value, "Precision, recall and F1 of each label; the table above has them.", height
     )
 
 

@@ -61,7 +61,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Findings:
-    """What goes on the pages: the places on them, and what has been found out for those.
+    """What goes on the page: the places on it, and what has been found out for those.
 
     Attributes:
         places: of ``choice.places``.
@@ -81,10 +81,6 @@ class Findings:
     @property
     def has_feature_maps(self) -> bool:
         return self.looks is not None and len(self.looks.rows) > 0
-
-    @property
-    def pages(self) -> int:
-        return self.labels + self.has_feature_maps
 
 
 def look(

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from stages.progress import Progress
 from stages.report.layers import Layer
@@ -71,9 +70,3 @@ def heat_maps(
     (gradients,) = torch.autograd.grad(chosen.sum(), kept)
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     return (weights * kept.detach()).sum(dim=1).relu()
-
-
-def enlarged(heat: np.ndarray, size: int) -> np.ndarray:
-    """float32 (n, side, side) → (n, size, size), bilinear, so that it lies over the photo."""
-    maps = torch.from_numpy(heat)[:, None]
-    return F.interpolate(maps, (size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
