@@ -15,6 +15,7 @@ PARAMS: dict[str, Any] = {
         "scope": "global",
         "metric": "micro_f1",
         "shrinkage": 20,
+        "calibration": "none",
         "bootstrap": 100,
         "seed": 7,
     },
@@ -31,6 +32,7 @@ PIPELINE = {
         "cmd": "python threshold.py",
         "deps": ["data/validation.parquet", "threshold.py"],
         "params": ["threshold.seed"],
+        "outs": ["models/decision.json"],
         "metrics": [{"metrics/threshold.json": {"cache": False}}],
     },
 }
@@ -63,17 +65,20 @@ pathlib.Path("metrics").mkdir(exist_ok=True)
 json.dump({{"hardware": "CPU, fp32", "mb": 20.0 if backbone == "good" else 2.0, "seconds": 1800.0,
            "photos_per_second": 50.0, "peak_memory_mb": 300.0}}, open("metrics/train.json", "w"))
 """
-THRESHOLD = """
-import json
+THRESHOLD = f"""
+import json, pathlib
 from ruamel.yaml import YAML
 params = YAML(typ="safe").load(open("params.yaml"))
 good = params["train"]["backbone"] == "good"
 f1 = (0.8 if good else 0.3) + 0.04 * params["split"]["fold"]
-figure = {"value": f1, "low": f1 - 0.02, "high": f1 + 0.01}
+figure = {{"value": f1, "low": f1 - 0.02, "high": f1 + 0.01}}
 names = ["micro_f1", "macro_f1", "mean_average_precision", "subset_accuracy"]
 report = dict.fromkeys(names, figure)
-flattering = dict.fromkeys(names, figure | {"value": 0.99})
-json.dump({"found": flattering, "cross_fitted": report}, open("metrics/threshold.json", "w"))
+flattering = dict.fromkeys(names, figure | {{"value": 0.99}})
+json.dump({{"found": flattering, "cross_fitted": report}}, open("metrics/threshold.json", "w"))
+pathlib.Path("models").mkdir(exist_ok=True)
+json.dump({{"labels": {LABELS!r}, "thresholds": [0.5] * 3, "scope": "global", "metric": "micro_f1",
+           "shrinkage": 20}}, open("models/decision.json", "w"))
 """
 EXPERIMENTS = {
     "good-fold=1": {"split.fold": 1},
