@@ -24,6 +24,7 @@ from benchmarks.samples import captions, photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import Model, load
+from stages.train.allocation import keep_freed_memory
 from tagloom.batches import batches
 from tagloom.inputs import Asked
 
@@ -41,6 +42,7 @@ def rows(options: Options) -> Iterator[Row]:
         why = "on the CPU only" if options.gpu else f"there is no {folder}: dvc repro bundle"
         yield Row(what, "tagloom predict", "photos/s", [], [], "≥ 0.80", why)
         return
+    keep_freed_memory()  # as the command does
     count = min(options.photos, MOST_PHOTOS)
     model = load(folder)
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:

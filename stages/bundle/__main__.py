@@ -24,6 +24,7 @@ from stages.threshold.decision import Decision
 from stages.threshold.intervals import f1_by_label
 from stages.train import description as descriptions
 from stages.train import network as networks
+from stages.train.allocation import keep_freed_memory
 from stages.train.description import TRANSFORMER, WEIGHTS, Description
 from stages.train.tokens import words_of
 
@@ -34,6 +35,7 @@ ONNX_TOLERANCE = 1e-4  # … and what their probabilities may differ by
 
 def main() -> None:
     params, started = read(Bundle), time.perf_counter()
+    keep_freed_memory()
     description, decision = descriptions.read(networks.NETWORK), decisions.read()
     store, known = ImageStore(), check.answers(decision)
     trained, threshold = (

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from stages.files import cache_folder
+from stages.train.allocation import keep_freed_memory
 from tagloom.serve.app import create_app
 from tagloom.serve.following import Champion, Follower, Runtime, ready
 from tagloom.serve.guard import is_address
@@ -63,6 +64,7 @@ def run(
     Raises:
         UserError: there is no model that can be served.
     """
+    keep_freed_memory()
     logging.config.dictConfig(logging_config())
     champion = None
     if folder is None:
