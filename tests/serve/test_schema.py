@@ -10,6 +10,11 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from tests.hostile import FILES
 from tests.serve.conftest import Running
 
+# Hypothesis takes what the service's threads draw from random meanwhile for a strategy's doing.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the .random. module:hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 SMALL = 20_000  # bytes
 READABLE = [file.content for file in FILES if file.readable and len(file.content) < SMALL]
 
