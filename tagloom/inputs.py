@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages import UserError
+from stages.ingest.records import separator
 from stages.ingest.sources.kaggle_csv import Record, parse
 from tagloom import photos
 
@@ -106,8 +107,7 @@ def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
     """
     if cell is None:
         return None
-    parts = cell.split("|") if any(" " in name for name in names) else cell.split()
-    return [part.strip() for part in parts if part.strip()]
+    return [part for each in cell.split(separator(names)) if (part := each.strip())]
 
 
 def shown(path: Path | str) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TextIO
 import numpy as np
 
 from stages.files import whole
+from stages.ingest.records import separator
 from tagloom.options import Format
 
 WIDEST = 48  # characters of the table's first column
@@ -129,7 +130,7 @@ class _Csv(_Text):
         else:
             more = [f"probability of {label}" for label in self._labels]
         self._writer.writerow(["photo", "labels", *more])
-        self._separator = "|" if any(" " in label for label in self._labels) else " "
+        self._separator = separator(self._labels)
 
     def _row(self, name: str, probabilities: np.ndarray, holds: np.ndarray) -> None:
         held = [self._labels[n] for n in np.flatnonzero(holds)]

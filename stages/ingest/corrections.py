@@ -12,10 +12,10 @@ import polars as pl
 
 from stages import UserError
 from stages.ingest.listing import Rejected
+from stages.ingest.records import SEPARATOR
 from stages.ingest.sources.table import Records, csv_table
 from stages.ingest.spool import Spool
 
-SEPARATOR = "|"
 LabelLists = list[tuple[str, ...] | None]
 
 

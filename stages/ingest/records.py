@@ -32,6 +32,7 @@ from stages.files import whole
 RECORDS = Path("data/records.parquet")
 ROW_GROUP = 16_384  # rows that are encoded in memory at a time
 SUBSETS = ("train", "test")
+SEPARATOR = "|"  # between the labels of a CSV's cell, where names may hold blanks
 SCHEMA = pl.Schema(
     {
         "id": pl.String,
@@ -66,6 +67,11 @@ def read(path: Path = RECORDS) -> pl.DataFrame:
 
 def read_label_names(path: Path = RECORDS) -> list[str]:
     return json.loads(pl.read_parquet_metadata(path)["labels"])
+
+
+def separator(label_names: Iterable[str]) -> str:
+    """What stands between the labels of a predicted row: a blank, unless names hold blanks."""
+    return SEPARATOR if any(" " in name for name in label_names) else " "
 
 
 def in_natural_order(names: Iterable[str]) -> list[str]:

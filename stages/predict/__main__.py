@@ -53,18 +53,13 @@ def main() -> None:
     labels = records.label_lists(predicted, description.labels)
     table = tables.table(test["id"], test["labels"], found)
     tables.write(table.with_columns(labels.alias("predicted")), description.labels, PREDICTIONS)
-    joined = labels.list.join(separator(description.labels))
+    separator = records.separator(description.labels)
+    if separator != " ":
+        print(f"predict: label names hold blanks, so {separator} is between labels in {SUBMISSION}")
+    joined = labels.list.join(separator)
     write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], joined, strict=True))
     draw_sheet(test, labels, store)
     metrics.write("predict", measure(test["labels"], found, predicted, description.labels, seconds))
-
-
-def separator(label_names: list[str]) -> str:
-    """What stands between the labels of a row of the CSV: a blank, unless names hold blanks."""
-    if not any(" " in name for name in label_names):
-        return " "
-    print(f"predict: label names hold blanks, so labels in {SUBMISSION} are separated by |")
-    return "|"
 
 
 def measure(
