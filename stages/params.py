@@ -304,6 +304,7 @@ class Report(Section):
     labels: Positive | None
     captions: Positive
     against: str | None
+    out_of_fold: str
 
 
 class Retrain(Section):

@@ -12,7 +12,7 @@ from stages import metrics, run
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Report, read
+from stages.params import Ingest, Report, read
 from stages.report import (
     card,
     choice,
@@ -61,15 +61,12 @@ def main() -> None:
     training, of_training = sections.of_training()
     content = summary | labels | training | sections.of_data()
     content |= sections.of_photos(found, validation)
-    doubts = label_quality.to_work_through(
-        label_quality.in_doubt(
-            validation.photos.select("id", "image", "caption"),
-            validation.truth,
-            validation.probabilities,
-            validation.names,
-        )
-    )
-    content |= sections.of_quality(doubts, records.read(), store)
+    photos = records.read()
+    judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
+    looked_at = label_quality.looked_at(read(Ingest).corrections)
+    doubts = label_quality.in_doubt(*judged).filter(~pl.col("id").is_in(looked_at.ids))
+    to_do = label_quality.to_work_through(doubts)
+    content |= sections.of_quality(to_do, len(judged.photos), looked_at, photos, store)
     content["thumbnails"] = pictures.thumbnails(sections.images(content), store, description)
     content["charts"] = drawn | of_labels | of_training
     content["card"] = card.read()
@@ -77,7 +74,7 @@ def main() -> None:
     with whole(REPORT) as folder:
         folder.mkdir()
         size = page.write(folder / "index.html", content)
-        write_csv(folder / "label_quality.csv", doubts.columns, doubts.iter_rows())
+        write_csv(folder / "label_quality.csv", to_do.columns, to_do.iter_rows())
     write_words(reading)
     metrics.write("report", measured(found, description, size, time.perf_counter() - started))
 

@@ -7,14 +7,25 @@ given. What it is confident of may be wrong all the same: the list is for people
 The less probable what is given, the higher it stands. Of labels that were left out, added or
 swapped on purpose, this brings more to the top than to take off each label's own average first
 (cleanlab's ``adjust_pred_probs``).
+
+Photos that ``ingest.corrections`` names have been looked at, whether their labels were put right or
+found right: they are not listed again.
 """
+
+import csv
+import io
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from stages.ingest.records import label_lists
+from stages import UserError
+from stages.ingest.records import SEPARATOR, label_lists, label_matrix
+from stages.report.validation import Validation
+from stages.train import probabilities as tables
 
-SEPARATOR = "|"  # between the labels of a cell, as in ``ingest.corrections``
+MAKE_ONE = "make one with python -m flows.ensemble of experiments of all folds"
 IN_DOUBT = pl.Schema(
     {
         "id": pl.String,
@@ -28,6 +39,79 @@ IN_DOUBT = pl.Schema(
         "suggested": pl.List(pl.String),  # those with every one in doubt turned round
     }
 )
+
+
+class Judged(NamedTuple):
+    """Photos with known labels, and what networks say of them that have not learnt from them.
+
+    Attributes:
+        photos: ``id``, ``image``, ``caption``.
+        truth: bool, (rows, labels), as given.
+        probabilities: float32, (rows, labels), calibrated.
+        names: of the labels.
+    """
+
+    photos: pl.DataFrame
+    truth: np.ndarray
+    probabilities: np.ndarray
+    names: list[str]
+
+
+class LookedAt(NamedTuple):
+    """The file ``ingest.corrections``, which ``ingest`` has checked.
+
+    Attributes:
+        file: its path.
+        text: what it says, as it stands.
+        columns: those of its header.
+        ids: the photos that it names.
+    """
+
+    file: str
+    text: str
+    columns: list[str]
+    ids: set[str]
+
+
+def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Judged:
+    """What ``report.out_of_fold`` names: the validation photos, or those of a table like theirs.
+
+    Args:
+        file: of such a table; the probabilities of others than validation's are calibrated.
+        photos: columns of ``stages.ingest.records``; their labels count, not those of the table.
+
+    Raises:
+        UserError: the file is no such table, or is of other labels or other photos.
+    """
+    known = ["id", "image", "caption"]
+    if file == tables.VALIDATION:
+        return Judged(
+            validation.photos.select(known),
+            validation.truth,
+            validation.probabilities,
+            validation.names,
+        )
+    try:
+        names, said = tables.read_label_names(file), tables.read(file).drop("labels")
+    except (OSError, KeyError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            f"report.out_of_fold: {file} is no table like {tables.VALIDATION}; {MAKE_ONE}"
+        ) from error
+    labelled = photos.filter(pl.col("labels").is_not_null())
+    rows = said.join(labelled, "id", "inner", maintain_order="left")
+    if names != validation.names or rows.is_empty():
+        what = "labels" if names != validation.names else "photos"
+        raise UserError(f"report.out_of_fold: {file} is of other {what}; {MAKE_ONE}")
+    truth = label_matrix(rows["labels"], names)
+    return Judged(rows.select(known), truth, rows["probabilities"].to_numpy(), names)
+
+
+def looked_at(file: str) -> LookedAt:
+    """What people have said of photos so far."""
+    text = Path(file).read_bytes().decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    ids = {row["id"] for row in table if row["id"]}
+    return LookedAt(file, text, list(table.fieldnames or ()), ids)
 
 
 def in_doubt(

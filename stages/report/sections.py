@@ -8,12 +8,12 @@ import polars as pl
 
 from stages import metrics
 from stages.ingest.images import ImageStore
+from stages.ingest.records import SEPARATOR
 from stages.params import Report, Train, read
 from stages.report import (
     by_label,
     charts,
     examples,
-    label_quality,
     photo_quality,
     pictures,
     revision,
@@ -21,6 +21,7 @@ from stages.report import (
 )
 from stages.report.charts import Spec
 from stages.report.findings import Findings
+from stages.report.label_quality import LookedAt
 from stages.report.validation import Validation
 from stages.split import folds
 from stages.train.description import Description
@@ -221,11 +222,14 @@ def of_photos(found: Findings, validation: Validation) -> dict[str, Any]:
     }
 
 
-def of_quality(doubts: pl.DataFrame, photos: pl.DataFrame, store: ImageStore) -> dict[str, Any]:
+def of_quality(
+    doubts: pl.DataFrame, judged: int, looked_at: LookedAt, photos: pl.DataFrame, store: ImageStore
+) -> dict[str, Any]:
     """What is probably wrong with labels and photos.
 
     Args:
-        doubts: from ``label_quality.to_work_through``.
+        doubts: from ``label_quality.to_work_through``, without the photos of ``looked_at``.
+        judged: of how many photos.
         photos: columns of ``stages.ingest.records``.
     """
     same = photo_quality.duplicates(photos, folds.read())
@@ -245,7 +249,9 @@ def of_quality(doubts: pl.DataFrame, photos: pl.DataFrame, store: ImageStore) ->
             (ODD[measure], odd.filter(pl.col("measure") == measure).height, _sized(part, sizes))
             for (measure,), part in worst.group_by("measure", maintain_order=True)
         ],
-        "separator": label_quality.SEPARATOR,
+        "judged": judged,
+        "looked_at": looked_at,
+        "separator": SEPARATOR,
     }
 
 

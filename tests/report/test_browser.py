@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from docs.screenshots import EXECUTABLE, browser
+from tests.report.conftest import CORRECTIONS
 
 pytestmark = pytest.mark.skipif(
     shutil.which(EXECUTABLE) is None, reason=f"there is no program {EXECUTABLE}"
@@ -189,19 +190,32 @@ def test_dark_and_light_by_the_switch_whatever_the_system_has(seen: Seen):
     assert paper() > 0.9
 
 
-def test_labels_put_right_are_downloaded_as_corrections(seen: Seen, tmp_path: Path):
+def test_what_is_right_is_downloaded_below_the_corrections_there_are(seen: Seen, tmp_path: Path):
     from stages.ingest import corrections
+
+    def id_of(doubt: Locator) -> str | None:
+        return doubt.locator("[name=id]").get_attribute("value")
 
     submit = seen("#corrections [type=submit]")
     expect(submit).to_be_disabled()
-    doubt = seen("#corrections figure").first
+    doubt, other = (seen("#corrections figure").nth(place) for place in (0, 1))
     doubt.locator("[name=labels]").fill('7|"quoted"|8')
     doubt.locator("[name=id]").check()
     expect(seen("#ticked")).to_have_text("1 photo")
+    other.get_by_role("button", name="As given").click()
+    expect(other.locator("[name=id]")).to_be_checked()
+    expect(seen("#ticked")).to_have_text("2 photos")
+    given = other.locator("dd").first.inner_text()
+    expect(other.locator("[name=labels]")).to_have_value(given)
     with seen.page.expect_download() as coming:
         submit.click()
     assert coming.value.suggested_filename == "corrections.csv"
     coming.value.save_as(tmp_path / "corrections.csv")
+    assert (tmp_path / "corrections.csv").read_text().startswith(f"{CORRECTIONS}\n")
     read = corrections.read(str(tmp_path / "corrections.csv"))
-    id = doubt.locator("[name=id]").get_attribute("value")
-    assert read.labels == {id: (2, frozenset({"7", '"quoted"', "8"}))} and not read.rejected
+    assert not read.rejected
+    assert read.labels == {
+        "gone.png": (2, frozenset({"3"})),
+        id_of(doubt): (3, frozenset({"7", '"quoted"', "8"})),
+        id_of(other): (4, frozenset(given.split("|"))),
+    }

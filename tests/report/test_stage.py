@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -34,6 +35,63 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     before = [file.read_bytes() for file in files]
     main()
     assert [file.read_bytes() for file in files] == before
+
+
+def test_photos_that_people_have_looked_at_are_not_listed_again(trained):
+    trained()
+    main()
+    first, *others = DOUBTS.read_text().splitlines()[1:]
+    header = "id,labels,given,in_doubt,score,image,caption\n"
+    Path("data/corrections.csv").write_text(f"{header}{first}\n")
+    main()
+    assert DOUBTS.read_text().splitlines()[1:] == others
+    assert "begins with what is there: 1 photo." in PAGE.read_text()
+
+
+def out_of_fold(labels: list[str]) -> str:
+    """A table of all labelled photos, of a network sure of their labels but for the first photo."""
+    photos = records.read().filter(pl.col("labels").is_not_null())
+    sure = np.where(records.label_matrix(photos["labels"], labels), 0.99, 0.01)
+    sure[0] = 1 - sure[0]
+    file = Path("ensemble/validation.parquet")
+    table = probabilities.table(photos["id"], photos["labels"], sure.astype(np.float32))
+    probabilities.write(table, labels, file)
+    return str(file)
+
+
+def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params):
+    trained()
+    labels = records.read_label_names()
+    params({"report.photos": 2, "report.out_of_fold": out_of_fold(labels)})
+    main()
+    first = records.read().row(0, named=True)
+    others = [name for name in labels if name not in first["labels"]]
+    assert pl.read_csv(DOUBTS)["id"].to_list() == [first["id"]]
+    assert pl.read_csv(DOUBTS, infer_schema=False)["labels"].to_list() == ["|".join(others)]
+    assert f"Of {len(records.read().drop_nulls('labels')):,} photos" in PAGE.read_text()
+
+
+def test_a_table_that_cannot_judge_is_refused(trained, params):
+    trained()
+    file = out_of_fold(records.read_label_names())
+
+    def refused(reason: str) -> None:
+        params({"report.photos": 2, "report.out_of_fold": file})
+        with pytest.raises(UserError, match=rf"out_of_fold: {file} {reason}.*flows.ensemble"):
+            main()
+        assert not REPORT.exists()
+
+    table, labels = probabilities.read(Path(file)), records.read_label_names()
+    probabilities.write(table, labels[::-1], Path(file))
+    refused("is of other labels")
+    probabilities.write(table.with_columns(id=pl.lit("?") + pl.col("id")), labels, Path(file))
+    refused("is of other photos")
+    table.write_parquet(file)
+    refused("is no table like data/validation.parquet")
+    Path(file).write_text("id,labels\n")
+    refused("is no table like data/validation.parquet")
+    Path(file).unlink()
+    refused("is no table like data/validation.parquet")
 
 
 def test_the_words_of_digits_speak_for_them(trained):

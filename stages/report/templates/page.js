@@ -126,8 +126,10 @@
     all(".heat-switch").forEach((button) => warm(button, on));
   });
 
-  // Labels put right, as a file for ingest.corrections.
+  // What is right of photos that were looked at: the file ingest.corrections, with further rows.
   const corrections = byId("corrections");
+  const lookedAt = JSON.parse(byId("looked-at")?.textContent ?? null);
+  const labelsOf = (within) => within.closest("figure").querySelector("[name=labels]");
   const ticked = () => all("[name=id]:checked", corrections);
   const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
   corrections?.addEventListener("change", () => {
@@ -135,15 +137,23 @@
     corrections.querySelector("[type=submit]").disabled = count === 0;
     byId("ticked").value = count === 0 ? "no photo ticked" : count === 1 ? "1 photo" : `${count} photos`;
   });
+  corrections?.addEventListener("click", ({ target }) => {
+    const button = target.closest(".as-given");
+    if (!button) return;
+    labelsOf(button).value = button.dataset.labels;
+    const tick = button.closest("figure").querySelector("[name=id]");
+    if (!tick.checked) tick.click();
+  });
   corrections?.addEventListener("submit", (event) => {
     event.preventDefault();
     const rows = ticked().map((tick) => {
-      const labels = tick.closest("figure").querySelector("[name=labels]").value;
-      return `${quoted(tick.value)},${quoted(labels)}`;
+      const said = { id: tick.value, labels: labelsOf(tick).value };
+      return lookedAt.columns.map((column) => quoted(said[column] ?? "")).join(",");
     });
+    const before = lookedAt.text.replace(/\n?$/, "\n");
     const link = document.createElement("a");
     link.download = "corrections.csv";
-    link.href = URL.createObjectURL(new Blob([["id,labels", ...rows, ""].join("\n")], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([before, ...rows.map((row) => `${row}\n`)], { type: "text/csv" }));
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href));
   });
