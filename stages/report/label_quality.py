@@ -178,7 +178,7 @@ def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:
         "{} {} ({})",
         pl.when("given").then(pl.lit("not")).otherwise(pl.lit("also")),
         "label",
-        pl.col("probability").round(3),
+        pl.col("probability").round(4),
     )
     joined = pl.col("suggested", "labels").list.join(SEPARATOR)
     photos = doubts.with_columns(joined, said.alias("in_doubt")).group_by("id", maintain_order=True)

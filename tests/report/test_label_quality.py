@@ -106,6 +106,6 @@ def test_doubts_are_told_in_words():
         orient="row",
     )
     assert to_work_through(doubts).rows() == [
-        ("a.jpg", "cat", "owl", "also cat (0.987), not owl (0.2)", 0.0129, 3, "a cat"),
+        ("a.jpg", "cat", "owl", "also cat (0.9871), not owl (0.2)", 0.0129, 3, "a cat"),
         ("b.jpg", "", "owl", "not owl (0.25)", 0.25, 1, None),
     ]
