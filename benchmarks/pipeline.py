@@ -159,9 +159,10 @@ def make_project(folder: Path, workspace: Workspace) -> None:
         ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
     )
     for name in (
-        *("dvc.yaml", ".dvcignore", "data/.gitignore", "data/corrections.csv", "models/.gitignore"),
+        *("dvc.yaml", ".dvcignore", "data/.gitignore", "data/corrections/README.md"),
+        "models/.gitignore",
     ):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(workspace.folder / "params.yaml", folder)
 

@@ -1,7 +1,6 @@
 """A temporary folder in which the real stages run on so many photos."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -52,8 +51,7 @@ class Workspace:
         raw = folder / "raw"
         names = provide_photos(raw / "photos", photos // repeat, repeat, options.shared)
         write_lists(raw, names, options, test)
-        (folder / "data").mkdir()
-        shutil.copy(ROOT / "data/corrections.csv", folder / "data")
+        (folder / "data/corrections").mkdir(parents=True)
         source = {"train": "train.csv", "test": "test.csv", "photos": "photos"}
         ingest = {"source": "kaggle-csv", "root": str(raw), "kaggle-csv": source}
         self._content = overlay(load(ROOT / "params.yaml"), {"ingest": ingest})

@@ -107,7 +107,8 @@ def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
     """
     if cell is None:
         return None
-    return [part for each in cell.split(separator(names)) if (part := each.strip())]
+    between = separator(names).strip()  # a blank stands for any
+    return [part for each in cell.split(between or None) if (part := each.strip())]
 
 
 def shown(path: Path | str) -> str:

@@ -114,8 +114,7 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("prepared")
     write_params(SMALL, folder)
-    (folder / "data").mkdir()
-    shutil.copy(ROOT / "data/corrections.csv", folder / "data")
+    shutil.copytree(ROOT / "data/corrections", folder / "data/corrections")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("TAGLOOM_CACHE", raising=False)

@@ -160,7 +160,8 @@ class Project:
             for path, change in dep.status().items():
                 changes = change if isinstance(change, dict) else {path: change}
                 found += [f"{key} {how}" for key, how in changes.items()]
-        return listed(found) or "outputs missing or changed"
+        once = list(dict.fromkeys(found))  # a dependency that a parameter names may be there twice
+        return listed(once) or "outputs missing or changed"
 
     def _dvc(self, arguments: list[str]) -> Iterator[Line]:
         """Runs DVC in a child process; yields its lines, with the stage each belongs to."""

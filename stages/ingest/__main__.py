@@ -42,7 +42,7 @@ def main() -> None:
 
 def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
-    overlay = corrections.read(params.corrections)
+    overlay = corrections.read(Path(params.corrections))
     listing = list_rows(params, folder)
     check_loss(listing.count, listing.rejected, params)  # before hours of decoding
     with (
@@ -64,14 +64,15 @@ def ingest(params: Ingest, folder: Path) -> None:
         found = as_records(right.rows, right.label_lists, names, folder)
         records.write(found.scan(), names, table)
         earlier.keep(store, taken.scan(), params.image_size)
+        write_csv(corrections.CHECKED, ["id"], ([id] for id in right.checked))
         told = figures(found.scan(), names, rejected) | {"corrections": right.figures()}
     write_metrics("ingest", told)
     photos = sum(told["photos"].values())
     print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(rejected):,} rows set aside")
     if overlay.labels or overlay.rejected:
         print(
-            f"ingest: {right.applied:,} corrections applied, {right.changed:,} of them other than "
-            f"the source, {len(right.rejected):,} set aside"
+            f"ingest: {len(right.checked):,} corrections applied, {right.changed:,} of them other "
+            f"than the source, {len(right.rejected):,} set aside"
         )
 
 

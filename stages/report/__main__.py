@@ -12,7 +12,7 @@ from stages import metrics, run
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Ingest, Report, read
+from stages.params import Report, read
 from stages.report import (
     card,
     choice,
@@ -29,13 +29,15 @@ from stages.train import network as networks
 from stages.train.description import Description
 
 REPORT = Path("report")
+CHECKED = Path("data/checked.csv")
 WORDS = Path("metrics/report/words.csv")
 
 
 def main() -> None:
     params = read(Report)
     started = time.perf_counter()
-    validation, store = validations.read(), ImageStore()
+    validation, photos, store = validations.read(), records.read(), ImageStore()
+    judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
     network, description, words = networks.load()
     network.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
     places = choice.places(
@@ -61,12 +63,10 @@ def main() -> None:
     training, of_training = sections.of_training()
     content = summary | labels | training | sections.of_data()
     content |= sections.of_photos(found, validation)
-    photos = records.read()
-    judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
-    looked_at = label_quality.looked_at(read(Ingest).corrections)
-    doubts = label_quality.in_doubt(*judged).filter(~pl.col("id").is_in(looked_at.ids))
+    checked = pl.read_csv(CHECKED, schema={"id": pl.String})
+    doubts = label_quality.in_doubt(*judged).join(checked, "id", "anti", maintain_order="left")
     to_do = label_quality.to_work_through(doubts)
-    content |= sections.of_quality(to_do, len(judged.photos), looked_at, photos, store)
+    content |= sections.of_quality(to_do, judged.photos["id"], checked["id"], photos, store)
     content["thumbnails"] = pictures.thumbnails(sections.images(content), store, description)
     content["charts"] = drawn | of_labels | of_training
     content["card"] = card.read()

@@ -8,12 +8,10 @@ The less probable what is given, the higher it stands. Of labels that were left 
 swapped on purpose, this brings more to the top than to take off each label's own average first
 (cleanlab's ``adjust_pred_probs``).
 
-Photos that ``ingest.corrections`` names have been looked at, whether their labels were put right or
-found right: they are not listed again.
+Photos whose labels people have checked (``ingest.corrections``), whether they put them right or
+found them right, are not listed again.
 """
 
-import csv
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +23,6 @@ from stages.ingest.records import SEPARATOR, label_lists, label_matrix
 from stages.report.validation import Validation
 from stages.train import probabilities as tables
 
-MAKE_ONE = "make one with python -m flows.ensemble of experiments of all folds"
 IN_DOUBT = pl.Schema(
     {
         "id": pl.String,
@@ -57,22 +54,6 @@ class Judged(NamedTuple):
     names: list[str]
 
 
-class LookedAt(NamedTuple):
-    """The file ``ingest.corrections``, which ``ingest`` has checked.
-
-    Attributes:
-        file: its path.
-        text: what it says, as it stands.
-        columns: those of its header.
-        ids: the photos that it names.
-    """
-
-    file: str
-    text: str
-    columns: list[str]
-    ids: set[str]
-
-
 def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Judged:
     """What ``report.out_of_fold`` names: the validation photos, or those of a table like theirs.
 
@@ -81,37 +62,37 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
         photos: columns of ``stages.ingest.records``; their labels count, not those of the table.
 
     Raises:
-        UserError: the file is no such table, or is of other labels or other photos.
+        UserError: the file is no such table, or lacks a label, or has other photos.
     """
     known = ["id", "image", "caption"]
-    if file == tables.VALIDATION:
-        return Judged(
-            validation.photos.select(known),
-            validation.truth,
-            validation.probabilities,
-            validation.names,
-        )
+    if file.resolve() == tables.VALIDATION.resolve():
+        truth, probabilities = validation.truth, validation.probabilities
+        return Judged(validation.photos.select(known), truth, probabilities, validation.names)
     try:
-        names, said = tables.read_label_names(file), tables.read(file).drop("labels")
-    except (OSError, KeyError, pl.exceptions.PolarsError) as error:
-        raise UserError(
-            f"report.out_of_fold: {file} is no table like {tables.VALIDATION}; {MAKE_ONE}"
-        ) from error
+        names = tables.read_label_names(file)
+        said = tables.read(file).select("id", "probabilities")
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        raise _refused(file, f"is no table like {tables.VALIDATION}") from error
+    if missing := set(validation.names).difference(names):
+        raise _refused(file, f"does not know the label {min(missing)}")
+    if said["id"].is_duplicated().any():
+        raise _refused(file, "has photos twice")
     labelled = photos.filter(pl.col("labels").is_not_null())
     rows = said.join(labelled, "id", "inner", maintain_order="left")
-    if names != validation.names or rows.is_empty():
-        what = "labels" if names != validation.names else "photos"
-        raise UserError(f"report.out_of_fold: {file} is of other {what}; {MAKE_ONE}")
-    truth = label_matrix(rows["labels"], names)
-    return Judged(rows.select(known), truth, rows["probabilities"].to_numpy(), names)
+    if rows.is_empty():
+        raise _refused(file, "has other photos")
+    # A name that no photo carries any more, since labels were put right, may still be there.
+    columns = [names.index(name) for name in validation.names]
+    probabilities = rows["probabilities"].to_numpy()[:, columns]
+    truth = label_matrix(rows["labels"], validation.names)
+    return Judged(rows.select(known), truth, probabilities, validation.names)
 
 
-def looked_at(file: str) -> LookedAt:
-    """What people have said of photos so far."""
-    text = Path(file).read_bytes().decode("utf-8-sig")
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    ids = {row["id"] for row in table if row["id"]}
-    return LookedAt(file, text, list(table.fieldnames or ()), ids)
+def _refused(file: Path, why: str) -> UserError:
+    return UserError(
+        f"report.out_of_fold: {file} {why}; python -m flows.ensemble makes a table of the "
+        "experiments of all folds"
+    )
 
 
 def in_doubt(

@@ -21,7 +21,6 @@ from stages.report import (
 )
 from stages.report.charts import Spec
 from stages.report.findings import Findings
-from stages.report.label_quality import LookedAt
 from stages.report.validation import Validation
 from stages.split import folds
 from stages.train.description import Description
@@ -223,13 +222,18 @@ def of_photos(found: Findings, validation: Validation) -> dict[str, Any]:
 
 
 def of_quality(
-    doubts: pl.DataFrame, judged: int, looked_at: LookedAt, photos: pl.DataFrame, store: ImageStore
+    doubts: pl.DataFrame,
+    judged: pl.Series,
+    checked: pl.Series,
+    photos: pl.DataFrame,
+    store: ImageStore,
 ) -> dict[str, Any]:
     """What is probably wrong with labels and photos.
 
     Args:
-        doubts: from ``label_quality.to_work_through``, without the photos of ``looked_at``.
-        judged: of how many photos.
+        doubts: from ``label_quality.to_work_through``.
+        judged: the photos whose labels might have been doubted.
+        checked: those that people have checked, and that are not in ``doubts``.
         photos: columns of ``stages.ingest.records``.
     """
     same = photo_quality.duplicates(photos, folds.read())
@@ -249,8 +253,9 @@ def of_quality(
             (ODD[measure], odd.filter(pl.col("measure") == measure).height, _sized(part, sizes))
             for (measure,), part in worst.group_by("measure", maintain_order=True)
         ],
-        "judged": judged,
-        "looked_at": looked_at,
+        "judged": len(judged),
+        "not_judged": photos.drop_nulls("labels")["id"].is_in(judged.implode()).not_().sum(),
+        "checked": judged.is_in(checked.implode()).sum(),
         "separator": SEPARATOR,
     }
 

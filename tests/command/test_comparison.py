@@ -70,6 +70,7 @@ def test_models_without_a_common_label_can_be_compared():
     [
         ("3 1 11", {"1", "3"}, ["3", "1", "11"]),
         ("hot dog|cat", {"hot dog", "cat"}, ["hot dog", "cat"]),
+        ("1\t2 \n 3", {"1", "2", "3"}, ["1", "2", "3"]),
         ("", {"1"}, []),
         (None, {"1"}, None),
     ],

@@ -159,8 +159,7 @@ def test_tables_of_many_labels_stay_small(in_tmp):
 def test_the_real_sample(in_tmp, shared):
     root = str(shared / "coco18")
     write_params({"ingest.source": "kaggle-csv", "ingest.root": root, "ingest.image_size": 8})
-    Path("data").mkdir()
-    Path("data/corrections.csv").write_text("id,labels\n")
+    Path("data/corrections").mkdir(parents=True)
     ingest()
     found = run()
     assert found["labels"]["names"] == 18

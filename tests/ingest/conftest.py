@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from stages.ingest.__main__ import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-CORRECTIONS = Path("data/corrections.csv")
+CORRECTIONS = Path("data/corrections")
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def write_params(in_tmp: Path) -> Callable[..., None]:
         params["ingest"] |= {"source": source, "root": "raw", "image_size": 16} | keys
         params["ingest"].setdefault(source, {}).update(options or {})
         YAML(typ="safe").dump(params, Path("params.yaml"))
-        if not CORRECTIONS.exists():
-            CORRECTIONS.parent.mkdir(exist_ok=True)
-            CORRECTIONS.write_text("id,labels\n")
+        CORRECTIONS.mkdir(parents=True, exist_ok=True)
 
     return write
 

@@ -11,7 +11,8 @@ import pytest
 from stages import UserError
 from stages.ingest import corrections, records, spool
 
-FILE = Path("data/corrections.csv")
+FOLDER = Path("data/corrections")
+FILE = FOLDER / "one.csv"
 SOURCE = {"a.jpg": "cat", "b.jpg": "cat dog", "c.jpg": "", "d.jpg": "dgo", "e.jpg": "dog"}
 GIVEN = {id: labels.split() for id, labels in SOURCE.items()} | {"t.jpg": None}
 
@@ -26,7 +27,7 @@ def take_in(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., Non
     (in_tmp / "raw/photos.csv").write_text("\n".join(["id,labels,subset", *rows]))
 
     def run(text: str | bytes, **keys: object) -> dict[str, list[str] | None]:
-        FILE.parent.mkdir(exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
         FILE.write_bytes(text.encode() if isinstance(text, str) else text)
         ingest("table", {"subset": "subset"}, **keys)
         return dict(records.read().select("id", "labels").iter_rows())
@@ -41,6 +42,11 @@ def set_aside() -> dict[str, str]:
     return {row["row"]: row["reason"] for row in rows}
 
 
+def checked() -> list[str]:
+    with Path("data/checked.csv").open(newline="") as file:
+        return [row["id"] for row in csv.DictReader(file)]
+
+
 def counted() -> tuple[int, int, int]:
     return tuple(json.loads(Path("metrics/ingest.json").read_text())["corrections"].values())
 
@@ -50,9 +56,8 @@ def raw() -> dict[Path, str]:
     return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def test_the_projects_own_file_corrects_nothing() -> None:
-    own = Path(__file__).parents[2] / FILE
-    assert corrections.read(str(own)) == (str(own), {}, [])
+def test_the_projects_own_folder_corrects_nothing() -> None:
+    assert corrections.read(Path(__file__).parents[2] / FOLDER) == ({}, [])
 
 
 @pytest.mark.parametrize("part", [spool.PART, 2])
@@ -62,6 +67,7 @@ def test_labels_are_put_right(
     assert take_in("id,labels\n") == GIVEN
     assert records.read_label_names() == ["cat", "dgo", "dog"]
     assert counted() == (0, 0, 0)
+    assert checked() == []
     assert capsys.readouterr().out == "ingest: 6 photos, 6 decoded, 0 rows set aside\n"
     before = raw()
     monkeypatch.setattr(spool, "PART", part)
@@ -71,6 +77,7 @@ def test_labels_are_put_right(
     assert list(found) == list(GIVEN)  # in the source's order
     assert records.read_label_names() == ["cat", "dog"]  # no photo carries the other any more
     assert counted() == (4, 3, 0)
+    assert checked() == ["a.jpg", "b.jpg", "d.jpg", "t.jpg"]
     assert raw() == before
     said = capsys.readouterr().out
     assert "ingest: 6 photos, 0 decoded, 0 rows set aside\n" in said
@@ -100,7 +107,7 @@ def test_what_cannot_be_applied_is_set_aside_with_its_reason(take_in) -> None:
     ]
     found = take_in("\n".join(["id,labels", *rows]), max_rejected=0)
     assert found == GIVEN | {"e.jpg": ["cat", "dog"]}
-    twice = "rows 4, 5 give this photo different labels; keep one of them"
+    twice = f"corrected to different labels: {FILE} row 4, {FILE} row 5; keep one of them"
     assert set_aside() == {
         "2": "no record has this id",
         "3": "not among the labels (see ingest.labels): fox, wolf",
@@ -112,6 +119,23 @@ def test_what_cannot_be_applied_is_set_aside_with_its_reason(take_in) -> None:
         "11": "no record has this id",
     }
     assert counted() == (1, 1, 8)
+    assert checked() == ["e.jpg"]
+
+
+def test_files_say_together_what_is_right(take_in) -> None:
+    take_in("id,labels\na.jpg,dog\nb.jpg,cat\nc.jpg,\n")
+    # As a spreadsheet saves it: a byte order mark, and no end of the last line.
+    other = "\ufefflabels,id,note\r\ncat,b.jpg,checked\r\ncat,a.jpg,\r\ndog,d.jpg,"
+    (FOLDER / "two.CSV").write_text(other)
+    (FOLDER / "notes.txt").write_text("no file of corrections")
+    found = take_in(FILE.read_bytes())
+    assert found == GIVEN | {"b.jpg": ["cat"], "d.jpg": ["dog"]}
+    assert checked() == ["b.jpg", "c.jpg", "d.jpg"]
+    with Path("data/rejected.csv").open(newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    two = str(FOLDER / "two.CSV")
+    why = f"corrected to different labels: {FILE} row 2, {two} row 3; keep one of them"
+    assert rows == [(str(FILE), "2", "a.jpg", why), (two, "3", "a.jpg", why)]
 
 
 def test_labels_are_those_of_the_parameter(take_in) -> None:
@@ -143,11 +167,12 @@ def test_a_file_that_cannot_be_read_ends_the_stage(take_in, text: str | bytes, t
     with pytest.raises(UserError) as error:
         take_in(text)
     assert told in str(error.value)
-    assert str(error.value).startswith("data/corrections.csv")
+    assert str(error.value).startswith(str(FILE))
     assert "\n" not in str(error.value)
     assert not records.RECORDS.exists()
 
 
-def test_a_missing_file_ends_the_stage(take_in) -> None:
-    with pytest.raises(FileNotFoundError, match=r"other\.csv"):
-        take_in("id,labels\n", corrections="data/other.csv")
+@pytest.mark.parametrize("place", ["data/other", str(FILE)])
+def test_what_is_no_folder_ends_the_stage(take_in, place: str) -> None:
+    with pytest.raises(UserError, match=rf"ingest.corrections: {place} is no folder; make one"):
+        take_in("id,labels\n", corrections=place)

@@ -25,7 +25,7 @@ def test_everything_is_written_and_git_keeps_the_figures(project: Project):
         assert f"metrics/{stage}.json" in tracked
     assert "dvc.lock" in tracked
     data = {name for name in tracked if name.startswith(("data/", "models/"))}
-    written_by_hand = {"data/corrections.csv", "data/raw/README.md"}
+    written_by_hand = {"data/corrections/README.md", "data/raw/README.md"}
     assert data == {"data/.gitignore", "models/.gitignore"} | written_by_hand
     predictions = pl.read_csv(project.root / "data/predictions.csv", infer_schema=False)
     assert predictions.columns == ["ImageID", "Labels"]

@@ -36,9 +36,6 @@ MODEL_CARD = """# <script>alert(4)</script>
 |---|---|
 | <b>one</b> | 0.5 |
 """
-# As people left it: a column of their own, and no end of the last line.
-CORRECTIONS = """note,id,labels
-"</script><img src=x onerror=alert(6)>, ""sure"" said she",gone.png,3"""
 CAPTION = """<b onclick="alert(3)">one</b> & 'two' {% raw %}"""
 
 
@@ -105,4 +102,3 @@ def make_hostile() -> None:
     records.write(photos, names)
     rejected = [("<u>list.csv", 3, "<img src=x>", 'the file is <empty> & "bad"')] * 3
     write_csv(Path("data/rejected.csv"), ("file", "row", "photo", "reason"), rejected)
-    Path("data/corrections.csv").write_text(CORRECTIONS)

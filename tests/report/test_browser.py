@@ -1,5 +1,6 @@
 """The page as people use it: in a real Chromium, from a file, at three widths, light and dark."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from docs.screenshots import EXECUTABLE, browser
-from tests.report.conftest import CORRECTIONS
 
 pytestmark = pytest.mark.skipif(
     shutil.which(EXECUTABLE) is None, reason=f"there is no program {EXECUTABLE}"
@@ -190,7 +190,7 @@ def test_dark_and_light_by_the_switch_whatever_the_system_has(seen: Seen):
     assert paper() > 0.9
 
 
-def test_what_is_right_is_downloaded_below_the_corrections_there_are(seen: Seen, tmp_path: Path):
+def test_what_is_right_is_downloaded_as_a_file_of_corrections(seen: Seen, tmp_path: Path):
     from stages.ingest import corrections
 
     def id_of(doubt: Locator) -> str | None:
@@ -202,20 +202,22 @@ def test_what_is_right_is_downloaded_below_the_corrections_there_are(seen: Seen,
     doubt.locator("[name=labels]").fill('7|"quoted"|8')
     doubt.locator("[name=id]").check()
     expect(seen("#ticked")).to_have_text("1 photo")
-    other.get_by_role("button", name="As given").click()
-    expect(other.locator("[name=id]")).to_be_checked()
+    labels = other.locator("[name=labels]")
+    suggested, given = labels.input_value(), other.locator("dd").first.inner_text()
+    assert suggested != given
+    for name, value in (("As given", given), ("As suggested", suggested), ("As given", given)):
+        other.get_by_role("button", name=name).click()
+        expect(labels).to_have_value(value)
+        expect(other.locator("[name=id]")).to_be_checked()
     expect(seen("#ticked")).to_have_text("2 photos")
-    given = other.locator("dd").first.inner_text()
-    expect(other.locator("[name=labels]")).to_have_value(given)
     with seen.page.expect_download() as coming:
         submit.click()
-    assert coming.value.suggested_filename == "corrections.csv"
-    coming.value.save_as(tmp_path / "corrections.csv")
-    assert (tmp_path / "corrections.csv").read_text().startswith(f"{CORRECTIONS}\n")
-    read = corrections.read(str(tmp_path / "corrections.csv"))
+    name = coming.value.suggested_filename
+    assert re.fullmatch(r"corrections-20\d{12}\.csv", name)
+    coming.value.save_as(tmp_path / name)
+    read = corrections.read(tmp_path)
     assert not read.rejected
     assert read.labels == {
-        "gone.png": (2, frozenset({"3"})),
-        id_of(doubt): (3, frozenset({"7", '"quoted"', "8"})),
-        id_of(other): (4, frozenset(given.split("|"))),
+        id_of(doubt): (str(tmp_path / name), 2, frozenset({"7", '"quoted"', "8"})),
+        id_of(other): (str(tmp_path / name), 3, frozenset(given.split("|"))),
     }

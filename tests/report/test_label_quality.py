@@ -81,10 +81,10 @@ def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
     assert listed["id"].to_list() == found["id"].unique(maintain_order=True).to_list()
     write_csv(tmp_path / "corrections.csv", listed.columns, listed.iter_rows())
 
-    read = corrections.read(str(tmp_path / "corrections.csv"))
+    read = corrections.read(tmp_path)
     assert read.rejected == []
     suggested = dict(found.select("id", "suggested").iter_rows())
-    assert {id: labels for id, (_, labels) in read.labels.items()} == {
+    assert {id: labels for id, (*_, labels) in read.labels.items()} == {
         id: frozenset(labels) for id, labels in suggested.items()
     }
     # With them more labels are right than before.

@@ -8,11 +8,13 @@ import polars as pl
 import pytest
 
 from stages import UserError
+from stages.files import write_csv
 from stages.ingest import records
-from stages.report.__main__ import REPORT, WORDS, main
+from stages.report.__main__ import CHECKED, REPORT, WORDS, main
 from stages.train import probabilities
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TABLE = Path("ensemble/validation.parquet")
 PAGE, DOUBTS = REPORT / "index.html", REPORT / "label_quality.csv"
 
 
@@ -37,60 +39,84 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_photos_that_people_have_looked_at_are_not_listed_again(trained):
+def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
     trained()
     main()
-    first, *others = DOUBTS.read_text().splitlines()[1:]
-    header = "id,labels,given,in_doubt,score,image,caption\n"
-    Path("data/corrections.csv").write_text(f"{header}{first}\n")
+    assert "photo that people have checked" not in PAGE.read_text()
+    listed = pl.read_csv(DOUBTS)["id"].to_list()
+    write_csv(CHECKED, ["id"], [[listed[1]], ["of another list"]])
     main()
-    assert DOUBTS.read_text().splitlines()[1:] == others
-    assert "begins with what is there: 1 photo." in PAGE.read_text()
+    assert pl.read_csv(DOUBTS)["id"].to_list() == [listed[0], *listed[2:]]
+    assert "Left out is one photo that people have checked." in PAGE.read_text()
 
 
-def out_of_fold(labels: list[str]) -> str:
-    """A table of all labelled photos, of a network sure of their labels but for the first photo."""
-    photos = records.read().filter(pl.col("labels").is_not_null())
-    sure = np.where(records.label_matrix(photos["labels"], labels), 0.99, 0.01)
+def out_of_fold(labels: list[str]) -> pl.DataFrame:
+    """What networks say that are sure of all photos' labels, but for the first photo's."""
+    photos = records.read()
+    known = photos["labels"].fill_null([])
+    sure = np.where(records.label_matrix(known, records.read_label_names()), 0.99, 0.01)
     sure[0] = 1 - sure[0]
-    file = Path("ensemble/validation.parquet")
-    table = probabilities.table(photos["id"], photos["labels"], sure.astype(np.float32))
-    probabilities.write(table, labels, file)
-    return str(file)
+    names = records.read_label_names()
+    ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
+    table = probabilities.table(photos["id"], photos["labels"], ordered.astype(np.float32))
+    probabilities.write(table, labels, TABLE)
+    return table
 
 
 def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params):
     trained()
-    labels = records.read_label_names()
-    params({"report.photos": 2, "report.out_of_fold": out_of_fold(labels)})
+    names = records.read_label_names()
+    # In another order, and with one that no photo carries any more.
+    out_of_fold(["gone", *names[::-1]])
+    # Labels that were put right after the networks had learnt them.
+    photos = records.read()
+    second = pl.int_range(pl.len()) == 1
+    right = pl.when(second).then(pl.lit([names[0], names[1]])).otherwise("labels")
+    records.write(photos.with_columns(labels=right), names)
+    params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
     main()
-    first = records.read().row(0, named=True)
-    others = [name for name in labels if name not in first["labels"]]
-    assert pl.read_csv(DOUBTS)["id"].to_list() == [first["id"]]
-    assert pl.read_csv(DOUBTS, infer_schema=False)["labels"].to_list() == ["|".join(others)]
-    assert f"Of {len(records.read().drop_nulls('labels')):,} photos" in PAGE.read_text()
+    listed = pl.read_csv(DOUBTS, infer_schema=False)
+    assert set(listed["id"]) == set(photos["id"].head(2))
+    first = listed.row(by_predicate=pl.col("id") == photos["id"][0], named=True)
+    assert first["labels"].split("|") == [each for each in names if each not in photos["labels"][0]]
+    assert f"Of {photos['labels'].count():,} labelled photos" in PAGE.read_text()
+    assert "are not judged" not in PAGE.read_text()
+
+
+def test_of_validation_photos_alone_the_page_says_so(trained):
+    trained()
+    main()
+    count, judged = records.read()["labels"].count(), len(probabilities.read())
+    assert f"Of {judged:,} labelled photos" in PAGE.read_text()
+    assert f"The other {count - judged:,} are not judged" in PAGE.read_text()
 
 
 def test_a_table_that_cannot_judge_is_refused(trained, params):
     trained()
-    file = out_of_fold(records.read_label_names())
+    labels = records.read_label_names()
+    table = out_of_fold(labels)
 
     def refused(reason: str) -> None:
-        params({"report.photos": 2, "report.out_of_fold": file})
-        with pytest.raises(UserError, match=rf"out_of_fold: {file} {reason}.*flows.ensemble"):
+        params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
+        with pytest.raises(UserError, match=rf"out_of_fold: {TABLE} {reason}.*flows.ensemble"):
             main()
         assert not REPORT.exists()
 
-    table, labels = probabilities.read(Path(file)), records.read_label_names()
-    probabilities.write(table, labels[::-1], Path(file))
-    refused("is of other labels")
-    probabilities.write(table.with_columns(id=pl.lit("?") + pl.col("id")), labels, Path(file))
-    refused("is of other photos")
-    table.write_parquet(file)
+    probabilities.write(table, labels[1:], TABLE)
+    refused(f"does not know the label {labels[0]}")
+    probabilities.write(table.with_columns(id=pl.lit("?") + pl.col("id")), labels, TABLE)
+    refused("has other photos")
+    probabilities.write(pl.concat([table, table.head(1)]), labels, TABLE)
+    refused("has photos twice")
+    probabilities.write(table.rename({"id": "photo"}), labels, TABLE)
     refused("is no table like data/validation.parquet")
-    Path(file).write_text("id,labels\n")
+    table.write_parquet(TABLE)
     refused("is no table like data/validation.parquet")
-    Path(file).unlink()
+    table.write_parquet(TABLE, metadata={"labels": "zero, one"})
+    refused("is no table like data/validation.parquet")
+    TABLE.write_text("id,labels\n")
+    refused("is no table like data/validation.parquet")
+    TABLE.unlink()
     refused("is no table like data/validation.parquet")
 
 

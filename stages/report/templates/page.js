@@ -126,9 +126,8 @@
     all(".heat-switch").forEach((button) => warm(button, on));
   });
 
-  // What is right of photos that were looked at: the file ingest.corrections, with further rows.
+  // What is right of the photos that were looked at, as a file for ingest.corrections.
   const corrections = byId("corrections");
-  const lookedAt = JSON.parse(byId("looked-at")?.textContent ?? null);
   const labelsOf = (within) => within.closest("figure").querySelector("[name=labels]");
   const ticked = () => all("[name=id]:checked", corrections);
   const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
@@ -138,7 +137,7 @@
     byId("ticked").value = count === 0 ? "no photo ticked" : count === 1 ? "1 photo" : `${count} photos`;
   });
   corrections?.addEventListener("click", ({ target }) => {
-    const button = target.closest(".as-given");
+    const button = target.closest(".take");
     if (!button) return;
     labelsOf(button).value = button.dataset.labels;
     const tick = button.closest("figure").querySelector("[name=id]");
@@ -146,14 +145,11 @@
   });
   corrections?.addEventListener("submit", (event) => {
     event.preventDefault();
-    const rows = ticked().map((tick) => {
-      const said = { id: tick.value, labels: labelsOf(tick).value };
-      return lookedAt.columns.map((column) => quoted(said[column] ?? "")).join(",");
-    });
-    const before = lookedAt.text.replace(/\n?$/, "\n");
+    const rows = ticked().map((tick) => `${quoted(tick.value)},${quoted(labelsOf(tick).value)}`);
     const link = document.createElement("a");
-    link.download = "corrections.csv";
-    link.href = URL.createObjectURL(new Blob([before, ...rows.map((row) => `${row}\n`)], { type: "text/csv" }));
+    // A name of its own, so that no earlier file is replaced.
+    link.download = `corrections-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}.csv`;
+    link.href = URL.createObjectURL(new Blob([["id,labels", ...rows, ""].join("\n")], { type: "text/csv" }));
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href));
   });
