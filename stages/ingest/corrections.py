@@ -58,7 +58,7 @@ class Corrected(NamedTuple):
             "applied": len(self.checked),
             "changed": self.changed,
             "set_aside": len(self.rejected),
-        }  # fmt: skip
+        }
 
 
 def read(folder: Path) -> Corrections:

@@ -64,7 +64,7 @@ def main() -> None:
     content = summary | labels | training | sections.of_data()
     content |= sections.of_photos(found, validation)
     checked = pl.read_csv(CHECKED, schema={"id": pl.String})
-    doubts = label_quality.in_doubt(*judged).join(checked, "id", "anti", maintain_order="left")
+    doubts = label_quality.in_doubt(judged).join(checked, "id", "anti", maintain_order="left")
     to_do = label_quality.to_work_through(doubts)
     content |= sections.of_quality(to_do, judged.photos["id"], checked["id"], photos, store)
     content["thumbnails"] = pictures.thumbnails(sections.images(content), store, description)

@@ -95,19 +95,12 @@ def _refused(file: Path, why: str) -> UserError:
     )
 
 
-def in_doubt(
-    photos: pl.DataFrame, truth: np.ndarray, probabilities: np.ndarray, names: list[str]
-) -> pl.DataFrame:
+def in_doubt(judged: Judged) -> pl.DataFrame:
     """The labels of photos that are probably wrong: columns of ``IN_DOUBT``, the worst first.
 
     A label that all photos carry, or none, cannot be judged and is left out.
-
-    Args:
-        photos: ``id``, ``image``, ``caption``.
-        truth: bool, (rows, labels), as given.
-        probabilities: float32, (rows, labels), calibrated, of a network not trained on them.
-        names: of the labels.
     """
+    photos, truth, probabilities, names = judged
     doubted = np.zeros(truth.shape, bool)
     for label in np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)):
         doubted[:, label] = doubts_of(truth[:, label], probabilities[:, label])

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from stages.files import write_csv
 from stages.ingest import corrections, records
-from stages.report.label_quality import IN_DOUBT, in_doubt, to_work_through
+from stages.report.label_quality import IN_DOUBT, Judged, in_doubt, to_work_through
 
 NAMES = ["cat", "dog", "owl"]
 
@@ -33,7 +33,7 @@ def turned(seed: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize(("noise", "precision", "recall"), [(1.0, 0.98, 0.75), (2.0, 0.5, 0.75)])
 def test_labels_that_were_turned_round_are_found(noise: float, precision: float, recall: float):
     given, wrong, probabilities = turned(7, 2000, noise)
-    found = in_doubt(photos(2000), given, probabilities, NAMES)
+    found = in_doubt(Judged(photos(2000), given, probabilities, NAMES))
     cells = found["image"].to_numpy(), found["label"].cast(pl.Enum(NAMES)).to_physical().to_numpy()
     right = wrong[cells]
     assert right.mean() >= precision
@@ -45,7 +45,7 @@ def test_labels_that_were_turned_round_are_found(noise: float, precision: float,
 
 def test_what_is_said_of_each():
     given, _, probabilities = turned(7, 300, 1.0)
-    found = in_doubt(photos(300), given, probabilities, NAMES)
+    found = in_doubt(Judged(photos(300), given, probabilities, NAMES))
     assert found.schema == IN_DOUBT
     assert found["score"].is_sorted()
     assert found.select("id", "label").is_unique().all()
@@ -62,7 +62,7 @@ def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
     given = np.zeros((rows, 3), bool)
     given[:, 1] = True
     probabilities = np.full((rows, 3), 0.5, np.float32)
-    found = in_doubt(photos(rows), given, probabilities, NAMES)
+    found = in_doubt(Judged(photos(rows), given, probabilities, NAMES))
     assert found.schema == IN_DOUBT
     assert found.is_empty()
     assert to_work_through(found).columns[:2] == ["id", "labels"]
@@ -70,12 +70,12 @@ def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
 
 def test_a_network_that_is_always_right_doubts_nothing():
     given = np.random.default_rng(0).random((50, 3)) < 0.5
-    assert in_doubt(photos(50), given, given.astype(np.float32), NAMES).is_empty()
+    assert in_doubt(Judged(photos(50), given, given.astype(np.float32), NAMES)).is_empty()
 
 
 def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
     given, wrong, probabilities = turned(7, 500, 1.0)
-    found = in_doubt(photos(500), given, probabilities, NAMES)
+    found = in_doubt(Judged(photos(500), given, probabilities, NAMES))
     listed = to_work_through(found)
     assert listed.columns == ["id", "labels", "given", "in_doubt", "score", "image", "caption"]
     assert listed["id"].to_list() == found["id"].unique(maintain_order=True).to_list()

@@ -52,11 +52,10 @@ def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
 
 def out_of_fold(labels: list[str]) -> pl.DataFrame:
     """What networks say that are sure of all photos' labels, but for the first photo's."""
-    photos = records.read()
+    photos, names = records.read(), records.read_label_names()
     known = photos["labels"].fill_null([])
-    sure = np.where(records.label_matrix(known, records.read_label_names()), 0.99, 0.01)
+    sure = np.where(records.label_matrix(known, names), 0.99, 0.01)
     sure[0] = 1 - sure[0]
-    names = records.read_label_names()
     ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
     table = probabilities.table(photos["id"], photos["labels"], ordered.astype(np.float32))
     probabilities.write(table, labels, TABLE)
