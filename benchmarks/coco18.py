@@ -113,6 +113,7 @@ def main() -> None:
         os.chdir(folder)
         os.environ["TAGLOOM_CACHE"] = str(keep / "cache")
         write(overlay(parameters(SYSTEMS[-1]), here))
+        Path("data/corrections").mkdir(parents=True)
         for stage in ("ingest", "split", "vocab"):
             run(stage)
         names = records.read_label_names()

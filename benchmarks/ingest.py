@@ -72,6 +72,8 @@ def write_params(folder: Path) -> None:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     params["ingest"] |= {"source": "kaggle-csv", "root": "raw", "image_size": SIZE}
     params["ingest"]["kaggle-csv"] = {"train": "train.csv", "test": None, "photos": "data"}
+    params["ingest"]["corrections"] = "corrections"
+    (folder / "corrections").mkdir()
     YAML(typ="safe").dump(params, folder / "params.yaml")
 
 

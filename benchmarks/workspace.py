@@ -54,7 +54,9 @@ class Workspace:
         (folder / "data/corrections").mkdir(parents=True)
         source = {"train": "train.csv", "test": "test.csv", "photos": "photos"}
         ingest = {"source": "kaggle-csv", "root": str(raw), "kaggle-csv": source}
-        self._content = overlay(load(ROOT / "params.yaml"), {"ingest": ingest})
+        ingest["corrections"] = "data/corrections"
+        own = {"ingest": ingest, "report": {"out_of_fold": "data/validation.parquet"}}
+        self._content = overlay(load(ROOT / "params.yaml"), own)
         self.change(changes)
 
     def change(self, changes: dict[str, Any]) -> None:

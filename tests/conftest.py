@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 SMALL = {
     "ingest.source": "digits",
     "ingest.root": "data/raw",
+    "ingest.corrections": "data/corrections",
     "ingest.labels": None,
     "ingest.digits.train": 160,
     "ingest.digits.test": 40,
@@ -36,6 +37,7 @@ SMALL = {
     "bundle.onnx": False,
     "report.photos": 1,
     "report.labels": 3,
+    "report.out_of_fold": "data/validation.parquet",
 }
 
 
@@ -114,7 +116,7 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("prepared")
     write_params(SMALL, folder)
-    shutil.copytree(ROOT / "data/corrections", folder / "data/corrections")
+    (folder / "data/corrections").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("TAGLOOM_CACHE", raising=False)

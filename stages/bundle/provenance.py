@@ -31,9 +31,11 @@ def provenance(records: pl.DataFrame, trained: dict[str, Any]) -> dict[str, Any]
     """
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
+    # A file of corrections counts before anybody has told Git of it.
+    added = _git("status", "--porcelain", "--", load()["ingest"]["corrections"])
     return {
         "commit": commit,  # None: made without Git
-        "changed_since_commit": None if commit is None else bool(changes),
+        "changed_since_commit": None if commit is None else bool(changes or added),
         "parameters": parameters(load()),
         "packages": {"python": platform.python_version()} | _versions(),
         "hardware": trained["hardware"],

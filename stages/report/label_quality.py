@@ -62,7 +62,7 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
         photos: columns of ``stages.ingest.records``; their labels count, not those of the table.
 
     Raises:
-        UserError: the file is no such table, or lacks a label, or has other photos.
+        UserError: the file is no such table, or is of none of these labels or photos.
     """
     known = ["id", "image", "caption"]
     if file.resolve() == tables.VALIDATION.resolve():
@@ -71,20 +71,27 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
     try:
         names = tables.read_label_names(file)
         said = tables.read(file).select("id", "probabilities")
-    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        array = pl.Array(pl.Float32, len(names))
+        said = said.match_to_schema({"id": pl.String, "probabilities": array})
+    except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise _refused(file, f"is no table like {tables.VALIDATION}") from error
-    if missing := set(validation.names).difference(names):
-        raise _refused(file, f"does not know the label {min(missing)}")
     if said["id"].is_duplicated().any():
         raise _refused(file, "has photos twice")
     labelled = photos.filter(pl.col("labels").is_not_null())
     rows = said.join(labelled, "id", "inner", maintain_order="left")
     if rows.is_empty():
         raise _refused(file, "has other photos")
-    # A name that no photo carries any more, since labels were put right, may still be there.
-    columns = [names.index(name) for name in validation.names]
-    probabilities = rows["probabilities"].to_numpy()[:, columns]
+    both = [name for name in validation.names if name in names]
+    if not both:
+        raise _refused(file, "has other labels")
     truth = label_matrix(rows["labels"], validation.names)
+    # Labels may have come since, or have gone. Of those that have come nothing is known, so that
+    # what is given stands.
+    if unknown := [name for name in validation.names if name not in names]:
+        print(f"report: {file} does not know {', '.join(unknown)}; nobody doubts these labels")
+    probabilities = truth.astype(np.float32)
+    ours, theirs = ([of.index(name) for name in both] for of in (validation.names, names))
+    probabilities[:, ours] = rows["probabilities"].to_numpy()[:, theirs]
     return Judged(rows.select(known), truth, probabilities, validation.names)
 
 

@@ -236,7 +236,8 @@ def of_quality(
         checked: those that people have checked, and that are not in ``doubts``.
         photos: columns of ``stages.ingest.records``.
     """
-    same = photo_quality.duplicates(photos, folds.read())
+    parts = folds.read()
+    same = photo_quality.duplicates(photos, parts)
     odd = photo_quality.odd_photos(photos, store)
     sizes = photos.select("id", "width", "height")
     first = same["group"].unique(maintain_order=True).head(MOST_GROUPS)
@@ -254,7 +255,7 @@ def of_quality(
             for (measure,), part in worst.group_by("measure", maintain_order=True)
         ],
         "judged": len(judged),
-        "not_judged": photos.drop_nulls("labels")["id"].is_in(judged.implode()).not_().sum(),
+        "not_judged": parts["id"].is_in(judged.implode()).not_().sum(),
         "checked": judged.is_in(checked.implode()).sum(),
         "separator": SEPARATOR,
     }

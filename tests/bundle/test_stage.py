@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stages.bundle import __main__ as stage
 from stages.bundle import bundle as bundles
 from stages.bundle import check, weights
 from stages.bundle import model as models
+from stages.bundle.provenance import provenance
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.predict.__main__ import PREDICTIONS
@@ -29,8 +31,33 @@ def project(bundle: Path, in_tmp: Path) -> Path:
     return in_tmp
 
 
+def git(*arguments: str) -> None:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_it_says_whether_the_commit_has_all_that_it_was_made_from(project: Path):
+    trained = json.loads(Path("metrics/train.json").read_text())
+
+    def changed() -> bool | None:
+        return provenance(records.read(), trained)["changed_since_commit"]
+
+    assert changed() is None
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "All")
+    Path("metrics/train.json").write_text("{}")  # what the pipeline writes is no change
+    Path("notes.txt").touch()
+    assert changed() is False
+    Path("data/corrections/new.csv").write_text("id,labels\n")
+    assert changed() is True
+    Path("data/corrections/new.csv").unlink()
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "# changed")
+    assert changed() is True
 
 
 def test_the_same_comes_out_again(project: Path, bundle: Path):

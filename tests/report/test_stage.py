@@ -15,6 +15,7 @@ from stages.train import probabilities
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TABLE = Path("ensemble/validation.parquet")
+NO_TABLE = "is no table like data/validation.parquet"
 PAGE, DOUBTS = REPORT / "index.html", REPORT / "label_quality.csv"
 
 
@@ -33,6 +34,8 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert 0.9 < found["page_mb"] < 2
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
+    assert "Of 32 labelled photos" in PAGE.read_text()
+    assert "The other 128 of training and validation are not judged" in PAGE.read_text()
     files = (PAGE, DOUBTS, WORDS)
     before = [file.read_bytes() for file in files]
     main()
@@ -42,19 +45,19 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
 def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
     trained()
     main()
-    assert "photo that people have checked" not in PAGE.read_text()
+    assert "that people have checked" not in PAGE.read_text()
     listed = pl.read_csv(DOUBTS)["id"].to_list()
-    write_csv(CHECKED, ["id"], [[listed[1]], ["of another list"]])
-    main()
-    assert pl.read_csv(DOUBTS)["id"].to_list() == [listed[0], *listed[2:]]
-    assert "Left out is one photo that people have checked." in PAGE.read_text()
+    for left_out, told in ((listed[1:2], "is one photo"), (listed[1:3], "are 2 photos")):
+        write_csv(CHECKED, ["id"], [[id] for id in (*left_out, "of another list")])
+        main()
+        assert pl.read_csv(DOUBTS)["id"].to_list() == [id for id in listed if id not in left_out]
+        assert f"Left out {told} that people have checked." in PAGE.read_text()
 
 
 def out_of_fold(labels: list[str]) -> pl.DataFrame:
     """What networks say that are sure of all photos' labels, but for the first photo's."""
     photos, names = records.read(), records.read_label_names()
-    known = photos["labels"].fill_null([])
-    sure = np.where(records.label_matrix(known, names), 0.99, 0.01)
+    sure = np.where(records.label_matrix(photos["labels"].fill_null([]), names), 0.99, 0.01)
     sure[0] = 1 - sure[0]
     ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
     table = probabilities.table(photos["id"], photos["labels"], ordered.astype(np.float32))
@@ -62,38 +65,40 @@ def out_of_fold(labels: list[str]) -> pl.DataFrame:
     return table
 
 
-def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params):
+def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params, capsys):
     trained()
     names = records.read_label_names()
-    # In another order, and with one that no photo carries any more.
-    out_of_fold(["gone", *names[::-1]])
-    # Labels that were put right after the networks had learnt them.
+    # In another order, with one that no photo carries any more, and without one that is new.
+    new = names[3]
+    out_of_fold(["gone", *(name for name in names[::-1] if name != new)])
+    # Labels that were put right after the networks had learnt them; a test photo's are known, too.
     photos = records.read()
+    tests = pl.when(subset="test").then(pl.lit([names[0]])).otherwise("labels")
     second = pl.int_range(pl.len()) == 1
-    right = pl.when(second).then(pl.lit([names[0], names[1]])).otherwise("labels")
+    right = pl.when(second).then(pl.lit([names[0], new])).otherwise(tests)
     records.write(photos.with_columns(labels=right), names)
     params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
     main()
+    assert f"report: {TABLE} does not know {new}; nobody doubts" in capsys.readouterr().out
     listed = pl.read_csv(DOUBTS, infer_schema=False)
-    assert set(listed["id"]) == set(photos["id"].head(2))
-    first = listed.row(by_predicate=pl.col("id") == photos["id"][0], named=True)
-    assert first["labels"].split("|") == [each for each in names if each not in photos["labels"][0]]
-    assert f"Of {photos['labels'].count():,} labelled photos" in PAGE.read_text()
+    of_training = listed.filter(pl.col("id").is_in(photos.filter(subset="train")["id"].implode()))
+    assert set(of_training["id"]) == set(photos["id"].head(2))
+    first, second = (
+        set(listed.row(by_predicate=pl.col("id") == id, named=True)["labels"].split("|"))
+        for id in photos["id"].head(2)
+    )
+    given = set(photos["labels"][0])
+    assert first == set(names) - given - {new} | given & {new}
+    assert second == set(photos["labels"][1]) | {new}
+    assert f"Of {len(photos):,} labelled photos" in PAGE.read_text()
     assert "are not judged" not in PAGE.read_text()
-
-
-def test_of_validation_photos_alone_the_page_says_so(trained):
-    trained()
-    main()
-    count, judged = records.read()["labels"].count(), len(probabilities.read())
-    assert f"Of {judged:,} labelled photos" in PAGE.read_text()
-    assert f"The other {count - judged:,} are not judged" in PAGE.read_text()
 
 
 def test_a_table_that_cannot_judge_is_refused(trained, params):
     trained()
     labels = records.read_label_names()
     table = out_of_fold(labels)
+    as_list = pl.col("probabilities").cast(pl.List(pl.Float32))
 
     def refused(reason: str) -> None:
         params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
@@ -101,22 +106,25 @@ def test_a_table_that_cannot_judge_is_refused(trained, params):
             main()
         assert not REPORT.exists()
 
-    probabilities.write(table, labels[1:], TABLE)
-    refused(f"does not know the label {labels[0]}")
-    probabilities.write(table.with_columns(id=pl.lit("?") + pl.col("id")), labels, TABLE)
-    refused("has other photos")
-    probabilities.write(pl.concat([table, table.head(1)]), labels, TABLE)
-    refused("has photos twice")
-    probabilities.write(table.rename({"id": "photo"}), labels, TABLE)
-    refused("is no table like data/validation.parquet")
+    for reason, wrong, names in (
+        ("has other labels", table, [f"{label}?" for label in labels]),
+        ("has other photos", table.with_columns(id=pl.lit("?") + pl.col("id")), labels),
+        ("has photos twice", pl.concat([table, table.head(1)]), labels),
+        (NO_TABLE, table.rename({"id": "photo"}), labels),
+        (NO_TABLE, table.with_columns(id=pl.int_range(pl.len())), labels),
+        (NO_TABLE, table.with_columns(as_list), labels),
+        (NO_TABLE, table, labels[1:]),
+    ):
+        probabilities.write(wrong, names, TABLE)
+        refused(reason)
     table.write_parquet(TABLE)
-    refused("is no table like data/validation.parquet")
+    refused(NO_TABLE)
     table.write_parquet(TABLE, metadata={"labels": "zero, one"})
-    refused("is no table like data/validation.parquet")
+    refused(NO_TABLE)
     TABLE.write_text("id,labels\n")
-    refused("is no table like data/validation.parquet")
+    refused(NO_TABLE)
     TABLE.unlink()
-    refused("is no table like data/validation.parquet")
+    refused(NO_TABLE)
 
 
 def test_the_words_of_digits_speak_for_them(trained):
