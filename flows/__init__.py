@@ -9,3 +9,8 @@ import os
 # Read by Prefect when it is imported, by its server, and by the processes of flow runs.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+# A hook of Git's sets these; with them Git would work on that repository wherever it is started,
+# in a clone too.
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"):
+    os.environ.pop(name, None)

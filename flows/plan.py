@@ -85,6 +85,19 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Params:
     return values
 
 
+def parse(text: str, name: str) -> dict[str, Any]:
+    """The mapping that ``text``, the content of the file ``name``, holds; PlanError if none."""
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise PlanError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise PlanError(f"{name} is to hold parameters by name, as {PARAMS} does")
+    return content
+
+
 def read(root: Path) -> Params:
     """The values of the project's ``params.yaml``; PlanError where it cannot be read."""
     return flatten(_load(root / PARAMS))
@@ -192,16 +205,11 @@ def _parse(text: str, before: str = "", after: str = "") -> tuple[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        return parse(path.read_text("utf-8"), str(path))
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise PlanError(f"{path} is to hold parameters by name, as {PARAMS} does")
-    return content
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is not YAML: {error}") from error
 
 
 def _label(key: str, own: Params) -> str:

@@ -5,21 +5,26 @@ tags, which DVC's model registry reads, say the rest: ``model@v0.0.2`` is a vers
 ``model#champion#3`` puts it in use. That tag is made last, so that at every moment one model is in
 use: ``dvc artifacts get . model --stage champion``.
 
+In a project below the top folder of its repository, at ``vision/birds``, these are the branch
+``champion-vision-birds`` and the tags ``vision/birds=model@v0.0.2`` and so on, as DVC has it.
+
 ``python -m flows.registry`` lists them; ``python -m flows.registry --use v0.0.1`` goes back;
-``python -m flows.registry --fetch FOLDER`` puts the bundle of the one in use there.
+``python -m flows.registry --retire`` begins anew; ``python -m flows.registry --fetch FOLDER`` puts
+the bundle of the one in use there.
 """
 
 import argparse
+import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.dvc_project import ProjectError, fetch, git, identity
+from flows.dvc_project import ProjectError, fetch, git, git_folder, identity
 
 if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
     from gto.registry import GitRegistry
@@ -38,15 +43,31 @@ class Version:
 
 
 class Registry:
-    """The models of the project in the folder ``root``."""
+    """The models of the project in the folder ``root``.
+
+    Attributes:
+        model: the name that DVC's registry has for it, ``vision/birds:model``.
+        branch: the one that promoted models are commits of.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self._top, way = git_folder(self.root)
+        self.model, self.branch = MODEL, BRANCH
+        if way.name:
+            self.model = f"{way.as_posix()}:{MODEL}"
+            self.branch = f"{BRANCH}-{way.as_posix().replace('/', '-')}"
+            if not re.fullmatch(r"[\w./-]+", way.as_posix(), re.ASCII):
+                raise ProjectError(
+                    f"DVC's model registry cannot name a model in {way}: letters of English, "
+                    "digits and any of _ . - are all that the folder's name may hold"
+                )
+        self._tag = self.model.replace(":", "=")
 
     def versions(self) -> list[Version]:
         """All models that were promoted, the first one first."""
         with self._gto() as registry:
-            artifact = registry.find_artifact(MODEL, create_new=True)
+            artifact = registry.find_artifact(self.model, create_new=True)
             found = [v for v in artifact.get_versions() if v.is_registered]
             versions = [(v.version, v.commit_hexsha) for v in found]
         return [
@@ -55,15 +76,56 @@ class Registry:
         ]
 
     def is_empty(self) -> bool:
-        """Whether no model was ever in use; Git knows, and GTO takes a while to start."""
-        return not git(self.root, "tag", "--list", f"{MODEL}#{STAGE}#*")
+        """Whether no model is in use; mostly Git knows, and GTO takes a while to start."""
+        if not git(self.root, "tag", "--list", f"{self._tag}#{STAGE}#*"):
+            return True
+        taken_back = git(self.root, "tag", "--list", f"{self._tag}#{STAGE}!#*")
+        return bool(taken_back) and self.champion() is None
 
     def champion(self) -> Version | None:
-        """The model in use; None before the first was promoted."""
+        """The model in use; None before the first was promoted, and after one was retired."""
         with self._gto() as registry:
-            found = registry.find_artifact(MODEL, create_new=True).get_vstages().get(STAGE)
+            found = registry.find_artifact(self.model, create_new=True).get_vstages().get(STAGE)
             rev = found[0].commit_hexsha if found else None
         return next((v for v in self.versions() if v.rev == rev), None)
+
+    def tip(self) -> str | None:
+        """The commit that the next promoted model comes after; None before the first.
+
+        It is the last of the branch, as this repository or a remote had it, or, where nobody has
+        the branch, the model in use.
+
+        Raises:
+            ProjectError: the branch is checked out, or the branches have gone apart.
+        """
+        worktrees = git(self.root, "worktree", "list", "--porcelain").split("\n\n")
+        checked_out = [each for each in worktrees if "\nprunable" not in each]
+        if any(f"branch refs/heads/{self.branch}" in each.splitlines() for each in checked_out):
+            raise ProjectError(
+                f"The branch {self.branch} is checked out, here or in another worktree, and a "
+                "model is promoted by moving it; check out another"
+            )
+        heads = (f"refs/heads/{self.branch}", f"refs/remotes/*/{self.branch}")
+        found = git(self.root, "for-each-ref", "--format=%(objectname) %(refname:short)", *heads)
+        names = dict(line.split(" ", 1) for line in found.splitlines())
+        if not names:
+            champion = self.champion()
+            return champion.rev if champion else None
+        tips = git(self.root, "merge-base", "--independent", *names).splitlines()
+        if len(tips) > 1:
+            raise ProjectError(self._apart([names[tip] for tip in tips]))
+        return tips[0]
+
+    def _apart(self, names: list[str]) -> str:
+        """What to do where several branches of models each have one that the others have not."""
+        theirs = next(name for name in names if name != self.branch)
+        mine = git(self.root, "tag", "--no-merged", theirs, "--list", f"{self._tag}[@#]*")
+        return (
+            f"{' and '.join(names)} have gone apart, each with models of its own, and nothing is "
+            f"promoted before they are one. To go on where {theirs} is: git branch --force "
+            f"{self.branch} {theirs} && git tag --delete {' '.join(mine.split())} && git fetch "
+            "--tags. The models of here stay in DVC's cache"
+        )
 
     def promote(self, rev: str, base: str, message: str) -> Version:
         """Puts the model of the commit ``rev`` in use.
@@ -74,25 +136,30 @@ class Registry:
             message: of the new commit; its first line is shown in lists.
 
         Raises:
-            ProjectError: the branch is checked out, or Git refuses.
+            ProjectError: as ``tip``, or Git refuses.
         """
-        tip = git(self.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}")
-        if tip and self.is_same(tip, rev):
+        tip = self.tip()
+        if tip and self._holds_the_same(tip, rev):
             commit = tip  # a run was killed between this commit and its tags
         else:
-            commit = self._commit(rev, [parent for parent in (tip, base) if parent], message, tip)
+            parents = dict.fromkeys(parent for parent in (tip, base) if parent)
+            options = [option for parent in parents for option in ("-p", parent)]
+            commit = git(self.root, "commit-tree", f"{rev}^{{tree}}", *options, "-m", message)
+        head = f"refs/heads/{self.branch}"
+        before = git(self.root, "rev-parse", "--verify", "--quiet", head)
+        git(self.root, "update-ref", head, commit, before or "0" * 40)
         self.use(commit)
         return self.champion()
 
     def use(self, commit: str) -> None:
         """Puts a commit of the branch in use; gives it a version where it has none."""
         with self._gto() as registry:
-            found = registry.find_artifact(MODEL, create_new=True).find_version(
+            found = registry.find_artifact(self.model, create_new=True).find_version(
                 commit_hexsha=commit
             )
             if found is None or not found.is_registered:
-                registry.register(MODEL, commit, simple=True, **self._who)
-            registry.assign(MODEL, STAGE, rev=commit, force=True, **self._who)
+                registry.register(self.model, commit, simple=True, **self._who)
+            registry.assign(self.model, STAGE, rev=commit, force=True, **self._who)
 
     def roll_back(self, name: str) -> None:
         """Puts the version ``name`` in use again; ProjectError where there is none of that name."""
@@ -104,12 +171,23 @@ class Registry:
 
         # In use is, for GTO, the highest version of those that are assigned, and for DVC the one of
         # the latest tag.
-        with self._gto() as registry:
-            assigned = registry.find_artifact(MODEL).get_vstages(versions_per_stage=-1)[STAGE]
-            newer = takewhile(lambda each: SemVer(each.version) > SemVer(name), assigned)
-            for each in newer:
-                registry.unassign(MODEL, STAGE, version=each.version, **self._who)
+        self._take_back(lambda version: SemVer(version) > SemVer(name))
         self.use(versions[name].rev)
+
+    def retire(self) -> None:
+        """Leaves no model in use: the next one that is trained is promoted as it is.
+
+        The versions stay, and ``roll_back`` puts one of them in use again.
+        """
+        self._take_back(lambda _: True)
+
+    def _take_back(self, concerns: Callable[[str], bool]) -> None:
+        """Puts the highest versions out of use, as long as it ``concerns`` them."""
+        with self._gto() as registry:
+            artifact = registry.find_artifact(self.model, create_new=True)
+            assigned = artifact.get_vstages(versions_per_stage=-1).get(STAGE, [])
+            for each in takewhile(lambda each: concerns(each.version), assigned):
+                registry.unassign(self.model, STAGE, version=each.version, **self._who)
 
     def fetch(self, folder: Path) -> Version:
         """Puts the bundle of the model in use at ``folder``, in place of what is there.
@@ -117,11 +195,11 @@ class Registry:
         ``folder`` is whole at every moment, but for one in which it is not there.
 
         Raises:
-            ProjectError: no model was promoted, or its bundle is not to be had.
+            ProjectError: no model is in use, or its bundle is not to be had.
         """
         champion = self.champion()
         if champion is None:
-            raise ProjectError("no model was promoted yet: python -m flows.retrain")
+            raise ProjectError("no model is in use: python -m flows.retrain")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
             room = Path(name)
@@ -139,24 +217,7 @@ class Registry:
             "author_email": known["GIT_COMMITTER_EMAIL"],
         }
 
-    def _commit(self, rev: str, parents: list[str], message: str, tip: str | None) -> str:
-        if git(self.root, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{BRANCH}":
-            raise ProjectError(
-                f"The branch {BRANCH} is checked out, and a model is promoted by moving it; check "
-                "out another"
-            )
-        options = [option for parent in dict.fromkeys(parents) for option in ("-p", parent)]
-        commit = git(self.root, "commit-tree", f"{rev}^{{tree}}", *options, "-m", message)
-        before = tip or "0" * 40
-        if (
-            not commit
-            or git(self.root, "update-ref", f"refs/heads/{BRANCH}", commit, before) is None
-        ):
-            raise ProjectError(f"Git could not add {rev} to the branch {BRANCH}")
-        return commit
-
-    def is_same(self, one: str, other: str) -> bool:
-        """Whether two commits hold the same."""
+    def _holds_the_same(self, one: str, other: str) -> bool:
         trees = (f"{one}^{{tree}}", f"{other}^{{tree}}")
         return git(self.root, "diff-tree", "--quiet", *trees) is not None
 
@@ -166,7 +227,7 @@ class Registry:
         from gto.registry import GitRegistry
 
         try:
-            with GitRegistry.from_url(str(self.root)) as registry:
+            with GitRegistry.from_url(str(self._top)) as registry:
                 yield registry
         except GTOException as error:
             raise ProjectError(str(error)) from error
@@ -180,11 +241,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--use", metavar="VERSION", help="put this one in use: v0.0.1")
     parser.add_argument(
+        "--retire", action="store_true", help="put none in use: the next one begins anew"
+    )
+    parser.add_argument(
         "--fetch", metavar="FOLDER", type=Path, help="put the bundle of the one in use there"
     )
     options = parser.parse_args(arguments)
-    registry = Registry(Path.cwd())
     try:
+        registry = Registry(Path.cwd())
+        if options.retire:
+            registry.retire()
         if options.use:
             registry.roll_back(options.use)
         if options.fetch:
@@ -194,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             mark = "→" if version == champion else " "
             print(f"{mark} {version.name}  {version.rev[:7]}  {version.message}")
         if champion is None:
-            print("no model was promoted yet: python -m flows.retrain")
+            print("no model is in use: python -m flows.retrain")
     except ProjectError as error:
         sys.exit(f"registry: {error}")
 

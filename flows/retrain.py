@@ -7,7 +7,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ from flows.dvc_project import (
     Transient,
     fetch,
     leashed,
+    locked_outputs,
     output_lines,
     push,
 )
@@ -76,33 +77,47 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
     root = Path.cwd()
     registry = Registry(root)
     # DVC names stages as they are seen from the current folder.
-    with Workspace(root, read(root)["ingest.root"]) as workspace, chdir(workspace.folder):
+    with Workspace(root) as workspace, chdir(workspace.folder):
+        for remark in (remarks := list(remarks_on(workspace))):
+            log.warning(remark)
         found = challenger(workspace, registry, force)
         if found is None:
             return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
         name, rev = found
         champion = registry.champion()
-        if champion and registry.is_same(champion.rev, rev):
-            # Forced, or a run that promoted it was killed before it had taken that down.
+        if same := same_as(workspace, rev, champion, force):
+            # Also forced, or a run that promoted it was killed before it had taken that down.
             workspace.keep(rev)
-            said = f"{name} came out as {champion.name}, the {MODEL} in use"
-            return Completed(name=SKIPPED, message=said)
+            return Completed(name=SKIPPED, message=f"{name} came out as {same}")
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
             promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}")
         workspace.keep(rev)
-        text = page(root, name, verdict.reason, verdict.figures, champion, rev, registry.champion())
+        now = registry.champion()
+        text = page(root, name, verdict.reason, verdict.figures, champion, rev, now, remarks)
         create_markdown_artifact(text, key="retrain", description=verdict.reason)
     return Completed(
         name="Promoted" if verdict.promoted else "Refused", message=f"{name}: {verdict.reason}"
     )
 
 
+def remarks_on(workspace: Workspace) -> Iterator[str]:
+    """What whoever reads of a retraining has to know of what it is of."""
+    if workspace.uncommitted:
+        yield (
+            f"What is retrained is the commit {workspace.base[:7]}, and the checkout differs from "
+            f"it: {', '.join(workspace.uncommitted)}"
+        )
+    if workspace.unreadable:
+        yield f"Set aside, since it cannot be read: {', '.join(map(str, workspace.unreadable))}"
+
+
 def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[str, str] | None:
     """The name and the commit of what is to be judged; None where nothing is new.
 
-    What ran and still waits for its verdict or promotion is not run again, even by ``force``.
+    What ran and still waits for its verdict or promotion is not run again, even by ``force``. That
+    the new model could be compared and promoted is seen to before it is trained.
     """
     project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
     is_stale = project.is_stale()
@@ -111,12 +126,51 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
         return unfinished
     if not (is_stale or force or registry.is_empty()):
         return None
+    registry.tip()
+    if champion := registry.champion():
+        fetch_judged(workspace, champion)
     name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
     states = run_stages(project, force=force, name=name)
     if failed := failure(project, states):
         raise ProjectError(failed)
     project.check_sources()
     return name, workspace.result(name)
+
+
+def same_as(workspace: Workspace, rev: str, champion: Version | None, force: bool) -> str:
+    """What the model of ``rev`` is the same as, for people; empty where it is another.
+
+    One that was judged before is judged again with ``force`` only.
+    """
+    earlier = {f"{champion.name}, the {MODEL} in use": champion.rev} if champion else {}
+    if champion and not force and (judged := workspace.judged()):
+        earlier["the one that was judged last"] = judged
+    outputs = {each: locked_outputs(workspace.root, each) for each in (rev, *earlier.values())}
+
+    def is_same(other: str) -> bool:
+        return all(outputs[rev].get(path) == outputs[other].get(path) for path in JUDGED)
+
+    return next((what for what, other in earlier.items() if is_same(other)), "")
+
+
+def fetch_judged(workspace: Workspace, champion: Version) -> Path:
+    """The folder that holds what the judge needs of the model in use.
+
+    Raises ProjectError where it is nowhere to be had, Transient where a remote is out of reach.
+    """
+    folder = workspace.scratch / "champion"
+    if not folder.exists():
+        name = f"the {MODEL} {champion.name}"
+        try:
+            fetch(workspace.root, champion.rev, name, JUDGED, folder)
+        except Transient:
+            raise
+        except ProjectError as error:
+            raise ProjectError(
+                f"{error}. Without it no new model can be compared with the one in use; to begin "
+                "anew, with the next one as the first: python -m flows.registry --retire"
+            ) from error
+    return folder
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="judge")
@@ -128,8 +182,7 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     """
     if champion is None:
         return Verdict(True, "the first model")
-    folder = workspace.scratch / "champion"
-    fetch(workspace.root, champion.rev, f"the {MODEL} {champion.name}", JUDGED, folder)
+    folder = fetch_judged(workspace, champion)
     out = workspace.scratch / "verdict.json"
     command = [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"]
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

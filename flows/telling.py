@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from prefect.blocks.notifications import NotificationBlock
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.urls import url_for
 
-from flows.dvc_project import git
+from flows.dvc_project import git_file
 from flows.plan import PlanError
 from flows.registry import Version
 
@@ -33,6 +34,7 @@ def page(
     before: Version | None,
     rev: str,
     now: Version,
+    remarks: Sequence[str],
 ) -> str:
     """The verdict as Markdown, with both models side by side where they were compared.
 
@@ -41,9 +43,11 @@ def page(
         figures: of ``stages.judge``.
         before: the model that was in use.
         now: the one that is.
+        remarks: what is to be read before all else.
     """
     outcome = "promoted" if now != before else "not promoted"
-    text = f"# {name}: {outcome}\n\n{reason}.\n\nIn use: **{now.name}**, {now.message}.\n"
+    text = "".join(f"> **{remark}**\n\n" for remark in remarks)
+    text += f"# {name}: {outcome}\n\n{reason}.\n\nIn use: **{now.name}**, {now.message}.\n"
     if figures and before:
         revs = (before.rev, rev)
         text += _table([f"on {figures['rows']:,} photos", before.name, "new"], _overall(figures))
@@ -75,7 +79,7 @@ def _overall(figures: dict[str, Any]) -> list[list[str]]:
 
 def _costs(root: Path, revs: tuple[str, str]) -> list[list[str]]:
     """Of the two commits; what neither has is left out."""
-    found = [json.loads(_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
+    found = [json.loads(git_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
     return [
         [words, *(style.format(each[key]) if key in each else "" for each in found)]
         for key, (words, style) in COSTS.items()
@@ -86,7 +90,9 @@ def _costs(root: Path, revs: tuple[str, str]) -> list[list[str]]:
 def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[list[str]]:
     thresholds = []
     for rev in revs:
-        table = csv.DictReader(io.StringIO(_file(root, rev, "metrics/threshold/labels.csv") or ""))
+        table = csv.DictReader(
+            io.StringIO(git_file(root, rev, "metrics/threshold/labels.csv") or "")
+        )
         thresholds.append({row["label"]: f"{float(row['threshold']):.3f}" for row in table})
     return [
         [
@@ -101,10 +107,6 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
 
 def _interval(figure: dict[str, float]) -> str:
     return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
-
-
-def _file(root: Path, rev: str, path: str) -> str | None:
-    return git(root, "show", f"{rev}:./{path}")
 
 
 def _drift(drift: dict[str, Any]) -> str:

@@ -2,67 +2,80 @@
 
 import fcntl
 import os
+import re
 import shutil
 import time
-from contextlib import chdir, suppress
+from contextlib import chdir
 from pathlib import Path
 
+from flows.checkout import changed_files, changed_params
 from flows.dvc_project import (
     ProjectError,
+    Transient,
     check_out,
+    check_outputs,
     check_room,
     experiment_ref,
     git,
+    git_folder,
+    head,
     open_project,
     share_cache,
+    sources,
     uncached_outputs,
     update,
 )
+from flows.plan import read
 from flows.registry import Registry
+from flows.sources import Unreadable, mirror
 
 # Stages find the checkout's cache folder from here, as from the experiments of DVC's queue.
 FOLDER = Path(".dvc/tmp/exps/retrain")
-LAST = "refs/tagloom/ran"  # the experiment that ran last …
-DONE = "refs/tagloom/retrained"  # … and the one that was last judged, and promoted or not
+# Refs of this worktree, as the clone and its lock are: each worktree has its own.
+REFS = "refs/worktree/tagloom"
+LAST = "ran"  # the experiment that ran last …
+DONE = "retrained"  # … and the one that was last judged, and promoted or not
 CLAIM = 20.0  # seconds for what a run that was killed has left running to end
+PHOTOS = "ingest.root"
 
 
 class Workspace:
-    """A clone of the project in ``root``, with its cache and its photos; kept from run to run.
+    """A clone of the repository of the project in ``root``, with its cache and its photos; kept
+    from run to run.
 
-    A context manager: one at a time may be entered for a project, else ProjectError.
+    A context manager: one at a time may be entered for a project, else Transient.
 
-    Args:
-        raw: the folder of the photos. Below ``root``, it is taken as it is when the workspace is
-            entered: what comes later is for the next time. Where DVC tracks it, it is what the
-            commit says, or for an import (``dvc import``, ``dvc import-url``) what its source has.
+    The photos are those of ``ingest.root``, as the commit has it. Below ``root``, they are taken as
+    they are when the workspace is entered: what comes later is for the next time. Where DVC tracks
+    them, they are what the commit says, or for an import (``dvc import``, ``dvc import-url``) what
+    its source has.
 
     Attributes:
-        folder: where it is.
+        folder: the project in the clone.
         repo: the DVC project there, read once for all who ask.
         base: the commit that is checked out in ``root``.
+        uncommitted: what the checkout differs in from ``base``, for people; not retrained.
+        unreadable: what of the photos was set aside, since it cannot be read.
         claim: an open file. While a process has it open, nobody else enters.
         scratch: a folder beside, empty when the workspace is entered.
     """
 
-    def __init__(self, root: Path, raw: str) -> None:
-        self.root, self.raw = root.resolve(), os.path.normpath(raw)
-        if self.root.is_relative_to((self.root / raw).resolve()):
-            raise ProjectError(
-                f"ingest.root is {raw}, which holds the project itself; photos need a folder of "
-                "their own"
-            )
-        if self.raw.startswith(".."):
-            raise ProjectError(f"ingest.root is {raw}; outside the repository, give a full path")
-        self.folder = self.root / FOLDER
-        self.scratch = self.folder.with_suffix(".tmp")
-        self.base = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
-        if self.base is None:
-            raise ProjectError("Retraining begins at a commit, and Git has none here yet")
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.base = head(self.root)
+        self._top, self._way = git_folder(self.root)
+        self._clone = self.root / FOLDER
+        self.folder = self._clone / self._way
+        self.scratch = self._clone.with_suffix(".tmp")
+        self._refs = f"{REFS}/{self._way}" if self._way.name else REFS
+        self.uncommitted: list[str] = []
+        self.unreadable: list[Unreadable] = []
+        self._bent: list[Path] = []  # links of Git's that lead elsewhere in the clone
 
     def __enter__(self) -> "Workspace":
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.claim = self.folder.with_suffix(".lock").open("w")
+        self._clone.parent.mkdir(parents=True, exist_ok=True)
+        # Opened to add: whatever lies there by that name keeps what it holds.
+        self.claim = self._clone.with_suffix(".lock").open("a")
         deadline = time.monotonic() + CLAIM
         while True:
             try:
@@ -71,7 +84,7 @@ class Workspace:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     self.claim.close()
-                    raise ProjectError("Another retraining is running in this project") from None
+                    raise Transient("Another retraining is running in this project") from None
                 time.sleep(0.1)
         try:
             self._prepare()
@@ -88,58 +101,61 @@ class Workspace:
     def result(self, name: str) -> str:
         """The commit of the experiment ``name``, which ran here; from now on ``root`` has it."""
         ref = experiment_ref(self.base, name)
-        rev = git(self.folder, "rev-parse", "--verify", "--quiet", ref)
-        if (
-            rev is None
-            or git(self.folder, "push", "--quiet", str(self.root), f"{ref}:{ref}") is None
-        ):
+        rev = self._git("rev-parse", "--verify", "--quiet", ref)
+        if rev is None:
             raise ProjectError(f"The experiment {name} left no result")
-        git(self.root, "update-ref", LAST, rev)
+        if self._bent:
+            rev = self._straighten(rev, ref)
+        self._git("push", "--quiet", str(self._top), f"{ref}:{ref}")
+        self._set(LAST, rev)
         return rev
 
     def unfinished(self) -> tuple[str, str] | None:
         """The name and the commit of the experiment that ran last, where it was not judged."""
-        rev = self._rev(LAST)
-        if rev is None or rev == self._rev(DONE):
+        rev = self._get(LAST)
+        if rev is None or rev == self.judged():
             return None
         points = f"--points-at={rev}"
         found = git(self.root, "for-each-ref", points, "--format=%(refname)", "refs/exps/*/*/*")
         return (found or rev[:7]).rpartition("/")[2], rev
 
+    def judged(self) -> str | None:
+        """The commit of the experiment that was judged last, if any was."""
+        return self._get(DONE)
+
     def began(self, rev: str) -> str:
         """The commit that the experiment at ``rev`` began at."""
-        return self._rev(f"{rev}^")
+        return self._git("rev-parse", "--verify", f"{rev}^")
 
     def keep(self, rev: str) -> None:
         """Takes down that the experiment at ``rev`` was judged: the next run begins after it."""
-        git(self.root, "update-ref", DONE, rev)
+        self._set(DONE, rev)
 
     def _prepare(self) -> None:
         """The commit ``base``, as its stages last ran here, with all that they depend on."""
         check_room(self.root)
+        self.uncommitted = changed_params(self.root, self.base)
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
-        if not (self.folder / ".git").is_dir() or not self._check_out():
-            # What a run that was killed has left may be of no use; the outputs are in the cache.
-            shutil.rmtree(self.folder, ignore_errors=True)
-            clone = ("clone", "--quiet", "--shared", "--no-checkout", ".", str(self.folder))
-            if git(self.root, *clone) is None or not self._check_out():
-                raise ProjectError(f"Git cannot clone {self.root} to {self.folder}")
+        self._check_out()
+        photos = self._photos()
+        # Neither is Git to clear them away, nor an experiment's commit to take them in.
+        ignored = re.sub(r"([\\*?\[ ])", r"\\\1", str(self._way / photos))
+        (self._clone / ".git" / "info" / "exclude").write_text(f"/{ignored}\n", "utf-8")
+        self._git("clean", "-d", "--force", "--quiet")
         for local in ("config.local", "tmp/rwlock"):
             (self.folder / ".dvc" / local).unlink(missing_ok=True)
         share_cache(self.root, self.folder)
-        # An experiment's commit takes in what Git does not ignore.
-        (self.folder / ".git" / "info" / "exclude").write_text(f"/{self.raw}\n", "utf-8")
-        tracked = self._tracked()
-        if not (tracked or Path(self.raw).is_absolute()):
-            if not (self.root / self.raw).is_dir():
-                raise ProjectError(f"{self.root / self.raw} is no folder (ingest.root)")
-            mirror(self.root / self.raw, self.folder / self.raw)
-        last = self._rev(LAST) or self._champion()
+        tracked = self._tracked(photos)
+        if not (tracked or photos.is_absolute()):
+            self._mirror(photos)
+        last = self._get(LAST) or self._champion()
         if last:
             is_as_before = tracked and self._is_as_before(tracked, last)
             self._take_back(last, ["dvc.lock", *([tracked] if is_as_before else [])])
         self.repo = open_project(self.folder)
+        check_outputs(self.repo)
+        self.uncommitted += changed_files(self.root, sources(self.repo), photos)
         with chdir(self.folder):  # DVC names stages as they are seen from the current folder
             if last:
                 self._take_back(last, uncached_outputs(self.repo))
@@ -149,16 +165,102 @@ class Workspace:
                 self.repo.close()
                 self.repo = open_project(self.folder)  # an import may be another now
 
+    def _check_out(self) -> None:
+        """The files of ``base``, in the clone."""
+        try:
+            self._git("checkout", "--quiet", "--force", "--detach", self.base)
+        except (OSError, ProjectError):
+            # There is none yet, or a run that was killed has left one that is of no use; the
+            # outputs are in the cache.
+            if self._clone.is_symlink():
+                raise ProjectError(
+                    f"{self._clone} is a link, and a retraining makes a folder there: remove it "
+                    "(.dvc/tmp itself may be one, to another disk)"
+                ) from None
+            shutil.rmtree(self._clone, ignore_errors=True)
+            clone = ("clone", "--quiet", "--shared", "--no-checkout", str(self._top))
+            git(self.root, *clone, str(self._clone))
+            self._git("checkout", "--quiet", "--force", "--detach", self.base)
+
+    def _photos(self) -> Path:
+        """The folder of the photos, below the project or with its full path."""
+        named = read(self.folder).get(PHOTOS)
+        if named is None:
+            raise ProjectError(f"params.yaml has no {PHOTOS}")
+        photos = Path(os.path.normpath(named))
+        if self.root.is_relative_to((self.root / photos).resolve()):
+            raise ProjectError(
+                f"{PHOTOS} is {named}, which holds the project itself; photos need a folder of "
+                "their own"
+            )
+        if photos.parts[0] == os.pardir:
+            raise ProjectError(f"{PHOTOS} is {named}; outside the repository, give a full path")
+        return photos
+
+    def _mirror(self, photos: Path) -> None:
+        """Brings the photos to where the clone's stages look for them.
+
+        Links that Git tracks are the commit's, as its files are, and stay links: what they lead to
+        is read where it is.
+        """
+        if not (self.root / photos).is_dir():
+            raise ProjectError(f"{self.root / photos} is no folder ({PHOTOS})")
+        links = self._tracked_links(photos)
+        for link in links:
+            here = self.root / link
+            if not here.is_symlink() or here.readlink() != (self.folder / link).readlink():
+                raise ProjectError(
+                    f"{link} is a link to {(self.folder / link).readlink()} in the commit "
+                    f"{self.base[:7]}, which is what is retrained, and leads elsewhere in the "
+                    "checkout: commit it, or put it back"
+                )
+        if not any(photos.is_relative_to(link) for link in links):
+            keep = {str(self.folder / link) for link in links}
+            self.unreadable = mirror(self.root / photos, self.folder / photos, keep)
+        for link in links:
+            here, there = self.root / link, self.folder / link
+            if here.exists() and not there.exists():  # relative, to what Git has not
+                there.unlink()
+                there.symlink_to(here.resolve())
+                self._bent.append(self._way / link)
+
+    def _tracked_links(self, photos: Path) -> list[Path]:
+        """The links that Git tracks on the way to the photos, and below; seen from the project."""
+        for folder in reversed(photos.parents):
+            if (self.folder / folder).is_symlink():
+                return [folder]
+        below = self._git("ls-files", "--stage", "-z", "--", str(self._way / photos))
+        entries = (entry.split("\t", 1) for entry in below.split("\0") if entry)
+        return [
+            Path(path).relative_to(self._way)
+            for stage, path in entries
+            if stage.startswith("120000 ")
+        ]
+
+    def _straighten(self, rev: str, ref: str) -> str:
+        """The experiment's commit with the links as ``base`` has them, in place of ``rev``."""
+        index = {"GIT_INDEX_FILE": str(self.scratch / "index")}
+        self._git("read-tree", rev, **index)
+        for path in self._bent:
+            entry = self._git("ls-tree", self.base, "--", str(path)).split()
+            self._git("update-index", "--cacheinfo", f"120000,{entry[2]},{path}", **index)
+        tree = self._git("write-tree", **index)
+        message = self._git("log", "-1", "--format=%B", rev)
+        commit = self._git("commit-tree", tree, "-p", self.began(rev), "-m", message)
+        self._git("update-ref", ref, commit, rev)
+        return commit
+
     def _take_back(self, rev: str, paths: list[str]) -> None:
         """Brings files to where the commit ``rev`` has them; those that it has not stay."""
+        below = [str(self._way / path) for path in paths]
         # One that it has not would make Git refuse all of them.
-        found = git(self.folder, "ls-tree", "-r", "-z", "--name-only", rev, "--", *paths) or ""
+        found = self._git("ls-tree", "-r", "-z", "--name-only", rev, "--", *below)
         if found:
-            git(self.folder, "checkout", rev, "--", *filter(None, found.split("\0")))
+            self._git("checkout", rev, "--", *filter(None, found.split("\0")))
 
-    def _tracked(self) -> str | None:
+    def _tracked(self, photos: Path) -> str | None:
         """The ``.dvc`` file of the photos, or of a folder that holds them."""
-        folders = () if Path(self.raw).is_absolute() else (Path(self.raw), *Path(self.raw).parents)
+        folders = () if photos.is_absolute() else (photos, *photos.parents)
         files = [f"{folder}.dvc" for folder in folders if folder.name]
         return next((file for file in files if (self.folder / file).is_file()), None)
 
@@ -173,51 +275,13 @@ class Workspace:
         champion = Registry(self.root).champion()
         return champion.rev if champion else None
 
-    def _rev(self, ref: str) -> str | None:
-        return git(self.root, "rev-parse", "--verify", "--quiet", ref)
+    def _get(self, name: str) -> str | None:
+        return git(self.root, "rev-parse", "--verify", "--quiet", f"{self._refs}/{name}")
 
-    def _check_out(self) -> bool:
-        (self.folder / ".git" / "index.lock").unlink(missing_ok=True)
-        done = git(self.folder, "checkout", "--quiet", "--force", "--detach", self.base)
-        return (
-            done is not None and git(self.folder, "clean", "-d", "--force", "--quiet") is not None
-        )
+    def _set(self, name: str, rev: str) -> None:
+        git(self.root, "update-ref", f"{self._refs}/{name}", rev)
 
-
-def mirror(source: Path, target: Path) -> None:
-    """Makes ``target`` hold what ``source`` holds, by hard links; copies on another file system.
-
-    A file that is there already, as the same link, stays. What is taken away meanwhile is left out.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    with os.scandir(source) as found, os.scandir(target) as there:
-        left = {entry.name: entry for entry in there}
-        for entry in found:
-            old, path = left.pop(entry.name, None), target / entry.name
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if old is not None and not is_folder and old.inode() == entry.inode():
-                continue
-            if old is not None and not (is_folder and old.is_dir(follow_symlinks=False)):
-                _remove(old)
-            if is_folder:
-                with suppress(FileNotFoundError):  # taken away meanwhile
-                    mirror(Path(entry.path), path)
-            else:
-                _link(entry.path, path)
-    for entry in left.values():
-        _remove(entry)
-
-
-def _link(source: str, target: Path) -> None:
-    with suppress(FileNotFoundError):  # taken away meanwhile
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError:
-            shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _remove(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        shutil.rmtree(entry.path)
-    else:
-        os.unlink(entry.path)
+    def _git(self, *arguments: str, **variables: str) -> str | None:
+        """Git in the clone and nowhere else: where that is damaged, Git would take ``root``'s."""
+        ceiling = str(self._clone.parent)
+        return git(self._clone, *arguments, GIT_CEILING_DIRECTORIES=ceiling, **variables)

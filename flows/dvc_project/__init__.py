@@ -7,14 +7,21 @@ off the lines that DVC itself prints.
 """
 
 from flows.dvc_project.errors import ProjectError, Transient
-from flows.dvc_project.experiments import WORKSPACE, Experiment, experiment_ref, experiments
-from flows.dvc_project.git import git, identity
+from flows.dvc_project.experiments import (
+    WORKSPACE,
+    Experiment,
+    experiment_ref,
+    experiments,
+    locked_outputs,
+)
+from flows.dvc_project.git import git, git_file, git_folder, head, identity
 from flows.dvc_project.output import FROZEN, RESTORED, UNCHANGED, Line, output_lines
 from flows.dvc_project.processes import check_room, leashed
-from flows.dvc_project.project import Project, open_project, stage_names
+from flows.dvc_project.project import Project, open_project, sources, stage_names
 from flows.dvc_project.queue import Queue, hydra
 from flows.dvc_project.remotes import (
     check_out,
+    check_outputs,
     fetch,
     push,
     share_cache,
@@ -34,18 +41,24 @@ __all__ = [
     "Queue",
     "Transient",
     "check_out",
+    "check_outputs",
     "check_room",
     "experiment_ref",
     "experiments",
     "fetch",
     "git",
+    "git_file",
+    "git_folder",
+    "head",
     "hydra",
     "identity",
     "leashed",
+    "locked_outputs",
     "open_project",
     "output_lines",
     "push",
     "share_cache",
+    "sources",
     "stage_names",
     "uncached_outputs",
     "update",

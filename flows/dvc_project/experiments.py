@@ -15,8 +15,10 @@ from dvc.repo.experiments.serialize import ExpRange, ExpState
 from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
 from dvc.utils.flatten import flatten
+from dvc.utils.serialize import parse_yaml
 
 from flows.dvc_project.errors import ProjectError
+from flows.dvc_project.git import git_file
 from flows.dvc_project.output import last_words, listed
 
 WORKSPACE = "workspace"
@@ -75,6 +77,13 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
 def experiment_ref(base: str, name: str) -> str:
     """Where Git keeps the experiment ``name`` that began at the commit ``base``."""
     return str(ExpRefInfo(base, name))
+
+
+def locked_outputs(root: Path, rev: str) -> dict[str, str | None]:
+    """By path, the hash of each output, as ``dvc.lock`` of the commit ``rev`` has it."""
+    content = parse_yaml(git_file(root, rev, "dvc.lock") or "", "dvc.lock")
+    stages = (content or {}).get("stages", {}).values()
+    return {out["path"]: out.get("md5") for stage in stages for out in stage.get("outs", ())}
 
 
 def _of_revision(repo: Repo, name: str) -> Experiment:

@@ -1,13 +1,16 @@
 """The stages of a project: their graph, a run of them line by line, the metrics."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from dvc.dependency import ParamsDependency
+from dvc.dependency import ParamsDependency, loads_from
 from dvc.exceptions import DvcException
+from dvc.ignore import DvcIgnorePatterns
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
@@ -28,6 +31,7 @@ from flows.dvc_project.output import (
     output_lines,
 )
 from flows.dvc_project.processes import dvc
+from flows.sources import unreadable
 
 
 class Project:
@@ -51,7 +55,7 @@ class Project:
         self.root = root.resolve()
         self.targets = list(targets)
         self._held = held
-        self._sources: dict[str, str] = {}
+        self._sources: dict[str, Any] = {}
         self.experiment: str | None = None
         self._read(repo)
 
@@ -91,7 +95,7 @@ class Project:
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
             return
-        self._sources = self._source_hashes()
+        self._sources = {path: self._state(path) for path in sources(self._repo)}
         command = ["exp", "run"] if overrides or name else ["repro"]
         command += [f"--name={name}"] if name else []
         command += [f"--set-param={override}" for override in overrides]
@@ -109,32 +113,28 @@ class Project:
         DVC takes down what a file is when the stage has ended, and would never look at the change
         again; so what it remembers of that stage is forgotten, and the next run runs it anew.
         """
+        changed = [path for path, was in self._sources.items() if self._state(path) != was]
+        if not changed:
+            return
         with Repo(self.root) as repo:
-            stages = [stage for stage in repo.index.stages if stage.addressing in self._stages]
-            changed = {
-                dep.def_path: stage
-                for stage in stages
-                for dep in stage.deps
-                if self._sources.get(dep.def_path) not in (None, dep.hash_info.value)
-            }
-            for stage in changed.values():
-                if key := _get_stage_hash(stage):
+            for stage in repo.index.stages:
+                read = stage.addressing in self._stages and any(
+                    dep.def_path in changed for dep in stage.deps
+                )
+                if read and (key := _get_stage_hash(stage)):
                     shutil.rmtree(repo.stage_cache._get_cache_dir(key), ignore_errors=True)
-        if changed:
-            raise Transient(
-                f"{listed(list(changed))} changed while it was read, so the result may be of "
-                "neither state; run again when all is in its place"
-            )
+        raise Transient(
+            f"{listed(changed)} changed while it was read, so the result may be of neither state; "
+            "run again when all is in its place"
+        )
 
-    def _source_hashes(self) -> dict[str, str]:
-        """By path, the hash of what stages depend on and none of them makes."""
-        made = {out.def_path for stage in self._stages.values() for out in stage.outs}
-        return {
-            dep.def_path: dep.get_hash().value
-            for stage in self._stages.values()
-            for dep in stage.deps
-            if not isinstance(dep, ParamsDependency) and dep.def_path not in made and dep.exists
-        }
+    def _state(self, path: str) -> Any:
+        """What changes when the file or folder does; None where it is not there."""
+        if not (self.root / path).exists():
+            return None
+        if os.path.isabs(path):
+            return _stats(path, self.root)
+        return hash_of(next(iter(self._stages.values())), path)
 
     def metrics(self) -> dict[str, Any]:
         """The content of each metrics file in the workspace, by path; without unreadable ones."""
@@ -144,7 +144,17 @@ class Project:
         return {path: file["data"] for path, file in files.items() if "data" in file}
 
     def is_stale(self) -> bool:
-        """Whether a stage would run. Raises Transient when another DVC is at work here."""
+        """Whether a stage would run.
+
+        Raises ProjectError where DVC would wait without end, or fail, at a file that is none.
+        Transient when another DVC is at work here.
+        """
+        found = [each for path in sources(self._repo) for each in unreadable(self.root / path)]
+        if found:
+            raise ProjectError(
+                f"What cannot be read is no photo and no code: {listed(list(map(str, found)))}; "
+                "take it away"
+            )
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
         except LockError as error:
@@ -198,6 +208,41 @@ class Project:
     def _head(self, text: str) -> Line | None:
         head = mark(text)
         return head if head and head.stage in self._stages else None
+
+
+def sources(repo: Repo) -> list[str]:
+    """Paths that stages depend on and none of them makes, such as code and photos."""
+    stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
+    made = {out.def_path for stage in stages for out in stage.outs}
+    deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    return list(dict.fromkeys(dep.def_path for dep in deps if dep.def_path not in made))
+
+
+def hash_of(stage: PipelineStage, path: str) -> str:
+    """DVC's hash of a file or folder, as if ``stage`` depended on it.
+
+    A dependency that dvc.lock does not know yet would be hashed as DVC 2 did.
+    """
+    (dep,) = loads_from(stage, [path])
+    return dep.get_hash().value
+
+
+def _stats(path: str, root: Path) -> set[tuple[str, int, int, int]]:
+    """Which files there are, and since when.
+
+    What .dvcignore names does not count: DVC itself does not apply that outside the repository.
+    """
+    ignore_file = root / ".dvcignore"
+    lines = ignore_file.read_text("utf-8").splitlines() if ignore_file.exists() else []
+    ignore = DvcIgnorePatterns([line for line in lines if not line.startswith("#")], path, os.sep)
+    found = set()
+    for folder, folders, files in os.walk(path):
+        folders[:], files[:] = ignore(folder, folders, files)
+        for name in files:
+            with suppress(FileNotFoundError):
+                stat = os.stat(os.path.join(folder, name))
+                found.add((f"{folder}/{name}", stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return found
 
 
 def open_project(root: Path) -> Repo:

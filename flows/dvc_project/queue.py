@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from dvc.dependency import loads_from
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import ExpRefInfo
@@ -24,9 +23,10 @@ from dvc.utils.serialize import parse_yaml
 from flows.dvc_project import worker
 from flows.dvc_project.errors import ProjectError, Transient
 from flows.dvc_project.experiments import Experiment, of_state
-from flows.dvc_project.git import git
+from flows.dvc_project.git import git, git_file, head
 from flows.dvc_project.output import ERROR, Line, last_words, mark, output_lines
 from flows.dvc_project.processes import environment, leashed
+from flows.dvc_project.project import hash_of
 
 CLAIM = 20.0  # seconds for what a sweep that was killed has left running to end
 
@@ -46,9 +46,7 @@ class Queue:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._commit = git(self.root, "rev-parse", "--verify", "--quiet", "HEAD")
-        if self._commit is None:
-            raise ProjectError("An experiment begins at a commit, and Git has none here yet")
+        self._commit = head(self.root)
         self._leashes: list[IO[bytes]] = []
         self._stopped = False
         self._reading = threading.Lock()
@@ -57,7 +55,7 @@ class Queue:
     def __enter__(self) -> "Queue":
         folder = self.root / ".dvc" / "tmp"
         folder.mkdir(exist_ok=True)
-        self._claim = (folder / "sweep.lock").open("w")
+        self._claim = (folder / "sweep.lock").open("a")
         deadline = time.monotonic() + CLAIM
         while True:
             try:
@@ -92,7 +90,7 @@ class Queue:
         Files that Git has are compared with what it has: one that it does not track is not part
         of an experiment. The others, such as photos, with what dvc.lock says of them.
         """
-        text = git(self.root, "show", f"{experiment.rev}:./dvc.lock") or ""
+        text = git_file(self.root, experiment.rev, "dvc.lock") or ""
         sources = {
             dep["path"]: dep.get("md5")
             for name, stage in parse_yaml(text, "dvc.lock").get("stages", {}).items()
@@ -188,8 +186,8 @@ class Queue:
 
     def _hash(self, path: str) -> str | None:
         if path not in self._hashes:
-            (dep,) = loads_from(next(iter(self._stages.values())), [path])
-            self._hashes[path] = dep.get_hash().value if dep.exists else None
+            stage = next(iter(self._stages.values()))
+            self._hashes[path] = hash_of(stage, path) if (self.root / path).exists() else None
         return self._hashes[path]
 
 

@@ -42,11 +42,13 @@ def _get(repo: Repo, path: str, folder: Path, name: str) -> None:
         repo.dvcfs.get(f"/{path}", str(folder / Path(path).name), recursive=True)
     except DvcException:
         raise
-    except FileNotFoundError as error:
-        raise ProjectError(
-            f"{path} of {name} is neither in DVC's cache nor in a remote; run it again"
-        ) from error
     except Exception as error:  # each kind of remote has its own
+        # Of a folder, DVC says why in the cause.
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            raise ProjectError(
+                f"{path} of {name} is neither in DVC's cache nor in a remote; where it was made, "
+                "dvc push it to a remote that is named here (dvc remote list)"
+            ) from error
         # Its own text may hold a password, and logs show what an error came from.
         raise Transient(_public(f"{path} of {name} cannot be read: {error}")) from None
 
@@ -68,6 +70,23 @@ def share_cache(root: Path, clone: Path) -> None:
         # of which this machine has a password, and the commit no address.
         for name, remote in repo.config["remote"].items():
             settings.setdefault("remote", {}).setdefault(name, {})["url"] = remote["url"]
+
+
+def check_outputs(repo: Repo) -> None:
+    """Raises ProjectError where what stages write would come to lie outside of the project.
+
+    A clone has the links that Git tracks, and they lead to where somebody's files are.
+    """
+    root = Path(repo.root_dir).resolve()
+    files = [Path(repo.root_dir, "dvc.lock"), *(Path(out.fs_path) for out in repo.index.outs)]
+    for path in files:
+        real = path.resolve() if path.name == "dvc.lock" else path.parent.resolve() / path.name
+        if not real.is_relative_to(root):
+            raise ProjectError(
+                f"{path.relative_to(repo.root_dir)} would be written to {real}, to where a link "
+                "that Git tracks leads; let Git track a folder there. What is large can lie on "
+                "another disk all the same: dvc cache dir"
+            )
 
 
 def check_out(repo: Repo, held: IO[str] | None = None) -> None:

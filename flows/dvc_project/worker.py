@@ -135,7 +135,7 @@ def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
 @contextmanager
 def _one_by_one(repo: Repo) -> Iterator[None]:
     """Setting up and collecting change refs of the repository: never two at a time."""
-    with Path(repo.tmp_dir, "sweep-setup.lock").open("w") as file:
+    with Path(repo.tmp_dir, "sweep-setup.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

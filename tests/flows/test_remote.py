@@ -239,8 +239,10 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
     ],
 )
 def test_a_folder_that_cannot_be_taken_in(raw: str, said: str, toy: Toy) -> None:
-    with pytest.raises(ProjectError, match=said):
-        Workspace(toy.folder, raw)
+    (toy.folder / "params.yaml").write_text(f"a: in.txt\nb: 1\ningest:\n  root: {raw}\n")
+    commit(toy, "other photos")
+    with pytest.raises(ProjectError, match=said), Workspace(toy.folder):
+        pass
 
 
 def test_a_remote_that_keeps_versions_is_refused(toy: Toy) -> None:

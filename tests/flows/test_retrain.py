@@ -110,7 +110,7 @@ def test_a_damaged_workspace_is_made_anew(growing: Toy) -> None:
 
 def test_one_at_a_time(growing: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.workspace.CLAIM", 0.2)
-    with Workspace(growing.folder, "raw"):
+    with Workspace(growing.folder):
         assert run() == ("Failed", "Another retraining is running in this project")
 
 

@@ -251,7 +251,7 @@ def test_one_sweep_at_a_time(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_commit(toy: Toy) -> None:
     shutil.rmtree(toy.folder / ".git")
     toy.git("init", "--quiet")
-    with pytest.raises(ProjectError, match="Git has none here yet"):
+    with pytest.raises(ProjectError, match="Git has no commit in"):
         Queue(toy.folder)
 
 

@@ -57,7 +57,7 @@ def promote(project: Path, threshold: float) -> str:
 
 def test_the_champion_is_followed(project: Path, tmp_path: Path):
     champion = Champion(project, tmp_path / "cache" / "bundle")
-    with pytest.raises(UserError, match="no model was promoted yet"):
+    with pytest.raises(UserError, match="no model is in use"):
         asyncio.run(champion.fetch())
 
     first = promote(project, 1.0)
