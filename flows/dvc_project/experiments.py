@@ -18,7 +18,7 @@ from dvc.utils.flatten import flatten
 from dvc.utils.serialize import parse_yaml
 
 from flows.dvc_project.errors import ProjectError
-from flows.dvc_project.git import git_file
+from flows.dvc_project.git import git_file, head
 from flows.dvc_project.output import last_words, listed
 
 WORKSPACE = "workspace"
@@ -53,12 +53,10 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
     workspace. A name that stands for nothing comes back with that as its problem. Raises
     ProjectError when ``root`` is in no DVC project, or that has no Git commit.
     """
+    head(root)
     try:
         with Repo(root) as repo:
-            states = repo.experiments.show(hide_workspace=False)
-            if not states:
-                raise ProjectError(f"{root} has no commit yet: an experiment begins at one")
-            workspace, commit = states
+            workspace, commit = repo.experiments.show(hide_workspace=False)
             found: dict[str, Experiment] = {}
             # Those that succeeded come first: an earlier failure of the same name is past.
             for run in commit.experiments or []:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from dvc.config import Config
+from configobj import ConfigObj
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -64,12 +64,15 @@ def share_cache(root: Path, clone: Path) -> None:
     local = root / ".dvc" / "config.local"
     if local.exists():
         shutil.copy(local, clone / ".dvc")
-    with Repo(root) as repo, Config(str(clone / ".dvc")).edit("local") as settings:
+    # As DVC writes it, but for letters that are not English.
+    settings = ConfigObj(str(clone / ".dvc" / "config.local"), encoding="utf-8")
+    with Repo(root) as repo:
         settings.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
         # A folder's path counts from the file that it stands in; and DVC reads nothing of a remote
         # of which this machine has a password, and the commit no address.
         for name, remote in repo.config["remote"].items():
-            settings.setdefault("remote", {}).setdefault(name, {})["url"] = remote["url"]
+            settings.setdefault(f'remote "{name}"', {})["url"] = remote["url"]
+    settings.write()
 
 
 def check_outputs(repo: Repo) -> None:

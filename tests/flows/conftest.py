@@ -48,8 +48,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy.git("init", "--quiet")
     toy.dvc("init", "--quiet")
     toy.dvc("repro", "--quiet")
-    toy.git("add", ".")
-    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "toy")
+    toy.commit("toy")
     return toy.folder
 
 
@@ -97,8 +96,12 @@ def _never_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def growing(
-    _never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: None
-) -> Toy:
+def untrained(_never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
     return _copy(_never_trained, tmp_path / "growing", monkeypatch)
+
+
+@pytest.fixture
+def growing(untrained: Toy, server: None) -> Toy:
+    """That project, and a server to run its flows with."""
+    return untrained

@@ -162,9 +162,7 @@ class Ground:
         (self.folder / "dvc.yaml").write_text(json.dumps(pipeline))
         self.toy.git("init", "--quiet", "--initial-branch=main")
         self.toy.dvc("init", "--quiet")
-        self.toy.git("add", ".")
-        someone = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-        self.toy.git(*someone, "commit", "--quiet", "-m", "toy")
+        self.toy.commit("toy")
 
     def deliver(self, number: float) -> None:
         """One more photo; from now on the champion is expected to be what it makes better."""

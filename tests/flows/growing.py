@@ -77,8 +77,7 @@ def make(folder: Path) -> Toy:
     (folder / "dvc.yaml").write_text(json.dumps(pipeline))
     toy.git("init", "--quiet", "--initial-branch=main")
     toy.dvc("init", "--quiet")
-    toy.git("add", ".")
-    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "toy")
+    toy.commit("toy")
     return toy
 
 

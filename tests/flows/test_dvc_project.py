@@ -191,8 +191,7 @@ def test_experiment_with_the_identity_of_git(toy: Toy) -> None:
 def test_an_override_may_shape_the_graph(toy: Toy) -> None:
     toy.params(many="[x]")
     toy.write(each={"foreach": "${many}", "do": {"cmd": "echo ${item}"}})
-    toy.git("add", ".")
-    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "many")
+    toy.commit("many")
     lines = list(Project(toy.folder).run(["many=[x,y]"]))
     assert heads(lines)["each@y"][0] == "ran"
 

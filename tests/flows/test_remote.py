@@ -56,12 +56,7 @@ def add_remote(toy: Toy, kind: str, s3: S3) -> None:
     toy.dvc("remote", "add", "--default", "store", address)
     if kind == "s3":
         toy.dvc("remote", "modify", "store", "endpointurl", s3.address)
-    commit(toy, "remote")
-
-
-def commit(toy: Toy, message: str) -> None:
-    toy.git("add", "--all")
-    toy.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", message)
+    toy.commit("remote")
 
 
 def clone(toy: Toy, name: str = "clone") -> Toy:
@@ -156,7 +151,7 @@ def track(toy: Toy, *command: str) -> None:
     if command[0] != "add":
         shutil.rmtree(toy.folder / "raw")
     toy.dvc(*command)
-    commit(toy, command[0])
+    toy.commit(command[0])
 
 
 def test_photos_that_were_added_come_from_the_remote(growing: Toy, s3: S3) -> None:
@@ -178,7 +173,7 @@ def test_photos_that_were_added_come_from_the_remote(growing: Toy, s3: S3) -> No
     deliver(growing, "2", 2)
     assert run()[0] == "Skipped"
     growing.dvc("add", "raw")
-    commit(growing, "more")
+    growing.commit("more")
     assert run()[0] == "Promoted"
     assert in_use(growing) == 1.5
 
@@ -203,7 +198,7 @@ def test_photos_that_are_imported_are_updated(growing: Toy) -> None:
     source.with_name("away").rename(source)
     imported = growing.folder / "raw.dvc"
     imported.write_text(imported.read_text().replace(str(source), "../source"))
-    commit(growing, "relative")
+    growing.commit("relative")
     assert run()[1].startswith("raw.dvc imports from ../source/photos, which is another place")
 
 
@@ -212,16 +207,16 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
     (other.folder / "photos").mkdir(parents=True)
     (other.folder / "photos" / "1.json").write_text("1")
     other.git("init", "--quiet")
-    commit(other, "one")
+    other.commit("one")
     track(growing, "import", str(other.folder), "photos", "--out", "raw")
     (other.folder / "photos" / "2.json").write_text("2")
-    commit(other, "two")
+    other.commit("two")
     assert run()[0] == "Promoted"
     assert in_use(growing) == 1.5
     imported = growing.folder / "raw.dvc"
     address = "http://user:hunter2@127.0.0.1:9/photos"
     imported.write_text(imported.read_text().replace(str(other.folder), address))
-    commit(growing, "password")
+    growing.commit("password")
     name, message = run()
     assert (name, message[:26]) == ("Failed", "dvc update raw.dvc failed:")
     assert "http://127.0.0.1:9/photos" in message
@@ -240,7 +235,7 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
 )
 def test_a_folder_that_cannot_be_taken_in(raw: str, said: str, toy: Toy) -> None:
     (toy.folder / "params.yaml").write_text(f"a: in.txt\nb: 1\ningest:\n  root: {raw}\n")
-    commit(toy, "other photos")
+    toy.commit("other photos")
     with pytest.raises(ProjectError, match=said), Workspace(toy.folder):
         pass
 

@@ -20,7 +20,7 @@ from prefect.states import Cancelling
 from flows.registry import BRANCH, Registry
 from flows.registry import main as registry_command
 from flows.retrain import decide, main
-from flows.workspace import FOLDER, Workspace, mirror
+from flows.workspace import FOLDER, Workspace
 from tests.flows.growing import deliver, in_use, run
 from tests.flows.test_serve import END, deployment, serving
 from tests.flows.toy import ROOT, Toy, eventually
@@ -249,24 +249,3 @@ def test_what_decides(min_gain: float, max_drop: float, said: str | None) -> Non
     verdict = decide(FIGURES, params)
     assert verdict.promoted is (said is None)
     assert said is None or verdict.reason.endswith(said)
-
-
-def test_a_mirror_follows_what_it_shows(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    (source / "deep" / "deeper").mkdir(parents=True)
-    (source / "deep" / "deeper" / "a").write_text("1")
-    (source / "b").write_text("2")
-    (source / "link").symlink_to(source / "b")
-    mirror(source, target)
-    assert (target / "deep" / "deeper" / "a").samefile(source / "deep" / "deeper" / "a")
-    assert (target / "link").is_symlink()
-    (source / "b").unlink()
-    (source / "b").mkdir()
-    (source / "b" / "c").write_text("3")
-    (source / "deep" / "deeper" / "a").unlink()
-    (source / "deep" / "deeper" / "a").write_text("new")
-    (source / "link").unlink()
-    mirror(source, target)
-    assert (target / "b" / "c").read_text() == "3"
-    assert (target / "deep" / "deeper" / "a").read_text() == "new"
-    assert sorted(path.name for path in target.iterdir()) == ["b", "deep"]
