@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from flows.dvc_project import ProjectError, fetch, git, git_folder, identity
 
 if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
+    from gto.base import BaseEvent
     from gto.registry import GitRegistry
 
 MODEL, STAGE, BRANCH = "model", "champion", "champion"
@@ -159,7 +160,7 @@ class Registry:
             )
             if found is None or not found.is_registered:
                 registry.register(self.model, commit, simple=True, **self._who)
-            registry.assign(self.model, STAGE, rev=commit, force=True, **self._who)
+            self._be_last(registry.assign(self.model, STAGE, rev=commit, force=True, **self._who))
 
     def roll_back(self, name: str) -> None:
         """Puts the version ``name`` in use again; ProjectError where there is none of that name."""
@@ -187,7 +188,22 @@ class Registry:
             artifact = registry.find_artifact(self.model, create_new=True)
             assigned = artifact.get_vstages(versions_per_stage=-1).get(STAGE, [])
             for each in takewhile(lambda each: concerns(each.version), assigned):
-                registry.unassign(self.model, STAGE, version=each.version, **self._who)
+                version = each.version
+                self._be_last(registry.unassign(self.model, STAGE, version=version, **self._who))
+
+    def _be_last(self, event: "BaseEvent") -> None:
+        """Gives a new tag a time after that of the others: GTO and DVC go by the time of tags, and
+        the clock of a machine may have been set back."""
+        tags = f"refs/tags/{self._tag}[@#]*"
+        listed = git(self.root, "for-each-ref", "--format=%(creatordate:unix) %(refname)", tags)
+        times = {name: int(at) for at, name in map(str.split, listed.splitlines())}
+        last = max(
+            (at for name, at in times.items() if name != f"refs/tags/{event.tag}"), default=0
+        )
+        if times[f"refs/tags/{event.tag}"] <= last:
+            commit = f"{event.tag}^{{commit}}"
+            again = ("tag", "--force", "--annotate", "--message", event.message, event.tag, commit)
+            git(self.root, *again, **identity(self.root), GIT_COMMITTER_DATE=f"@{last + 1} +0000")
 
     def fetch(self, folder: Path) -> Version:
         """Puts the bundle of the model in use at ``folder``, in place of what is there.

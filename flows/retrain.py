@@ -129,7 +129,7 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
     registry.tip()
     if champion := registry.champion():
         fetch_judged(workspace, champion)
-    name = f"{datetime.now():%Y-%m-%d-%H%M%S}"
+    name = workspace.new_name(f"{datetime.now():%Y-%m-%d-%H%M%S}")
     states = run_stages(project, force=force, name=name)
     if failed := failure(project, states):
         raise ProjectError(failed)

@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from contextlib import chdir
+from itertools import count
 from pathlib import Path
 
 from flows.checkout import changed_files, changed_params
@@ -97,6 +98,17 @@ class Workspace:
         self.repo.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.claim.close()
+
+    def new_name(self, name: str) -> str:
+        """``name``, or where an experiment has it, for clocks get set back, the next that is free.
+
+        In ``root`` and here: one that was killed may have left its own here only.
+        """
+        for number in count(2):
+            ref = experiment_ref(self.base, name)
+            if not any(git(at, "for-each-ref", ref) for at in (self.root, self._clone)):
+                return name
+            name = f"{name.partition('_')[0]}_{number}"
 
     def result(self, name: str) -> str:
         """The commit of the experiment ``name``, which ran here; from now on ``root`` has it."""

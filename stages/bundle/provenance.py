@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -83,4 +84,7 @@ def _git(*arguments: str) -> str | None:
         )
     except OSError:
         return None
+    if "dubious ownership" in done.stderr:
+        # There is a repository, and the bundle will not say what it was made from.
+        print(f"bundle: {done.stderr.strip()}", file=sys.stderr)
     return done.stdout.strip() if done.returncode == 0 else None

@@ -36,7 +36,7 @@ class Revision:
 
     def text(self, path: str) -> str | None:
         """The content of a file as it was; None where it was not there."""
-        return _git(self.folder, "show", f"{self.commit}:{path}")
+        return _git(self.folder, "show", f"{self.commit}:./{path}")
 
     def json(self, path: str) -> dict[str, Any]:
         """The content of a JSON file as it was; empty where it was not there."""
@@ -68,12 +68,14 @@ def branch() -> str | None:
 
 
 def _candidates(folder: Path, name: str) -> Iterator[str]:
-    yield name
+    # In a project below the top folder of its repository a branch of models has this name.
+    way = (_git(folder, "rev-parse", "--show-prefix") or "").strip().strip("/")
+    names = (name, f"{name}-{way.replace('/', '-')}") if way else (name,)
+    yield from names
     refs = _git(folder, "for-each-ref", "--format=%(refname)", EXPERIMENTS, "refs/remotes") or ""
     for ref in refs.splitlines():
         kind, below = ref.split("/", 2)[1:]
-        own = below.split("/", 2 if kind == "exps" else 1)[-1]
-        if own == name:
+        if below.split("/", 2 if kind == "exps" else 1)[-1] in names:
             yield ref
 
 

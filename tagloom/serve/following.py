@@ -138,9 +138,7 @@ class Champion:
             UserError: there is no champion, or it cannot be had.
         """
         # A few milliseconds, where asking DVC's registry takes a second.
-        refs = await _output(
-            self.root, "git", "for-each-ref", "refs/tags/model*", "refs/heads/champion"
-        )
+        refs = await _output(self.root, "git", "for-each-ref", "refs/tags")
         if refs != self._seen:
             await _output(
                 self.root, sys.executable, "-m", "flows.registry", "--fetch", str(self.folder)

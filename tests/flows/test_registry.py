@@ -13,7 +13,7 @@ from flows.compare import main as compare_command
 from flows.dvc_project import ProjectError
 from flows.registry import Registry
 from flows.registry import main as registry_command
-from flows.workspace import FOLDER
+from flows.workspace import FOLDER, Workspace
 from tests.flows.growing import deliver, run
 from tests.flows.toy import Toy
 
@@ -158,3 +158,33 @@ def test_a_delivery_that_is_still_being_copied(growing: Toy, tmp_path: Path) -> 
     finally:
         ended.set()
         copying.join()
+
+
+def test_a_clock_that_was_set_back(untrained: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GTO and DVC go by the time of tags."""
+    base = untrained.git("rev-parse", "HEAD")
+    registry = Registry(untrained.folder)
+    registry.promote(base, base, "first")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"@{time.time() + 86_400:.0f} +0000")
+    someone = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    tag = ("tag", "--force", "--annotate", "--message", "tomorrow", "model#champion#1")
+    untrained.git(*someone, *tag, "model#champion#1^{commit}")
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    deliver(untrained, "1", 1)
+    untrained.commit("more")
+    assert registry.promote(untrained.git("rev-parse", "HEAD"), base, "second").name == "v0.0.2"
+    dates = untrained.git("tag", "--sort=creatordate", "--list", "model#*").split()
+    assert dates == ["model#champion#1", "model#champion#2"]
+    registry.roll_back("v0.0.1")
+    assert registry.champion().name == "v0.0.1"
+    registry.retire()
+    assert registry.champion() is None
+
+
+def test_an_experiment_of_the_same_second_keeps_its_name(untrained: Toy) -> None:
+    base = untrained.git("rev-parse", "HEAD")
+    with Workspace(untrained.folder) as workspace:
+        for expected in ("now", "now_2", "now_3"):
+            name = workspace.new_name("now")
+            assert name == expected
+            untrained.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", base)

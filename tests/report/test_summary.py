@@ -53,6 +53,18 @@ def test_branches_tags_experiments_and_those_of_a_remote_are_found(project: str,
     assert found.json("metrics/none.json") == {}
 
 
+def test_below_the_top_folder_of_a_repository(project: str, monkeypatch: pytest.MonkeyPatch):
+    Path("vision/birds/metrics").mkdir(parents=True)
+    Path("vision/birds/metrics/train.json").write_text('{"mb": 4.0}')
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Another project")
+    git("branch", "champion-vision-birds")
+    monkeypatch.chdir("vision/birds")
+    found = revision.find("champion")
+    assert found.commit == git("rev-parse", "HEAD")
+    assert found.json("metrics/train.json") == {"mb": 4.0}
+
+
 @pytest.mark.parametrize("name", ["nothing", "--all", "-p", "", "main:params.yaml", "a b"])
 def test_what_is_no_revision_is_none(project: str, name: str):
     assert revision.find(name) is None
