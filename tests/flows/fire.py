@@ -3,6 +3,8 @@
 ``python -m tests.flows.fire --rounds 20 --seed 7`` prints a table, a row a kill. In each round new
 numbers are delivered, a run is started and one of its processes killed at a random moment of its
 life; the next run is left alone. Stages write slowly and in place, so that a kill leaves halves.
+Among the numbers are links to others and a FIFO; another project is retrained beside, and the clock
+jumps (with libfaketime, where that is installed).
 """
 
 import argparse
@@ -29,6 +31,7 @@ import psutil
 from flows.dvc_project import fetch
 from flows.registry import Registry, Version
 from flows.serve import healthy
+from tests.flows.test_sources import state
 from tests.flows.toy import ROOT, Toy, eventually
 
 # A network is good for the mean of the numbers that were delivered.
@@ -100,6 +103,10 @@ PROMOTING = "flow, promoting"  # from the first ref that changes
 SHORT = 0.3  # seconds of the life of what was not seen yet
 # A server that was killed comes back at once, or when the run has ended without it.
 SERVER, SERVER_GONE = "server", "server, for good"
+# Nothing is killed: another project is retrained on the same server, or the clock jumps.
+BESIDE, CLOCK = "none, another project beside", "none, the clock jumps"
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+JUMPS = ("-2d", "-70m", "+3h", "+400d")
 LOOK = 0.05  # seconds between two looks at the processes, which take time from the run
 LONGEST = 400  # seconds that a run may take
 ENDED = re.compile(r"^retrain: (?:(skipped|promoted|refused): )?(.*)", re.MULTILINE)
@@ -127,6 +134,8 @@ class Ground:
 
     Attributes:
         api: address of the Prefect server.
+        album: a folder that links among the photos lead to.
+        beside: another project.
         lives: seconds that each target lives in a run that is left alone.
     """
 
@@ -134,15 +143,18 @@ class Ground:
     api: str
     numbers: list[float] = field(default_factory=list)
     lives: dict[str, float] = field(default_factory=dict)
+    beside: "Ground | None" = None
 
     def __post_init__(self) -> None:
         self.toy = Toy(self.folder)
-        self.registry = Registry(self.folder)
+        self.album = self.folder.with_name(f"{self.folder.name}-album")
+        self.clock = self.folder.with_name(f"{self.folder.name}-clock")
         self.log = self.folder.with_name("log")
         self.worth, self.seconds = -1.0, 0.0
         self.experiments: set[str] = set()
         self.versions: list[Version] = []
         self._make()
+        self.registry = Registry(self.folder)
 
     def _make(self) -> None:
         (self.folder / "raw").mkdir(parents=True)
@@ -163,16 +175,33 @@ class Ground:
         self.toy.git("init", "--quiet", "--initial-branch=main")
         self.toy.dvc("init", "--quiet")
         self.toy.commit("toy")
+        self.album.mkdir()
+        os.mkfifo(self.folder / "raw" / "stuck.txt")
+        (self.folder / "raw" / "loop").symlink_to(".")
 
     def deliver(self, number: float) -> None:
         """One more photo; from now on the champion is expected to be what it makes better."""
-        (self.folder / "raw" / f"{len(self.numbers):03}.json").write_text(json.dumps(number))
+        name = f"{len(self.numbers):03}.json"
+        folder = (self.folder / "raw", self.album)[len(self.numbers) % 2]
+        (folder / name).write_text(json.dumps(number))
+        if folder == self.album:
+            to = (folder, Path("../..", folder.name))[len(self.numbers) % 4 == 1]
+            (self.folder / "raw" / name).symlink_to(to / name)
+        self.kept = state(self.folder / "raw", self.album)
         self.numbers.append(number)
         self.worth = max(self.worth, sum(self.numbers) / len(self.numbers))
 
-    def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """A run in a process of its own."""
+    def start(self, log: Path, jumps: bool = False) -> subprocess.Popen[bytes]:
+        """A run in a process of its own; its clock ``jumps`` when it is told to."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": self.api}
+        if jumps:
+            self.clock.write_text("+0")
+            environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
         with log.open("wb") as out:
             return subprocess.Popen(
                 [sys.executable, "-m", "flows.retrain"],
@@ -217,16 +246,16 @@ class Ground:
         None where it had ended before.
         """
         log = self.log
-        life = self.seconds if target in (SERVER, SERVER_GONE) else self.lives.get(target, SHORT)
-        after = share * life
+        whole_run = (SERVER, SERVER_GONE, BESIDE, CLOCK)
+        after = share * (self.seconds if target in whole_run else self.lives.get(target, SHORT))
         refs = self.refs()
-        with Reads(self) as reads, self.start(log) as process:
+        with Reads(self) as reads, self.start(log, target == CLOCK) as process:
             killed = False
             while process.poll() is None:
                 found = self.find(process.pid, target if target in TARGETS else "flow")
                 if found and not (target == PROMOTING and self.refs() == refs):
                     time.sleep(after)
-                    killed = kill(found) if "server" not in target else server.kill()
+                    killed = self.disturb(target, found, share, server)
                     break
                 time.sleep(LOOK)
             if target == SERVER:
@@ -235,6 +264,21 @@ class Ground:
             eventually(lambda: not self.left())
         ended = "killed" if process.returncode == -signal.SIGKILL else outcome(log)
         return Round(target, after, ended, reads=reads.count) if killed else None
+
+    def disturb(
+        self, target: str, found: psutil.Process, share: float, server: "Server | None"
+    ) -> bool:
+        """Whether the run still went on when ``target`` happened to it."""
+        if target == CLOCK:
+            self.clock.write_text(JUMPS[int(share * len(JUMPS))])
+        elif target == BESIDE:
+            self.beside.deliver(len(self.beside.numbers))
+            if (ended := self.beside.undisturbed()) != "promoted":
+                raise Broken(f"beside, a run ended as {ended}")
+            self.beside.check_end()
+        else:
+            return kill(found) if "server" not in target else server.kill()
+        return True
 
     def refs(self) -> str:
         return self.toy.git("for-each-ref", "refs/heads", "refs/tags")
@@ -271,9 +315,8 @@ class Ground:
         self.experiments, self.versions = experiments, versions
         if status := self.toy.git("status", "--porcelain"):
             raise Broken(f"the checkout was touched: {status}")
-        photos = [json.loads(f.read_text()) for f in sorted((self.folder / "raw").iterdir())]
-        if photos != self.numbers:
-            raise Broken(f"photos are lost: {photos} of {self.numbers}")
+        if (photos := state(self.folder / "raw", self.album)) != self.kept:
+            raise Broken(f"photos were touched: {photos.items() ^ self.kept.items()}")
         for file in (self.folder / ".dvc" / "cache" / "files").rglob("*"):
             name = (file.parent.name + file.name).removesuffix(".dir")
             is_object = file.is_file() and re.fullmatch(r"[0-9a-f]{32}", name)
@@ -426,7 +469,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    kinds = [*TARGETS, PROMOTING, SERVER, SERVER_GONE]
+    kinds = [*TARGETS, PROMOTING, SERVER, SERVER_GONE, BESIDE]
+    if FAKETIME:
+        kinds.append(CLOCK)
+    else:
+        print("No clock jumps: libfaketime is not installed (Debian: apt-get install faketime).")
     targets = [kinds[i % len(kinds)] for i in range(options.rounds)]
     chance.shuffle(targets)
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
@@ -436,7 +483,11 @@ def main() -> None:
         try:
             print("| killed | after | the run ended as | the next | champion | read meanwhile |")
             print("|---|---|---|---|---|---|", flush=True)
-            for row in fire(Ground(folder / "project", server.api), targets, chance, server):
+            ground = Ground(folder / "project", server.api)
+            ground.beside = Ground(folder / "other", server.api)
+            ground.beside.deliver(0.0)
+            ground.beside.undisturbed()
+            for row in fire(ground, targets, chance, server):
                 print(
                     f"| {row.target} | {row.after:.2f} s | {row.ended} | {row.then} "
                     f"| {row.worth:.3f} | {row.reads} times |",

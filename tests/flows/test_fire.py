@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.registry import BRANCH
 from flows.workspace import FOLDER
 from tests.flows.fire import PROMOTING, Ground, hit, outcome
+from tests.flows.test_sources import state
 from tests.flows.toy import eventually
 
 ENDS = ("promoted", "refused", "skipped")
@@ -30,16 +31,23 @@ def _promoted(tmp_path_factory: pytest.TempPathFactory, server: None) -> Ground:
     assert ground.undisturbed() == "promoted"
     ground.check_end()
     ground.deliver(1)
-    shutil.copytree(ground.folder, ground.folder.with_name("kept"), symlinks=True)
+    copy_all(ground.folder, ground.folder.with_name("kept"))
     return ground
+
+
+def copy_all(source: Path, target: Path) -> None:
+    """Copies a folder with all that is in it, FIFOs too."""
+    subprocess.run(["cp", "--archive", str(source), str(target)], check=True)
 
 
 @pytest.fixture
 def ground(_promoted: Ground) -> Ground:
     """That project, where it was made: its workspace knows where that is."""
     shutil.rmtree(_promoted.folder)
-    shutil.copytree(_promoted.folder.with_name("kept"), _promoted.folder, symlinks=True)
-    return copy.deepcopy(_promoted)
+    copy_all(_promoted.folder.with_name("kept"), _promoted.folder)
+    ground = copy.deepcopy(_promoted)
+    ground.kept = state(ground.folder / "raw", ground.album)
+    return ground
 
 
 def test_killed_again_and_again(ground: Ground) -> None:
@@ -121,6 +129,7 @@ def test_photos_that_change_while_they_are_read(ground: Ground) -> None:
         assert process.wait(60)
     assert outcome(ground.log).startswith("failed: raw changed while it was read")
     ground.numbers, ground.worth = [3, 1, 5], 3
+    ground.kept = state(ground.folder / "raw", ground.album)
     ground.check()
     assert ground.undisturbed() == "promoted"
     ground.check_end()
