@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.dvc_project import (
     ProjectError,
+    Transient,
     check_out,
     check_room,
     experiment_ref,
@@ -71,7 +72,7 @@ class Workspace:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     self.claim.close()
-                    raise ProjectError("Another retraining is running in this project") from None
+                    raise Transient("Another retraining is running in this project") from None
                 time.sleep(0.1)
         try:
             self._prepare()
