@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import AfterValidator, Field
 
+from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
 from flows.retries import told
 
@@ -164,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="run what did not change too")
     options = vars(parser.parse_args(arguments))
-    state = reproduce(**options, return_state=True)
+    state = run(reproduce, **options)
     sys.exit(0 if state.is_completed() else f"reproduce: {state.message}")
 
 

@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.command import run
 from flows.dvc_project import (
     Project,
     ProjectError,
@@ -188,13 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
     parser.add_argument("--notify", metavar="BLOCK", help="tell people: slack-webhook/team")
-    try:
-        state = retrain(**vars(parser.parse_args(arguments)), return_state=True)
-    except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own; of the flow, it makes a state
-        sys.exit(
-            f"retrain: the Prefect server did not answer ({error}), so how this run ended is not "
-            "known there; what is in use: python -m flows.registry"
-        )
+    state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")
     print(f"retrain: {state.name.lower()}: {state.message}")

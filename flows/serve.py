@@ -24,12 +24,11 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows import SERVER_START
 from flows.plan import PlanError, read
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.sweep import sweep
-
-SERVER_START = 120.0  # seconds; the first start makes the database
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.command import run
 from flows.dvc_project import Experiment, Project, ProjectError, Queue
 from flows.plan import Params, PlanError, Planned, complaint, differences, flatten, plan, read
 from flows.reproduce import Override
@@ -232,8 +233,8 @@ def run_all(
     while waiting or running:
         while waiting and free and len(running) < at_a_time:
             name, slot = waiting.popleft(), free.pop(0)
-            run = run_experiment.with_options(name=name, task_run_name=name)
-            future = run.submit(queue, name, wanted[name], slot, begun)
+            task_run = run_experiment.with_options(name=name, task_run_name=name)
+            future = task_run.submit(queue, name, wanted[name], slot, begun)
             running[future] = name, slot
             future.add_done_callback(events.put)
         ended = events.get()
@@ -351,7 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PlanError as error:
         sys.exit(f"sweep: {error}")
     try:
-        state = sweep(**options, return_state=True)
+        state = run(sweep, **options)
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on with what is left")
     sys.exit(0 if state.is_completed() else f"sweep: {state.message}")
