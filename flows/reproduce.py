@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field
 
 from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
+from flows.params import checked
 from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
@@ -62,7 +63,8 @@ def reproduce(
             train.lr=5e-4. With any, the run is an experiment (dvc exp run).
         force: Run the stages even where nothing changed.
     """
-    project = Project(Path.cwd(), targets)
+    with checked(Path.cwd(), overrides):
+        project = Project(Path.cwd(), targets)
     states = run_stages(project, overrides, force)
     if failed := failure(project, states):
         return Failed(message=failed)

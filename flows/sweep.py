@@ -29,12 +29,11 @@ from pydantic import Field
 
 from flows.command import run
 from flows.dvc_project import Experiment, Project, ProjectError, Queue
+from flows.params import check_params
 from flows.plan import Params, PlanError, Planned, complaint, differences, flatten, plan, read
 from flows.reproduce import Override
 from flows.retries import told
 
-# A project that can check changes to its parameters has this: python -m stages.params KEY=VALUE …
-CHECK = "stages/params.py"
 THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
 SHOWN_CHANGES = 3
 SHOWN_METRICS = 4
@@ -110,19 +109,16 @@ def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
     """Raises PlanError with what is wrong with the parameters of experiments, a line each."""
 
     def wrong(each: Planned) -> str:
-        if (text := complaint(each, own)) or not (root / CHECK).is_file():
+        if text := complaint(each, own):
             return text
-        module = CHECK.removesuffix(".py").replace("/", ".")
-        # JSON is YAML.
-        values = [f"{key}={json.dumps(value)}" for key, value in each.changes.items()]
-        done = subprocess.run(
-            [sys.executable, "-m", module, *values],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stderr.strip() if done.returncode else ""
+        try:
+            # JSON is YAML.
+            check_params(
+                root, [f"{key}={json.dumps(value)}" for key, value in each.changes.items()]
+            )
+        except PlanError as error:
+            return str(error)
+        return ""
 
     with ThreadPoolExecutor(cores()) as pool:
         texts = dict(zip((each.name for each in planned), pool.map(wrong, planned), strict=True))

@@ -1,0 +1,66 @@
+"""``params.yaml`` as a whole, checked before anything runs."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.plan import PARAMS, PlanError, read
+
+# A project that can check its parameters has this: python -m stages.params KEY=VALUE …
+CHECK = "stages/params.py"
+
+
+def check_params(root: Path, changes: Sequence[str] = ()) -> None:
+    """Checks every value of ``params.yaml`` in ``root`` with ``changes``, each KEY=VALUE, in it.
+
+    What a value may be is the project's to say; ``root`` may be a clone, with another commit's.
+
+    Raises:
+        PlanError: says which is wrong, and what it may be.
+    """
+    check_clock(root)
+    if not (root / CHECK).is_file():
+        return
+    module = CHECK.removesuffix(".py").replace("/", ".")
+    done = subprocess.run(
+        [sys.executable, "-m", module, *changes],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PlanError(done.stderr.strip())
+
+
+def check_clock(root: Path) -> None:
+    """Raises PlanError where ``retrain.cron`` or ``retrain.timezone`` is none for Prefect."""
+    params = read(root)
+    if params.get("retrain.cron") is None:
+        return
+    from prefect.client.schemas.schedules import CronSchedule  # slow, where nothing else needs it
+
+    try:
+        CronSchedule(cron=params["retrain.cron"], timezone=params.get("retrain.timezone"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise PlanError(f"{PARAMS}: retrain.{first['loc'][0]}: {reason}") from None
+
+
+@contextmanager
+def checked(root: Path, changes: Sequence[str] = ()) -> Iterator[None]:
+    """Checks as ``check_params`` does beside the block, which is to change nothing.
+
+    Raises:
+        PlanError: when the block is done.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(check_params, root, changes)
+        yield
+        check.result()
