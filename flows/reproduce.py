@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Field
 from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
 from flows.params import checked
+from flows.plan import PATIENCE, read
 from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
@@ -87,7 +88,8 @@ def run_stages(
     """
     log = get_run_logger()
     states: dict[str, State] = {}
-    with closing(project.run(overrides, force, name)) as lines:
+    patience = read(project.root).get(PATIENCE)
+    with closing(project.run(overrides, force, name, patience)) as lines:
         for stage, part in groupby(lines, key=attrgetter("stage")):
             if stage is None:
                 for line in part:

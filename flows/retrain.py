@@ -24,6 +24,7 @@ from flows.command import run
 from flows.dvc_project import (
     Project,
     ProjectError,
+    Silent,
     Transient,
     fetch,
     leashed,
@@ -31,7 +32,7 @@ from flows.dvc_project import (
     push,
 )
 from flows.params import checked
-from flows.plan import read
+from flows.plan import PATIENCE, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
 from flows.retries import told
@@ -136,13 +137,19 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     command = [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"]
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
+    params = read(workspace.folder)
     with leashed(command, options, workspace.claim) as (process, _):
-        for text in filter(str.strip, output_lines(process)):
-            get_run_logger().info(text)
-            last = text
+        try:
+            for text in filter(
+                str.strip, output_lines(process, params.get(PATIENCE), of_stage=True)
+            ):
+                get_run_logger().info(text)
+                last = text
+        except Silent as error:
+            raise ProjectError(f"The judge broke off: {error}") from None
         if code := process.wait():
             raise ProjectError(f"The judge broke off: {last or f'exit status {code}'}")
-    return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
+    return decide(json.loads(out.read_text("utf-8")), params)
 
 
 def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:

@@ -30,7 +30,17 @@ from pydantic import Field
 from flows.command import run
 from flows.dvc_project import Experiment, Project, ProjectError, Queue
 from flows.params import check_params
-from flows.plan import Params, PlanError, Planned, complaint, differences, flatten, plan, read
+from flows.plan import (
+    PATIENCE,
+    Params,
+    PlanError,
+    Planned,
+    complaint,
+    differences,
+    flatten,
+    plan,
+    read,
+)
 from flows.reproduce import Override
 from flows.retries import told
 
@@ -262,7 +272,7 @@ def run_experiment(
     if slot:
         log.info(" ".join(f"{key}={value}" for key, value in slot.items()))
     try:
-        for line in queue.run(name, slot):
+        for line in queue.run(name, slot, wanted.get(PATIENCE)):
             log.info(line.text)
             if line.outcome:
                 begun(line.stage)
