@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -111,7 +112,7 @@ class Queue:
         """Queues experiments: by name, the parameters that change, by key (``train.lr``).
 
         Each takes the place of others of its name, which waited, failed or left a result. Raises
-        ProjectError where one cannot be queued; then none is.
+        ProjectError where one cannot be queued, Transient where one is being run; then none is.
         """
         overrides = {
             name: [f"{key}={hydra(value)}" for key, value in changed.items()]
@@ -122,9 +123,10 @@ class Queue:
             file.seek(0)
             with self._program(["queue"], file) as process:
                 texts = list(output_lines(process))
-                if process.wait():
+                if code := process.wait():
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
-                    raise ProjectError("\n".join(errors).removeprefix(ERROR))
+                    kind = Transient if code == os.EX_TEMPFAIL else ProjectError
+                    raise kind("\n".join(errors).removeprefix(ERROR))
 
     def run(
         self,

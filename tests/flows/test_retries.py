@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from dvc.repo import Repo
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -17,7 +18,7 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Completed
 
-from flows.dvc_project import Project, ProjectError, Transient
+from flows.dvc_project import Project, ProjectError, Queue, Transient
 from flows.plan import PlanError
 from flows.retries import told
 from tests.flows.test_serve import END, deployment, serving
@@ -140,3 +141,8 @@ def test_another_dvc_at_work_may_pass(toy: Toy) -> None:
         with pytest.raises(Transient, match="is busy"):
             list(Project(toy.folder).run(["b=2"]))
         os.killpg(other.pid, signal.SIGINT)
+
+
+def test_a_queue_that_another_dvc_holds_may_pass(toy: Toy) -> None:
+    with Queue(toy.folder) as queue, Repo(toy.folder).lock, pytest.raises(Transient, match="lock"):
+        queue.add({"one": {"b": 2}})

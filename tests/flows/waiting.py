@@ -9,7 +9,6 @@ from prefect.states import Completed
 
 from flows import retries
 from flows.dvc_project import Transient
-from flows.serve import serve
 
 retries.DELAYS = (3.0, 3.0)
 
@@ -30,4 +29,6 @@ def other(file: str) -> State:
 
 
 if __name__ == "__main__":
+    from flows.serve import serve  # runs need none of it
+
     asyncio.run(serve({waiting: None, other: None}))
