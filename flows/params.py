@@ -2,9 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -51,16 +49,3 @@ def check_clock(root: Path) -> None:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ")
         raise PlanError(f"{PARAMS}: retrain.{first['loc'][0]}: {reason}") from None
-
-
-@contextmanager
-def checked(root: Path, changes: Sequence[str] = ()) -> Iterator[None]:
-    """Checks as ``check_params`` does beside the block, which is to change nothing.
-
-    Raises:
-        PlanError: when the block is done.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        check = pool.submit(check_params, root, changes)
-        yield
-        check.result()

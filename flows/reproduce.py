@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic import AfterValidator, Field
 
 from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
-from flows.params import checked
+from flows.params import check_params
 from flows.plan import PATIENCE, read
 from flows.retries import told
 
@@ -64,8 +65,7 @@ def reproduce(
             train.lr=5e-4. With any, the run is an experiment (dvc exp run).
         force: Run the stages even where nothing changed.
     """
-    with checked(Path.cwd(), overrides):
-        project = Project(Path.cwd(), targets)
+    project = Project(Path.cwd(), targets)
     states = run_stages(project, overrides, force)
     if failed := failure(project, states):
         return Failed(message=failed)
@@ -84,12 +84,14 @@ def run_stages(
     """Runs ``project``, a task a stage; how each stage ended, as far as it came.
 
     Raises:
+        PlanError: a value of its ``params.yaml`` is wrong; nothing has run.
         ProjectError: DVC stopped outside of any stage.
     """
     log = get_run_logger()
     states: dict[str, State] = {}
     patience = read(project.root).get(PATIENCE)
-    with closing(project.run(overrides, force, name, patience)) as lines:
+    check = partial(check_params, project.root, overrides)
+    with closing(project.run(overrides, force, name, patience, check)) as lines:
         for stage, part in groupby(lines, key=attrgetter("stage")):
             if stage is None:
                 for line in part:

@@ -31,7 +31,6 @@ from flows.dvc_project import (
     output_lines,
     push,
 )
-from flows.params import checked
 from flows.plan import PATIENCE, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
@@ -106,9 +105,8 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
 
     What ran and still waits for its verdict or promotion is not run again, even by ``force``.
     """
-    with checked(workspace.folder):
-        project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
-        is_stale = project.is_stale()
+    project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
+    is_stale = project.is_stale()
     if not is_stale and (unfinished := workspace.unfinished()):
         get_run_logger().info("%s ran before, and was not judged to the end", unfinished[0])
         return unfinished

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,21 +81,23 @@ class Project:
         force: bool = False,
         name: str | None = None,
         patience: float | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> Iterator[Line]:
         """Reproduces the targets and yields the output as it comes.
 
         With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
-        ``force`` also what did not change. The lines of a stage follow each other, and nothing
-        comes after a stage that fails, as one does that says nothing for ``patience`` minutes
-        (None: for ever). Raises ProjectError when DVC stops for another reason, Transient when
-        another DVC is at work here. Closing or interrupting the generator ends the run with every
-        process of it.
+        ``force`` also what did not change. ``before`` is called where something is to run. The
+        lines of a stage follow each other, and nothing comes after a stage that fails, as one does
+        that says nothing for ``patience`` minutes (None: for ever). Raises ProjectError when DVC
+        stops for another reason, Transient when another DVC is at work here. Closing or
+        interrupting the generator ends the run with every process of it.
         """
         if not self.is_stale() and not (overrides or force or name):
             # DVC would find the same, but takes longer to start than to find it.
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
             return
+        before()
         self._sources = self._source_hashes()
         command = ["exp", "run"] if overrides or name else ["repro"]
         command += [f"--name={name}"] if name else []
