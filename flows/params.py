@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.plan import PARAMS, PlanError, read
+from flows.plan import PARAMS, Params, PlanError, read
 
 # A project that can check its parameters has this: python -m stages.params KEY=VALUE …
 CHECK = "stages/params.py"
@@ -36,9 +36,18 @@ def check_params(root: Path, changes: Sequence[str] = ()) -> None:
         raise PlanError(done.stderr.strip())
 
 
+def params_of(root: Path) -> Params:
+    """Those of ``params.yaml`` in ``root``, by whole key; none where a project has no such file.
+
+    Raises:
+        PlanError: the file cannot be read.
+    """
+    return read(root) if (root / PARAMS).is_file() else {}
+
+
 def check_clock(root: Path) -> None:
     """Raises PlanError where ``retrain.cron`` or ``retrain.timezone`` is none for Prefect."""
-    params = read(root)
+    params = params_of(root)
     if params.get("retrain.cron") is None:
         return
     from prefect.client.schemas.schedules import CronSchedule  # slow, where nothing else needs it

@@ -24,8 +24,8 @@ from pydantic import AfterValidator, Field
 
 from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
-from flows.params import check_params
-from flows.plan import PATIENCE, read
+from flows.params import check_params, params_of
+from flows.plan import PATIENCE
 from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
@@ -89,7 +89,7 @@ def run_stages(
     """
     log = get_run_logger()
     states: dict[str, State] = {}
-    patience = read(project.root).get(PATIENCE)
+    patience = params_of(project.root).get(PATIENCE)
     check = partial(check_params, project.root, overrides)
     with closing(project.run(overrides, force, name, patience, check)) as lines:
         for stage, part in groupby(lines, key=attrgetter("stage")):

@@ -17,7 +17,9 @@ from flows.plan import PlanError
 
 P = ParamSpec("P")
 
-DELAYS = (60.0, 300.0, 900.0)  # seconds before each further attempt
+# Seconds before each further attempt. Longer than a process takes to end, and a worker looks ahead:
+# one of Prefect 3.8 that is given a run anew while it still has its process stops working.
+DELAYS = (60.0, 300.0, 900.0)
 
 
 def told(function: Callable[P, State]) -> Callable[P, State]:

@@ -50,10 +50,10 @@ def clock(root: Path) -> Schedule | None:
         check_params(root)
         params = read(root)
     except PlanError as error:
-        sys.exit(f"serve: {error}")
+        sys.exit(str(error))
     if params.get("retrain.cron") is None:
         return None
-    return Cron(params["retrain.cron"], timezone=params["retrain.timezone"])
+    return Cron(params["retrain.cron"], timezone=params.get("retrain.timezone"))
 
 
 def for_pool() -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_a_clock_that_prefect_does_not_know(
     clocked(toy, cron, timezone)
     with pytest.raises(PlanError, match=rf"^{re.escape(sentence)}[^\n]*$"):
         check_params(toy.folder)
-    with pytest.raises(SystemExit, match=f"^serve: {re.escape(sentence)}"):
+    with pytest.raises(SystemExit, match=f"^{re.escape(sentence)}"):
         clock(toy.folder)
 
 
@@ -78,3 +78,10 @@ def test_retrain_checks_what_its_commit_has(growing: Toy) -> None:
     growing.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qam", "a clock")
     path.write_text(right)
     assert run() == ("Failed", CRON)
+
+
+def test_a_project_without_parameters(toy: Toy, server: None) -> None:
+    toy.stages = {"only": {"cmd": "touch only.txt", "outs": ["only.txt"]}}
+    toy.write()
+    Path("params.yaml").unlink()
+    assert reproduce(return_state=True).message == "Ran only"
