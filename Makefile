@@ -11,6 +11,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
+	@python -m stages.params
+	@python -m flows.sources
 	dvc repro
 
 report: repro ## set up, run the pipeline and open the report in a browser, where there is a display

@@ -6,9 +6,12 @@ Nothing here imports from ``stages/``: what there is to run is read from ``dvc.y
 
 import os
 
+SERVER_START = 120  # seconds; the first start makes the database
+
 # Read by Prefect when it is imported, by its server, and by the processes of flow runs.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", str(SERVER_START))
 
 # A hook of Git's sets these; with them Git would work on that repository wherever it is started,
 # in a clone too.

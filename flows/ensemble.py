@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 
 from flows.compare import alike, group_name, row_of
 from flows.dvc_project import ProjectError, experiments, fetch
+from flows.params import check_params
+from flows.plan import PlanError
 
 SAID = ("data/validation.parquet", "data/predictions.parquet", "models/decision.json")
 FOLD = "split.fold"
@@ -24,8 +26,10 @@ def ensemble(root: Path, names: Sequence[str], out: Path = OUT) -> int:
     """Combines the experiments of the project in ``root``, written to ``out``; an exit status.
 
     Threshold, metric and intervals are those of ``threshold`` in the workspace's ``params.yaml``.
-    Raises ProjectError when an experiment has no result, or DVC no longer has what it said.
+    Raises ProjectError when an experiment has no result, or DVC no longer has what it said;
+    PlanError when a value there is wrong.
     """
+    check_params(root)
     members = experiments(root, names)
     for each in members:
         if isinstance(why := row_of(each), str):
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         status = ensemble(Path.cwd(), options.names, options.out)
-    except ProjectError as error:
+    except (PlanError, ProjectError) as error:
         sys.exit(f"ensemble: {error}")
     if status == 0:
         print(f"Written to {options.out}/")

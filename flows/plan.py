@@ -19,6 +19,7 @@ Params = dict[str, Any]  # by whole key, train.lr
 Grid = dict[str, list[Any]]
 
 PARAMS = "params.yaml"
+PATIENCE = "retrain.patience"  # minutes that a stage may say nothing; null or not there: for ever
 SWEEP_KEYS = {"presets", "grid"}
 PRESETS = "presets"  # the folder whose name is no part of an experiment's
 LONGEST = 200  # a name is a file of Git's

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -21,7 +22,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import AfterValidator, Field
 
+from flows.command import run
 from flows.dvc_project import Line, Project, ProjectError, stage_names
+from flows.params import check_params, params_of
+from flows.plan import PATIENCE
 from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
@@ -80,11 +84,14 @@ def run_stages(
     """Runs ``project``, a task a stage; how each stage ended, as far as it came.
 
     Raises:
+        PlanError: a value of its ``params.yaml`` is wrong; nothing has run.
         ProjectError: DVC stopped outside of any stage.
     """
     log = get_run_logger()
     states: dict[str, State] = {}
-    with closing(project.run(overrides, force, name)) as lines:
+    patience = params_of(project.root).get(PATIENCE)
+    check = partial(check_params, project.root, overrides)
+    with closing(project.run(overrides, force, name, patience, check)) as lines:
         for stage, part in groupby(lines, key=attrgetter("stage")):
             if stage is None:
                 for line in part:
@@ -164,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="run what did not change too")
     options = vars(parser.parse_args(arguments))
-    state = reproduce(**options, return_state=True)
+    state = run(reproduce, **options)
     sys.exit(0 if state.is_completed() else f"reproduce: {state.message}")
 
 

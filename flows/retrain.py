@@ -14,16 +14,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.command import run
 from flows.dvc_project import (
     Project,
     ProjectError,
+    Silent,
     Transient,
     fetch,
     leashed,
@@ -31,7 +32,7 @@ from flows.dvc_project import (
     output_lines,
     push,
 )
-from flows.plan import read
+from flows.plan import PATIENCE, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
 from flows.retries import told
@@ -187,13 +188,18 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     command = [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"]
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
+    params = read(workspace.folder)
     with leashed(command, options, workspace.claim) as (process, _):
-        for text in filter(str.strip, output_lines(process)):
-            get_run_logger().info(text)
-            last = text
+        lines = output_lines(process, params.get(PATIENCE), of_stage=True)
+        try:
+            for text in filter(str.strip, lines):
+                get_run_logger().info(text)
+                last = text
+        except Silent as error:
+            raise ProjectError(f"The judge broke off: {error}") from None
         if code := process.wait():
             raise ProjectError(f"The judge broke off: {last or f'exit status {code}'}")
-    return decide(json.loads(out.read_text("utf-8")), read(workspace.folder))
+    return decide(json.loads(out.read_text("utf-8")), params)
 
 
 def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
@@ -241,13 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
     parser.add_argument("--notify", metavar="BLOCK", help="tell people: slack-webhook/team")
-    try:
-        state = retrain(**vars(parser.parse_args(arguments)), return_state=True)
-    except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own; of the flow, it makes a state
-        sys.exit(
-            f"retrain: the Prefect server did not answer ({error}), so how this run ended is not "
-            "known there; what is in use: python -m flows.registry"
-        )
+    state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")
     print(f"retrain: {state.name.lower()}: {state.message}")

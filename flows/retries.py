@@ -1,21 +1,25 @@
 """How a flow that raises ends: as Failed, in a sentence; or it is tried again."""
 
-import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import ParamSpec
 
-from prefect import get_run_logger, runtime, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_client, get_run_logger, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.exceptions import Pause
+from prefect.states import AwaitingRetry, Failed
+from prefect.types._datetime import now
+from prefect.utilities.engine import propose_state_sync
 
 from flows.dvc_project import ProjectError, Transient
 from flows.plan import PlanError
 
 P = ParamSpec("P")
 
-DELAYS = (60.0, 300.0, 900.0)  # seconds before each further attempt
+# Seconds before each further attempt. Longer than a process takes to end, and a worker looks ahead:
+# one of Prefect 3.8 that is given a run anew while it still has its process stops working.
+DELAYS = (60.0, 300.0, 900.0)
 
 
 def told(function: Callable[P, State]) -> Callable[P, State]:
@@ -28,23 +32,37 @@ def told(function: Callable[P, State]) -> Callable[P, State]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> State:
-        delays = list(DELAYS) if runtime.deployment.id else []
-        while True:
-            try:
-                return function(*args, **kwargs)
-            except (PlanError, ProjectError) as error:
-                if not (delays and isinstance(error, Transient)):
-                    return Failed(message=str(error))
-                get_run_logger().warning("%s", error)
-                wait(delays.pop(0), str(error))
-            except OSError as error:  # a full disk, a folder that may not be read
-                where = f"{error.filename}: " if error.filename else ""
-                return Failed(message=f"{where}{error.strerror or error}")
+        try:
+            return function(*args, **kwargs)
+        except (PlanError, ProjectError) as error:
+            if isinstance(error, Transient) and runtime.deployment.id:
+                try_again(str(error))
+            return Failed(message=str(error))
+        except OSError as error:  # a full disk, a folder that may not be read
+            where = f"{error.filename}: " if error.filename else ""
+            return Failed(message=f"{where}{error.strerror or error}")
 
     return run
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, task_run_name="wait")
-def wait(seconds: float, reason: str) -> State:
-    time.sleep(seconds)
-    return Completed(name="Waited", message=f"{seconds:g} s: {reason}")
+def try_again(reason: str) -> None:
+    """Puts the run that this is called in off, and ends its process; returns after the last try.
+
+    The run is AwaitingRetry, and whoever runs the deployment begins it anew when it is time. Other
+    runs have the slot meanwhile.
+    """
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(runtime.flow_run.id)
+        if run.run_count > len(DELAYS):
+            return
+        delay = DELAYS[run.run_count - 1]
+        get_run_logger().warning("%s", reason)
+        # The process that a worker has taken down is at its end; with one, a run that waits could
+        # not be cancelled. The client's own method leaves out what is None.
+        client.request("PATCH", f"/flow_runs/{run.id}", json={"infrastructure_pid": None})
+        state = AwaitingRetry(
+            scheduled_time=now("UTC") + timedelta(seconds=delay),
+            message=f"{reason}; tried again in {delay / 60:g} min",
+        )
+        # As a flow that is suspended does. A state that is returned has to be a last one.
+        raise Pause(state=propose_state_sync(client, state, flow_run_id=run.id))

@@ -24,31 +24,36 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows import SERVER_START
+from flows.params import check_params
 from flows.plan import PlanError, read
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.sweep import sweep
-
-SERVER_START = 120.0  # seconds; the first start makes the database
 
 
 def main() -> None:
     """Serves the deployments until it is stopped; starts a server where none is running."""
     # While the server starts: SIGTERM shall end it as Ctrl-C does, and not leave it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    schedule = clock(Path.cwd())  # what is wrong is said before a server starts
     with suppress(KeyboardInterrupt), server() as api, temporary_settings({PREFECT_API_URL: api}):
-        asyncio.run(serve({reproduce: None, sweep: None, retrain: clock(Path.cwd())}))
+        asyncio.run(serve({reproduce: None, sweep: None, retrain: schedule}))
 
 
 def clock(root: Path) -> Schedule | None:
-    """When to retrain, as ``retrain.cron`` and ``retrain.timezone`` say; None: when asked for."""
+    """When to retrain, as ``retrain.cron`` and ``retrain.timezone`` say; None: when asked for.
+
+    Ends the program with a sentence where a value of ``params.yaml`` is wrong.
+    """
     try:
+        check_params(root)
         params = read(root)
-        if params.get("retrain.cron") is None:
-            return None
-        return Cron(params["retrain.cron"], timezone=params["retrain.timezone"])
-    except (PlanError, ValueError) as error:
-        sys.exit(f"retrain.cron, retrain.timezone: {error}")
+    except PlanError as error:
+        sys.exit(str(error))
+    if params.get("retrain.cron") is None:
+        return None
+    return Cron(params["retrain.cron"], timezone=params.get("retrain.timezone"))
 
 
 def for_pool() -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What people keep below a folder, links followed: what can be read of it, and a mirror of it.
 
 Nothing here writes to, moves or deletes a file of theirs, wherever links lead.
+
+``python -m flows.sources`` names what below ``ingest.root`` DVC would fail at, or wait for.
 """
 
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,8 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,15 @@ def unreadable(path: Path) -> Iterator[Unreadable]:
         yield from _unreadable(os.path.realpath(path), ())
     elif path.exists() and (why := _why_no_file(path)):
         yield Unreadable(path, why)
+
+
+def complaint(paths: Iterable[Path]) -> str:
+    """What people are told of what is unreadable in ``paths``; empty where nothing is."""
+    found = [str(each) for path in paths for each in unreadable(path)]
+    if not found:
+        return ""
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"What is there cannot be read; take it away: {', '.join(found[:SHOWN])}{more}"
 
 
 def _unreadable(folder: str, above: tuple[str, ...]) -> Iterator[Unreadable]:
@@ -172,3 +186,17 @@ def _remove(entry: os.DirEntry[str]) -> None:
         shutil.rmtree(entry.path)
     else:
         os.unlink(entry.path)
+
+
+def main() -> None:
+    from flows.plan import PlanError, read
+
+    try:
+        root = read(Path.cwd()).get("ingest.root")
+    except PlanError as error:
+        sys.exit(str(error))
+    sys.exit(complaint([Path(root)]) if root else None)
+
+
+if __name__ == "__main__":
+    main()

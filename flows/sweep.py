@@ -27,13 +27,23 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.command import run
 from flows.dvc_project import Experiment, Project, ProjectError, Queue
-from flows.plan import Params, PlanError, Planned, complaint, differences, flatten, plan, read
+from flows.params import check_params
+from flows.plan import (
+    PATIENCE,
+    Params,
+    PlanError,
+    Planned,
+    complaint,
+    differences,
+    flatten,
+    plan,
+    read,
+)
 from flows.reproduce import Override
 from flows.retries import told
 
-# A project that can check changes to its parameters has this: python -m stages.params KEY=VALUE …
-CHECK = "stages/params.py"
 THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
 SHOWN_CHANGES = 3
 SHOWN_METRICS = 4
@@ -109,19 +119,16 @@ def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
     """Raises PlanError with what is wrong with the parameters of experiments, a line each."""
 
     def wrong(each: Planned) -> str:
-        if (text := complaint(each, own)) or not (root / CHECK).is_file():
+        if text := complaint(each, own):
             return text
-        module = CHECK.removesuffix(".py").replace("/", ".")
-        # JSON is YAML.
-        values = [f"{key}={json.dumps(value)}" for key, value in each.changes.items()]
-        done = subprocess.run(
-            [sys.executable, "-m", module, *values],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stderr.strip() if done.returncode else ""
+        try:
+            # JSON is YAML.
+            check_params(
+                root, [f"{key}={json.dumps(value)}" for key, value in each.changes.items()]
+            )
+        except PlanError as error:
+            return str(error)
+        return ""
 
     with ThreadPoolExecutor(cores()) as pool:
         texts = dict(zip((each.name for each in planned), pool.map(wrong, planned), strict=True))
@@ -232,8 +239,8 @@ def run_all(
     while waiting or running:
         while waiting and free and len(running) < at_a_time:
             name, slot = waiting.popleft(), free.pop(0)
-            run = run_experiment.with_options(name=name, task_run_name=name)
-            future = run.submit(queue, name, wanted[name], slot, begun)
+            task_run = run_experiment.with_options(name=name, task_run_name=name)
+            future = task_run.submit(queue, name, wanted[name], slot, begun)
             running[future] = name, slot
             future.add_done_callback(events.put)
         ended = events.get()
@@ -265,7 +272,7 @@ def run_experiment(
     if slot:
         log.info(" ".join(f"{key}={value}" for key, value in slot.items()))
     try:
-        for line in queue.run(name, slot):
+        for line in queue.run(name, slot, wanted.get(PATIENCE)):
             log.info(line.text)
             if line.outcome:
                 begun(line.stage)
@@ -351,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PlanError as error:
         sys.exit(f"sweep: {error}")
     try:
-        state = sweep(**options, return_state=True)
+        state = run(sweep, **options)
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on with what is left")
     sys.exit(0 if state.is_completed() else f"sweep: {state.message}")

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML, YAMLError
 
 from stages import UserError
-from stages.params import PARAMS, SECTIONS, Augment, check, load, source_names, unknown
+from stages.ingest.sources import chosen
+from stages.params import PARAMS, SECTIONS, Augment, Ingest, check, load, source_names, unknown
 
 Values = dict[str, Any]  # by their whole keys, train.loss.gamma
 
@@ -183,8 +184,6 @@ def overlay(content: dict[str, Any], changes: dict[str, Any], at: str = "") -> d
 def check_all(content: dict[str, Any]) -> None:
     """Checks every section of ``params.yaml``'s content, and the sections against each other.
 
-    A source's own options are left to its module, which is slow to import.
-
     Raises:
         UserError: names the first key that is wrong.
     """
@@ -192,6 +191,7 @@ def check_all(content: dict[str, Any]) -> None:
         if name not in content:
             raise UserError(f"{PARAMS}: the section {name} is missing")
         check(model, content[name], name)
+    chosen(Ingest.model_validate(content["ingest"]))
     crop, stored = content["train"]["augment"]["crop"], content["ingest"]["image_size"]
     if crop is not None and crop > stored:
         raise UserError(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -317,6 +318,18 @@ class Retrain(Section):
     max_label_drop: PositiveFraction
     bootstrap: Annotated[int, Field(ge=100)]
     seed: Seed
+    patience: PositiveNumber | None
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_timezone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:  # "Berlin", "/etc", "Europe"
+            raise ValueError(
+                f"retrain.timezone is {timezone!r}; write it as Europe/Berlin, or UTC"
+            ) from error
+        return timezone
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -1,4 +1,5 @@
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,27 @@ def test_settings_that_exclude_each_other(in_tmp: Path, values: dict[str, Any], 
     with pytest.raises(UserError, match=re.escape(told)) as error:
         params.read(params.Train)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("stage", [*load("dvc.yaml")["stages"], "judge"])
+def test_a_stage_looks_at_its_own_section_first(
+    in_tmp: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = "retrain" if stage == "judge" else stage
+    changed(section, **{"digits__train" if stage == "ingest" else "nonsense": "x"})
+    Path("data/corrections").mkdir(parents=True)
+    Path("data/corrections/wrong.csv").write_text("no table of corrections")
+    monkeypatch.setattr("sys.argv", [stage, "champion", "--out=verdict.json"])
+    main = import_module(f"stages.{stage}.__main__").main
+    with pytest.raises(UserError, match=rf"params.yaml: {section}\."):
+        main()
+
+
+@pytest.mark.parametrize("name", ["Berlin", "Europe", "../zone", ""])
+def test_a_timezone_that_there_is_not(in_tmp: Path, name: str) -> None:
+    changed("retrain", timezone=name)
+    with pytest.raises(UserError, match=f"retrain.timezone is '{name}'; write it as Europe/Berlin"):
+        params.read(params.Retrain)
 
 
 def test_our_own_backbones_are_those_that_train_builds() -> None:

@@ -6,7 +6,7 @@ The one package that touches DVC's Python API and command line. Runs happen in a
 off the lines that DVC itself prints.
 """
 
-from flows.dvc_project.errors import ProjectError, Transient
+from flows.dvc_project.errors import ProjectError, Silent, Transient
 from flows.dvc_project.experiments import (
     WORKSPACE,
     Experiment,
@@ -39,6 +39,7 @@ __all__ = [
     "Project",
     "ProjectError",
     "Queue",
+    "Silent",
     "Transient",
     "check_out",
     "check_outputs",

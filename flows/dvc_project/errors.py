@@ -7,3 +7,7 @@ class ProjectError(Exception):
 
 class Transient(ProjectError):
     """What may pass by itself: a lock that is held, a remote out of reach. Deployments retry it."""
+
+
+class Silent(ProjectError):
+    """A stage that has said nothing for longer than it may."""

@@ -1,10 +1,13 @@
 """What DVC prints: which stage a line belongs to, and why DVC stopped."""
 
 import re
+import select
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from flows.dvc_project.errors import Silent
 
 Outcome = Literal["ran", "cached", "failed"]
 
@@ -47,10 +50,41 @@ class Line:
     reason: str = ""
 
 
-def output_lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """The lines of a child's output; of a progress bar that redraws its line, the last drawing."""
-    for raw in process.stdout:
-        yield raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+def output_lines(
+    process: subprocess.Popen[bytes], patience: float | None = None, of_stage: bool = False
+) -> Iterator[str]:
+    """The lines of a child's output; of a progress bar that redraws its line, the last drawing.
+
+    Args:
+        patience: minutes that a stage may say nothing; None: for ever. What DVC does between stages
+            has no limit: it reads and moves data without a word, however much that is.
+        of_stage: whether the child is a stage itself, and not a DVC that runs stages.
+
+    Raises:
+        Silent: a stage has said nothing for that long. The child is still running.
+    """
+    rest = b""
+    while True:
+        seconds = patience * 60 if patience and of_stage else None
+        if not select.select([process.stdout], [], [], seconds)[0]:
+            raise Silent(
+                f"it said nothing for {patience:g} minutes (retrain.patience), so it was ended"
+            )
+        if not (part := process.stdout.read1()):
+            break
+        *whole, rest = (rest + part).split(b"\n")
+        rest = rest[rest.rfind(b"\r", 0, -1) + 1 :]  # of a bar that is drawn for hours
+        for raw in whole:
+            text = _last_drawing(raw)
+            if (head := mark(text)) or STAGE_END.fullmatch(text):
+                of_stage = head is not None and head.outcome == "ran"
+            yield text
+    if rest:
+        yield _last_drawing(rest)
+
+
+def _last_drawing(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
 
 
 def mark(text: str) -> Line | None:

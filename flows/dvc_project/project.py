@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import _get_stage_hash
 from dvc.utils.serialize import load_yaml
 
-from flows.dvc_project.errors import ProjectError, Transient
+from flows.dvc_project.errors import ProjectError, Silent, Transient
 from flows.dvc_project.output import (
     ERROR,
     EXPERIMENT,
@@ -31,7 +31,7 @@ from flows.dvc_project.output import (
     output_lines,
 )
 from flows.dvc_project.processes import dvc
-from flows.sources import unreadable
+from flows.sources import complaint
 
 
 class Project:
@@ -80,27 +80,34 @@ class Project:
         }
 
     def run(
-        self, overrides: Sequence[str] = (), force: bool = False, name: str | None = None
+        self,
+        overrides: Sequence[str] = (),
+        force: bool = False,
+        name: str | None = None,
+        patience: float | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> Iterator[Line]:
         """Reproduces the targets and yields the output as it comes.
 
         With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
-        ``force`` also what did not change. The lines of a stage follow each other, and nothing
-        comes after a stage that fails. Raises ProjectError when DVC stops for another reason,
-        Transient when another DVC is at work here. Closing or interrupting the generator ends the
-        run with every process of it.
+        ``force`` also what did not change. ``before`` is called where something is to run. The
+        lines of a stage follow each other, and nothing comes after a stage that fails, as one does
+        that says nothing for ``patience`` minutes (None: for ever). Raises ProjectError when DVC
+        stops for another reason, Transient when another DVC is at work here. Closing or
+        interrupting the generator ends the run with every process of it.
         """
         if not self.is_stale() and not (overrides or force or name):
             # DVC would find the same, but takes longer to start than to find it.
             for stage in self._stages:
                 yield Line(stage, f"Stage '{stage}' didn't change, skipping", "cached", UNCHANGED)
             return
+        before()
         self._sources = {path: self._state(path) for path in sources(self._repo)}
         command = ["exp", "run"] if overrides or name else ["repro"]
         command += [f"--name={name}"] if name else []
         command += [f"--set-param={override}" for override in overrides]
         command += ["--force"] if force else []
-        for line in self._dvc([*command, "--", *self.targets]):
+        for line in self._dvc([*command, "--", *self.targets], patience):
             if line.outcome == "ran":
                 why = "forced" if force else self._changes(line.stage)
                 yield Line(line.stage, line.text, line.outcome, why)
@@ -149,12 +156,8 @@ class Project:
         Raises ProjectError where DVC would wait without end, or fail, at a file that is none.
         Transient when another DVC is at work here.
         """
-        found = [each for path in sources(self._repo) for each in unreadable(self.root / path)]
-        if found:
-            raise ProjectError(
-                f"What cannot be read is no photo and no code: {listed(list(map(str, found)))}; "
-                "take it away"
-            )
+        if wrong := complaint(self.root / path for path in sources(self._repo)):
+            raise ProjectError(wrong)
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
         except LockError as error:
@@ -173,16 +176,23 @@ class Project:
         once = list(dict.fromkeys(found))  # a dependency that a parameter names may be there twice
         return listed(once) or "outputs missing or changed"
 
-    def _dvc(self, arguments: list[str]) -> Iterator[Line]:
+    def _dvc(self, arguments: list[str], patience: float | None) -> Iterator[Line]:
         """Runs DVC in a child process; yields its lines, with the stage each belongs to."""
         with dvc(self.root, arguments, self._held) as process:
-            yield from self._assign(process)
+            stage = None
+            try:
+                for line in self._assign(process, patience):
+                    stage = line.stage
+                    yield line
+            except Silent as error:
+                yield Line(stage, str(error))
+                yield Line(stage, f"failed to reproduce '{stage}'", "failed")
 
-    def _assign(self, process: subprocess.Popen[bytes]) -> Iterator[Line]:
+    def _assign(self, process: subprocess.Popen[bytes], patience: float | None) -> Iterator[Line]:
         stage: str | None = None
         begun: set[str] = set()
         failed, errors = False, []
-        for text in output_lines(process):
+        for text in output_lines(process, patience):
             head = self._head(text)
             if head and (head.outcome == "failed" or head.stage not in begun):
                 stage, failed = head.stage, head.outcome == "failed"

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from dvc.stage import PipelineStage
 from dvc.utils.serialize import parse_yaml
 
 from flows.dvc_project import worker
-from flows.dvc_project.errors import ProjectError, Transient
+from flows.dvc_project.errors import ProjectError, Silent, Transient
 from flows.dvc_project.experiments import Experiment, of_state
 from flows.dvc_project.git import git, git_file, head
 from flows.dvc_project.output import ERROR, Line, last_words, mark, output_lines
@@ -109,7 +110,7 @@ class Queue:
         """Queues experiments: by name, the parameters that change, by key (``train.lr``).
 
         Each takes the place of others of its name, which waited, failed or left a result. Raises
-        ProjectError where one cannot be queued; then none is.
+        ProjectError where one cannot be queued, Transient where one is being run; then none is.
         """
         overrides = {
             name: [f"{key}={hydra(value)}" for key, value in changed.items()]
@@ -120,24 +121,33 @@ class Queue:
             file.seek(0)
             with self._program(["queue"], file) as process:
                 texts = list(output_lines(process))
-                if process.wait():
+                if code := process.wait():
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
-                    raise ProjectError("\n".join(errors).removeprefix(ERROR))
+                    kind = Transient if code == os.EX_TEMPFAIL else ProjectError
+                    raise kind("\n".join(errors).removeprefix(ERROR))
 
-    def run(self, name: str, variables: Mapping[str, str] | None = None) -> Iterator[Line]:
+    def run(
+        self,
+        name: str,
+        variables: Mapping[str, str] | None = None,
+        patience: float | None = None,
+    ) -> Iterator[Line]:
         """Runs the experiment that is queued as ``name``; yields its output as it comes.
 
         ``variables`` are added to its environment. Raises ProjectError with the reason when it
-        fails or is stopped.
+        fails, is stopped, or one of its stages says nothing for ``patience`` minutes.
         """
         texts, stage = [], None
         with self._program(["run", name], subprocess.DEVNULL, **(variables or {})) as process:
-            for text in output_lines(process):
-                texts.append(text)
-                head = mark(text)
-                stage = head.stage if head else stage
-                if text.strip():
-                    yield head or Line(stage, text)
+            try:
+                for text in output_lines(process, patience):
+                    texts.append(text)
+                    head = mark(text)
+                    stage = head.stage if head else stage
+                    if text.strip():
+                        yield head or Line(stage, text)
+            except Silent as error:
+                raise ProjectError(f"Stage {stage} failed: {error}") from None
             failed = process.wait()
         if self._stopped:
             raise ProjectError("stopped")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import ExpRefInfo
 
@@ -54,7 +55,7 @@ def _take_off(repo: Repo, names: Collection[str]) -> None:
     entries = [each.entry for each in (*waiting, *taken)]
     for entry in entries:
         if _runs(queue.proc.get(entry.stash_rev), entry.stash_rev):
-            raise DvcException(
+            raise LockError(
                 f"{entry.name} is being run from DVC's queue: wait for it, or stop it with "
                 f"dvc queue kill {entry.name}"
             )
@@ -123,9 +124,9 @@ def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
         log.open("wb") as file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
-        for line in process.stdout:
+        while part := process.stdout.read1():  # not by lines: a bar redraws its own
             for out in (file, sys.stdout.buffer):
-                out.write(line)
+                out.write(part)
                 out.flush()
     info.returncode = process.returncode
     processes[revision] = info
@@ -151,7 +152,8 @@ def main() -> None:
         else:
             sys.exit(_run(sys.argv[2]))
     except DvcException as error:
-        sys.exit(f"ERROR: {error}")
+        print(f"ERROR: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL if isinstance(error, LockError) else 1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import polars as pl
 
 from stages import UserError, run
 from stages.files import alone, room, whole, write_csv
-from stages.ingest import corrections, earlier, records
+from stages.ingest import corrections, earlier, records, sources
 from stages.ingest.corrections import LabelLists
 from stages.ingest.earlier import NO_STATE
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
@@ -36,6 +36,7 @@ def main() -> None:
     # What Pillow finds odd in a photo that it can read all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     params = read(Ingest)
+    sources.chosen(params)  # what is wrong with its options is said before anything is read
     with room(REJECTED.with_name("rows")) as folder:
         ingest(params, folder)
 

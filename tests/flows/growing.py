@@ -24,12 +24,14 @@ for name in ("models/decision.json", "metrics/train.json", "metrics/threshold/la
 pathlib.Path("metrics/threshold/labels.csv").write_text("label,threshold\\ncat,0.5\\n")
 """
 JUDGE = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 folder, out = Path(sys.argv[1]), Path(sys.argv[2].removeprefix("--out="))
 assert (folder / "network" / "network.txt").is_file()
 old, new = (json.loads(path.read_text())["worth"]
             for path in (folder / "decision.json", Path("models/decision.json")))
+if new > 10_000:
+    time.sleep(1000)
 if new > 1000:
     raise MemoryError("a defect")
 if new > 100:

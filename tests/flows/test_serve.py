@@ -24,12 +24,14 @@ CLOCK = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
 
 
 @contextmanager
-def serving(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    log: Path, module: str = "flows.serve", **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_RUNNER_POLL_FREQUENCY": "1", **settings}
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", "flows.serve"], env=env, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, "-m", module], env=env, stdout=out, stderr=subprocess.STDOUT
         ) as process,
     ):
         try:

@@ -8,6 +8,7 @@ import pytest
 
 from flows.dvc_project import Project, ProjectError
 from flows.registry import Registry
+from flows.sources import main as look
 from flows.workspace import FOLDER, Workspace
 from tests.flows.growing import PARAMS, deliver, in_use, run
 from tests.flows.test_sources import state
@@ -180,6 +181,9 @@ def test_what_keeps_a_reader_waiting_is_named_before_dvc_looks(toy: Toy) -> None
     toy.write(read={"cmd": "ls raw", "deps": ["raw"]})
     with pytest.raises(ProjectError, match=r"raw/stuck\.png \(a FIFO"):
         Project(toy.folder).is_stale()
+    toy.params(ingest="{root: raw}")
+    with pytest.raises(SystemExit, match=r"raw/stuck\.png \(a FIFO"):
+        look()  # as make repro does
 
 
 def test_worktrees_keep_apart_what_they_ran(untrained: Toy, tmp_path: Path) -> None:

@@ -59,9 +59,17 @@ def rows(params: Ingest) -> Iterator[Row | Unreadable]:
         UserError: an option is wrong, a file that the source needs is missing or not as said, or a
             delivery lists nothing.
     """
+    return _of_root_and_deliveries(*chosen(params), Path(params.root), params.deliveries)
+
+
+def chosen(params: Ingest) -> tuple[ModuleType, Section]:
+    """The source that ``params`` choose, and its options.
+
+    Raises:
+        UserError: an option is wrong.
+    """
     source = import_module(f"{__name__}.{params.source.replace('-', '_')}")
-    options = check(source.Options, params.source_options, f"ingest.{params.source}")
-    return _of_root_and_deliveries(source, options, Path(params.root), params.deliveries)
+    return source, check(source.Options, params.source_options, f"ingest.{params.source}")
 
 
 def _of_root_and_deliveries(

@@ -1,0 +1,87 @@
+"""What is wrong in params.yaml is said before anything runs."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import ensemble
+from flows.params import check_params
+from flows.plan import PlanError
+from flows.reproduce import reproduce
+from flows.serve import clock
+from flows.sweep import sweep
+from tests.flows.growing import deliver, run
+from tests.flows.toy import Toy
+
+CRON = 'params.yaml: retrain.cron: Invalid cron string: "61 * * * *"'
+# The project's own check, which the stages of a toy have not.
+CHECK = """
+import sys
+from pathlib import Path
+if "b: 1\\n" not in Path("params.yaml").read_text() or "b=2" in sys.argv:
+    sys.exit("params.yaml: b is to be 1")
+"""
+
+
+def clocked(toy: Toy, cron: str, timezone: str = "UTC") -> None:
+    with (toy.folder / "params.yaml").open("a") as file:
+        file.write(f"retrain:\n  cron: {cron}\n  timezone: {timezone}\n")
+
+
+@pytest.mark.parametrize(
+    ("cron", "timezone", "sentence"),
+    [
+        ("61 * * * *", "UTC", CRON),
+        ("5", "UTC", "params.yaml: retrain.cron: Input should be a valid string"),
+        ("0 3 * * *", "Berlin", 'params.yaml: retrain.timezone: Invalid timezone: "Berlin"'),
+    ],
+)
+def test_a_clock_that_prefect_does_not_know(
+    toy: Toy, cron: str, timezone: str, sentence: str
+) -> None:
+    clocked(toy, cron, timezone)
+    with pytest.raises(PlanError, match=rf"^{re.escape(sentence)}[^\n]*$"):
+        check_params(toy.folder)
+    with pytest.raises(SystemExit, match=f"^{re.escape(sentence)}"):
+        clock(toy.folder)
+
+
+@pytest.mark.parametrize("flow", [reproduce, lambda **how: sweep(grid=["b=3"], **how)])
+def test_a_flow_checks_it_before_anything_runs(
+    toy: Toy, server: None, flow: Callable[..., object]
+) -> None:
+    clocked(toy, "61 * * * *")
+    (toy.folder / "in.txt").write_text("another")
+    state = flow(return_state=True)
+    assert (state.name, state.message.removeprefix("b=3: ")) == ("Failed", CRON)
+    assert (toy.folder / "a.txt").read_text() == "in\n"
+
+
+def test_the_project_says_what_its_parameters_may_be(toy: Toy, server: None) -> None:
+    (toy.folder / "stages").mkdir()
+    (toy.folder / "stages/params.py").write_text(CHECK)
+    assert reproduce(return_state=True).name == "Completed"
+    state = reproduce(overrides=["b=2"], return_state=True)
+    assert (state.name, state.message) == ("Failed", "params.yaml: b is to be 1")
+    toy.params(b=7)
+    with pytest.raises(SystemExit, match=r"^ensemble: params.yaml: b is to be 1"):
+        ensemble.main(["one"])
+
+
+def test_retrain_checks_what_its_commit_has(growing: Toy) -> None:
+    deliver(growing, "1", 1)
+    path = Path("params.yaml")
+    right = path.read_text()
+    path.write_text(right + "  cron: 61 * * * *\n  timezone: UTC\n")
+    growing.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qam", "a clock")
+    path.write_text(right)
+    assert run() == ("Failed", CRON)
+
+
+def test_a_project_without_parameters(toy: Toy, server: None) -> None:
+    toy.stages = {"only": {"cmd": "touch only.txt", "outs": ["only.txt"]}}
+    toy.write()
+    Path("params.yaml").unlink()
+    assert reproduce(return_state=True).message == "Ran only"

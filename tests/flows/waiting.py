@@ -1,0 +1,34 @@
+"""Two deployments that the tests serve: one waits for a file to go, and the other has time."""
+
+import asyncio
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows import retries
+from flows.dvc_project import Transient
+
+retries.DELAYS = (3.0, 3.0)
+
+
+@flow
+@retries.told
+def waiting(file: str) -> State:
+    if Path(file).exists():
+        raise Transient("busy")
+    return Completed(message="at last")
+
+
+@flow
+@retries.told
+def other(file: str) -> State:
+    Path(file).unlink()
+    return Completed(message="done")
+
+
+if __name__ == "__main__":
+    from flows.serve import serve  # runs need none of it
+
+    asyncio.run(serve({waiting: None, other: None}))
