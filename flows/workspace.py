@@ -179,16 +179,16 @@ class Workspace:
 
     def _check_out(self) -> None:
         """The files of ``base``, in the clone."""
+        if self._clone.is_symlink():
+            raise ProjectError(
+                f"{self._clone} is a link, and a retraining makes a folder there: remove it "
+                "(.dvc/tmp itself may be one, to another disk)"
+            )
         try:
             self._git("checkout", "--quiet", "--force", "--detach", self.base)
         except (OSError, ProjectError):
             # There is none yet, or a run that was killed has left one that is of no use; the
             # outputs are in the cache.
-            if self._clone.is_symlink():
-                raise ProjectError(
-                    f"{self._clone} is a link, and a retraining makes a folder there: remove it "
-                    "(.dvc/tmp itself may be one, to another disk)"
-                ) from None
             shutil.rmtree(self._clone, ignore_errors=True)
             clone = ("clone", "--quiet", "--shared", "--no-checkout", str(self._top))
             git(self.root, *clone, str(self._clone))
@@ -230,10 +230,13 @@ class Workspace:
             keep = {str(self.folder / link) for link in links}
             self.unreadable = mirror(self.root / photos, self.folder / photos, keep)
         for link in links:
-            here, there = self.root / link, self.folder / link
-            if here.exists() and not there.exists():  # relative, to what Git has not
+            there, real = self.folder / link, (self.root / link).resolve()
+            right = [real]
+            if real.is_relative_to(self._top):
+                right.append(self._clone.resolve() / real.relative_to(self._top))
+            if real.exists() and not (there.exists() and there.resolve() in right):
                 there.unlink()
-                there.symlink_to(here.resolve())
+                there.symlink_to(real)
                 self._bent.append(self._way / link)
 
     def _tracked_links(self, photos: Path) -> list[Path]:
