@@ -9,13 +9,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML, YAMLError
 
 from stages import UserError
-from stages.ingest.sources import chosen
 from stages.params import PARAMS, SECTIONS, Augment, Ingest, check, load, source_names, unknown
 
 Values = dict[str, Any]  # by their whole keys, train.loss.gamma
@@ -191,7 +191,9 @@ def check_all(content: dict[str, Any]) -> None:
         if name not in content:
             raise UserError(f"{PARAMS}: the section {name} is missing")
         check(model, content[name], name)
-    chosen(Ingest.model_validate(content["ingest"]))
+    # By name: the report depends on what this module imports, and on no source.
+    sources = import_module("stages.ingest.sources")
+    sources.chosen(Ingest.model_validate(content["ingest"]))
     crop, stored = content["train"]["augment"]["crop"], content["ingest"]["image_size"]
     if crop is not None and crop > stored:
         raise UserError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
 from flows.dvc_project import ProjectError
 from flows.ensemble import ensemble, main
@@ -17,11 +18,13 @@ FOLD = runs.ROWS // 2
 @pytest.fixture
 def with_stages(experimented: Toy) -> Toy:
     (experimented.folder / "stages").symlink_to(ROOT / "stages")
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["threshold"] = runs.PARAMS["threshold"]
+    (experimented.folder / "params.yaml").write_text(json.dumps(params))
     return experimented
 
 
 def test_the_good_one_counts(with_stages: Toy, capfd: pytest.CaptureFixture[str]) -> None:
-    (with_stages.folder / "params.yaml").write_text(json.dumps(runs.PARAMS))
     with pytest.raises(SystemExit) as ended:
         main(["HEAD", "noise"])
     assert ended.value.code == 0
@@ -50,6 +53,13 @@ def test_members_of_different_rows(with_stages: Toy, capfd: pytest.CaptureFixtur
     assert error.startswith("ensemble: {HEAD,good-fold=1} and noise do not have the same rows")
     assert f"{FOLD} only in {{HEAD,good-fold=1}} (first: 1.jpg)" in error
     assert not Path("ensemble").exists()
+
+
+def test_a_wrong_value_is_said_first(with_stages: Toy) -> None:
+    path = with_stages.folder / "params.yaml"
+    path.write_text(path.read_text().replace('"bootstrap": 100,', '"bootstrap": 50,'))
+    with pytest.raises(SystemExit, match=r"^ensemble: params.yaml: threshold\.bootstrap should be"):
+        main(["nowhere"])
 
 
 def test_what_has_no_result_is_no_member(experimented: Toy) -> None:
