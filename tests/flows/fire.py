@@ -28,7 +28,7 @@ import psutil
 
 from flows.dvc_project import fetch
 from flows.registry import Registry, Version
-from flows.serve import healthy
+from flows.server import healthy
 from tests.flows.toy import ROOT, Toy, eventually
 
 # A network is good for the mean of the numbers that were delivered.
