@@ -132,5 +132,7 @@ def _runs_here() -> set[str]:
     found = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # ended meanwhile, or somebody else's
-            found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+            # What a run has started inherits the variable, and may outlive it for a while.
+            if "prefect.engine" in process.cmdline():
+                found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
     return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
@@ -99,7 +100,8 @@ def test_runs_whose_process_is_gone_are_ended(
     _, alive, cancelling, _ = runs
     client.set_flow_run_state(cancelling, Cancelling())
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(alive))
-    with subprocess.Popen(["sleep", "1000"]) as process:
+    command = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    with subprocess.Popen([*command, "prefect.engine"]) as process:
         asyncio.run(end_lost_runs([own]))
         process.kill()
     states = [client.read_flow_run(run).state for run in runs]

@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 
-from flows.deployments import deployment_name
+from flows.deployments import SLUG, deployment_name
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.sweep import sweep
@@ -65,6 +65,8 @@ def test_a_worker_runs_what_is_served_too(
     assert schedule.schedule.cron == "0 4 * * 1"
     assert schedule.schedule.timezone == "Europe/Berlin"
     assert schedule.active
+    # As make ui has them: it knows what of this the page has changed.
+    assert (schedule.slug, deployed.version) == (SLUG, "0 4 * * 1 (Europe/Berlin)")
 
     found = named(client, "reproduce")
     run = client.create_flow_run_from_deployment(found.id, parameters={"targets": ["last"]})
