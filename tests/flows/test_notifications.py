@@ -100,9 +100,10 @@ def test_what_the_pages_changed_stays(
     client.pause_automation(late.id)
     register(PROJECT, "retrain", TEAM)
     assert ours(client) == [ended, late.model_copy(update={"enabled": False})]
-    register(PROJECT, "retrain", OTHERS)  # of the file
-    assert [each.enabled for each in ours(client)] == [True, False]
-    assert ours(client)[1].actions != late.actions
+    register(PROJECT, "retrain", OTHERS)  # what the file says now
+    before, (ended, late) = late, ours(client)
+    assert (ended.enabled, late.enabled) == (True, False)
+    assert late.actions != before.actions
     assert not capsys.readouterr().out
 
     action = ended.actions[0].model_copy(update={"subject": "Hear, hear"})
