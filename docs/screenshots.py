@@ -28,7 +28,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 
 from flows.dvc_project import check_out, identity, open_project, share_cache
-from flows.serve import healthy
+from flows.server import healthy
 from stages.ingest import records
 from stages.ingest.images import IMAGES, ImageStore
 
@@ -120,8 +120,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 def run(client: SyncPrefectClient, flow: str, **parameters: object) -> UUID:
     """A run of the flow's deployment, which has ended."""
-    found = client.read_deployment_by_name(f"{flow}/{flow}")
-    started = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+    found = deployments(client)[flow]
+    started = client.create_flow_run_from_deployment(found, parameters=parameters)
 
     def state() -> State:
         return client.read_flow_run(started.id).state
@@ -130,6 +130,11 @@ def run(client: SyncPrefectClient, flow: str, **parameters: object) -> UUID:
     if not state().is_completed():
         sys.exit(f"screenshots: {flow}: {state().message}")
     return started.id
+
+
+def deployments(client: SyncPrefectClient) -> dict[str, UUID]:
+    """The project's deployments, by the name of their flow."""
+    return {client.read_flow(each.flow_id).name: each.id for each in client.read_deployments()}
 
 
 def address(client: SyncPrefectClient) -> str:
@@ -208,7 +213,7 @@ def save(page: Page, name: str) -> None:
 def take(client: SyncPrefectClient, reproduced: UUID) -> None:
     """The pictures: of the deployments, of the last verdict and of the run ``reproduced``."""
     pages = address(client)
-    deployments = {each.name: each.id for each in client.read_deployments()}
+    found = deployments(client)
     verdicts = [each for each in client.read_artifacts() if each.key == "retrain"]
     verdict = max(verdicts, key=lambda each: each.created).id
     with browser() as page:
@@ -223,8 +228,8 @@ def take(client: SyncPrefectClient, reproduced: UUID) -> None:
             save(page, name)
 
         one = "/deployments/deployment/"
-        shot("form", f"{one}{deployments['reproduce']}/run", "Stages to bring")
-        shot("deployment", f"{one}{deployments['retrain']}", "Scheduled for", click="Upcoming")
+        shot("form", f"{one}{found['reproduce']}/run", "Stages to bring")
+        shot("deployment", f"{one}{found['retrain']}", "Scheduled for", click="Upcoming")
         page.set_viewport_size(TALL)
         shot("verdict", f"/artifacts/artifact/{verdict}", "To see more")
         shot("run", f"/runs/flow-run/{reproduced}", "Cached", click="Task Runs")

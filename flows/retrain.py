@@ -36,7 +36,7 @@ from flows.plan import PATIENCE, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
 from flows.retries import told
-from flows.telling import SKIPPED, notification, page, tell
+from flows.telling import SKIPPED, page
 from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
@@ -55,13 +55,9 @@ class Verdict:
     figures: dict[str, Any] | None = None
 
 
-@flow(
-    description="Retrains where something is new; promotes the model only if it is better.",
-    on_completion=[tell],
-    on_failure=[tell],
-)
+@flow(description="Retrains where something is new; promotes the model only if it is better.")
 @told
-def retrain(force: bool = False, notify: str | None = None) -> State:
+def retrain(force: bool = False) -> State:
     """Retrains the DVC project in the current folder at the commit that is checked out.
 
     Works in a clone, as a DVC experiment named after the time; the checkout stays as it is. Ends as
@@ -69,12 +65,8 @@ def retrain(force: bool = False, notify: str | None = None) -> State:
 
     Args:
         force: Retrain even where nothing changed.
-        notify: The block of Prefect's that tells people how it ended, like slack-webhook/team.
-            None: nobody is told.
     """
     log = get_run_logger()
-    if notify:
-        notification(notify)  # whether it is there shall not be found out after hours
     root = Path.cwd()
     registry = Registry(root)
     # DVC names stages as they are seen from the current folder.
@@ -246,7 +238,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Retrain where something is new; promote the model only if it is better.",
     )
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
-    parser.add_argument("--notify", metavar="BLOCK", help="tell people: slack-webhook/team")
     state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")

@@ -5,30 +5,27 @@ For work pools ``prefect.yaml`` has the same deployments.
 
 import asyncio
 import signal
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.runner import Runner
-from prefect.schedules import Cron, Schedule
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_SERVER_API_HOST,
-    PREFECT_SERVER_API_PORT,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
 
-from flows import SERVER_START
+from flows import notifications
+from flows.deployments import deployment_name, end_lost_runs, register, when
+from flows.outages import be_patient
 from flows.params import check_params
 from flows.plan import PlanError, read
 from flows.reproduce import reproduce
 from flows.retrain import retrain
+from flows.server import Server, ServerError, claimed, listening
 from flows.sweep import sweep
 
 
@@ -36,47 +33,77 @@ def main() -> None:
     """Serves the deployments until it is stopped; starts a server where none is running."""
     # While the server starts: SIGTERM shall end it as Ctrl-C does, and not leave it behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    schedule = clock(Path.cwd())  # what is wrong is said before a server starts
-    with suppress(KeyboardInterrupt), server() as api, temporary_settings({PREFECT_API_URL: api}):
-        asyncio.run(serve({reproduce: None, sweep: None, retrain: schedule}))
+    name = deployment_name(Path.cwd())
+    PREFECT_HOME.value().mkdir(parents=True, exist_ok=True)
+    try:
+        with claimed(PREFECT_HOME.value() / f"tagloom-{name[-6:]}.lock") as is_mine:
+            if not is_mine:
+                sys.exit("make ui is running for this project already; one at a time")
+            flows = {reproduce: None, sweep: None, retrain: clock(Path.cwd())}
+            notify = read(Path.cwd()).get("retrain.notify")
+            with (
+                suppress(KeyboardInterrupt),
+                Server() as server,
+                temporary_settings({PREFECT_API_URL: server.api}),
+            ):
+                notifications.register(name, retrain.name, notify)
+                asyncio.run(serve(server, name, flows))
+    except (PlanError, ServerError) as error:
+        sys.exit(str(error))
+    except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own
+        reason = str(error).partition("\n")[0]
+        sys.exit(f"The Prefect server did not do as it was asked: {reason}")
 
 
-def clock(root: Path) -> Schedule | None:
+def clock(root: Path) -> CronSchedule | None:
     """When to retrain, as ``retrain.cron`` and ``retrain.timezone`` say; None: when asked for.
 
-    Ends the program with a sentence where a value of ``params.yaml`` is wrong.
+    Raises:
+        PlanError: a value of ``params.yaml`` is wrong.
     """
-    try:
-        check_params(root)
-        params = read(root)
-    except PlanError as error:
-        sys.exit(str(error))
+    check_params(root)
+    params = read(root)
     if params.get("retrain.cron") is None:
         return None
-    return Cron(params["retrain.cron"], timezone=params.get("retrain.timezone"))
+    return CronSchedule(cron=params["retrain.cron"], timezone=params.get("retrain.timezone"))
 
 
 def for_pool() -> dict[str, Any]:
     """What ``prefect.yaml`` asks about the project in the current folder, as a step of its own.
 
-    There as here, ``params.yaml`` says when to retrain; ``active`` is False where it says never.
+    There as here, ``params.yaml`` says when to retrain and who is told; ``active`` is False where
+    it says never.
     """
-    schedule = clock(Path.cwd())
-    when = schedule or Cron("0 0 * * *", timezone="UTC")  # a schedule that rests has to be one, too
+    root = Path.cwd()
+    name = deployment_name(root)
+    try:
+        schedule = clock(root)
+        notifications.register(name, retrain.name, read(root).get("retrain.notify"))
+    except PlanError as error:
+        sys.exit(str(error))
+    # A schedule that rests has to be one, too.
+    shown = schedule or CronSchedule(cron="0 0 * * *", timezone="UTC")
     return {
-        "folder": str(Path.cwd()),
-        "cron": when.cron,
-        "timezone": when.timezone,
+        "folder": str(root),
+        "name": name,
+        "version": when(schedule),
+        "cron": shown.cron,
+        "timezone": shown.timezone,
         "active": schedule is not None,
     }
 
 
-async def serve(flows: Mapping[Flow, Schedule | None]) -> None:
+async def serve(server: Server, name: str, flows: Mapping[Flow, CronSchedule | None]) -> None:
     """Runs what is asked of the flows' deployments, or is due, until SIGINT or SIGTERM.
 
     As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
-    ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages.
+    ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages. Raises ServerError
+    where the server stays away; what ran then is ended, and told as crashed next time.
+
+    Args:
+        name: the deployments'.
     """
+    be_patient()
     # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is not
     # the deployments that have a limit: docs/pools.md.
     runner = Runner(limit=1, pause_on_shutdown=False)
@@ -85,60 +112,34 @@ async def serve(flows: Mapping[Flow, Schedule | None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     runner.handle_sigterm = lambda *_: loop.call_soon_threadsafe(stop.set)  # it takes SIGTERM over
-    for flow, schedule in flows.items():
-        await runner.aadd_deployment(await flow.ato_deployment(flow.name, schedule=schedule))
-    pages = PREFECT_API_URL.value().removesuffix("/api")
-    print(f"Start and watch runs at {pages} (Ctrl-C stops)", flush=True)
+    ids = [await register(runner, flow, name, schedule) for flow, schedule in flows.items()]
+    await end_lost_runs(ids)
+    print(f"Start and watch runs of {name} at {PREFECT_UI_URL.value()} (Ctrl-C stops)", flush=True)
     running = asyncio.create_task(runner.start())
+    watching = asyncio.create_task(server.watch())
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set() and runner.started:
+    await asyncio.wait([running, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if watching.done() or not await asyncio.to_thread(listening, server.api):
+        _kill_runs()  # there is nobody to report to
+        running.cancel()
+    elif stop.is_set() and runner.started:
         await runner.astop()
     elif stop.is_set():
         raise KeyboardInterrupt
     stopping.cancel()
-    await running
+    with suppress(asyncio.CancelledError):
+        await running
+    if watching.done():
+        watching.result()
+    watching.cancel()
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """Yields the API's address: of the configured server, of one that runs here, or of a new one.
-
-    Only a server that was started here is stopped at the end.
-    """
-    if configured := (PREFECT_API_URL.value() or "").rstrip("/"):
-        if not healthy(configured):
-            sys.exit(f"PREFECT_API_URL names {configured}, but no Prefect server answers there")
-        yield configured
-        return
-    host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
-    api = f"http://{host}:{port}/api"
-    if healthy(api):
-        yield api
-        return
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C shall reach the runs first, which report to the server
-    )
-    try:
-        deadline = time.monotonic() + SERVER_START
-        while not healthy(api):
-            if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"The Prefect server did not start at {api}; is the port taken?")
-            time.sleep(0.5)
-        yield api
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def healthy(api: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=2):
-            return True
-    except OSError:  # no answer, or one that is an error
-        return False
+def _kill_runs() -> None:
+    """Ends the runs in progress; their leashes end what they have started."""
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "PREFECT__FLOW_RUN_ID" in process.environ():
+                process.kill()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a retraining tells people: the page of its artifact, and a notification."""
+"""What a retraining tells people: the page of its artifact."""
 
 import csv
 import io
@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect.blocks.core import Block
-from prefect.blocks.notifications import NotificationBlock
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.utilities.urls import url_for
-
 from flows.dvc_project import git_file
-from flows.plan import PlanError
 from flows.registry import Version
 
 SKIPPED = "Skipped"
@@ -128,24 +122,3 @@ def _drift(drift: dict[str, Any]) -> str:
         if drift[key]:
             text += f"\n{what}: {', '.join(drift[key])}.\n"
     return text
-
-
-def notification(name: str) -> NotificationBlock:
-    """Prefect's block ``name``, like slack-webhook/team; PlanError where none can notify."""
-    try:
-        block = Block.load(name)
-    except ValueError as error:
-        raise PlanError(f"notify: {error}") from error
-    if not isinstance(block, NotificationBlock):
-        raise PlanError(f"notify: {name} is no block that notifies")
-    return block
-
-
-def tell(flow: Any, run: FlowRun, state: State) -> None:
-    """Sends how a run ended through the block that its parameter ``notify`` names, if any.
-
-    A run that was skipped has nothing to tell.
-    """
-    if (name := run.parameters.get("notify")) and state.name != SKIPPED:
-        link = url_for("flow-run", obj_id=run.id) or ""
-        notification(name).notify(f"{state.message}\n{link}", f"{flow.name}: {state.name}")

@@ -313,6 +313,7 @@ class Retrain(Section):
 
     cron: str | None
     timezone: str
+    notify: str | None
     metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
     min_gain: float
     max_label_drop: PositiveFraction

@@ -30,7 +30,7 @@ import psutil
 
 from flows.dvc_project import fetch
 from flows.registry import Registry, Version
-from flows.serve import healthy
+from flows.server import healthy
 from tests.flows.test_sources import state
 from tests.flows.toy import ROOT, Toy, eventually
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect
 
-from docs.screenshots import EXECUTABLE, address, browser, run, serving
+from docs.screenshots import EXECUTABLE, address, browser, deployments, run, serving
 from tests.flows.toy import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Seen:
-    """A page of the browser, the pages' address, deployments by name, and a run that has ended."""
+    """A page of the browser, the pages' address, deployments by flow, and a run that has ended."""
 
     page: Page
     at: str
@@ -37,8 +37,7 @@ def seen(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     cron = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
     (project / "params.yaml").write_text(f"a: in.txt\n{cron}b: 2\n")
     with serving(project, folder / "prefect") as client, browser() as page:
-        found = {each.name: each.id for each in client.read_deployments()}
-        yield Seen(page, address(client), found, run(client, "reproduce"))
+        yield Seen(page, address(client), deployments(client), run(client, "reproduce"))
 
 
 def test_a_deployment_has_its_schedule(seen: Seen) -> None:

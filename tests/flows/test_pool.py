@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import DeploymentResponse
 
+from flows.deployments import SLUG, deployment_name
 from flows.reproduce import reproduce
 from flows.retrain import retrain
-from flows.serve import clock
 from flows.sweep import sweep
 from tests.flows.toy import ROOT, Toy, eventually
 
@@ -43,27 +44,31 @@ def pool(toy: Toy, client: SyncPrefectClient) -> Iterator[dict[str, str]]:
         assert done.returncode == 0, done.stdout + done.stderr
     yield environment
     for flow in FLOWS:
-        client.delete_deployment(client.read_deployment_by_name(f"{flow.name}/{flow.name}").id)
+        client.delete_deployment(named(client, flow.name).id)
+
+
+def named(client: SyncPrefectClient, flow: str) -> DeploymentResponse:
+    return client.read_deployment_by_name(f"{flow}/{deployment_name(Path.cwd())}")
 
 
 def test_a_worker_runs_what_is_served_too(
     pool: dict[str, str], client: SyncPrefectClient, toy: Toy
 ) -> None:
     for flow in FLOWS:
-        name = flow.name
-        schedule = clock(Path.cwd()) if flow is retrain else None
-        served = asyncio.run(flow.ato_deployment(name, schedule=schedule))
-        deployed = client.read_deployment_by_name(f"{name}/{name}")
+        served = asyncio.run(flow.ato_deployment("served"))
+        deployed = named(client, flow.name)
         schema = deployed.parameter_openapi_schema["properties"]
         assert schema == served._parameter_openapi_schema.properties
         assert deployed.description == served.description
-        assert [each.schedule for each in deployed.schedules] == [
-            each.schedule for each in served.schedules or ()
-        ]
-    assert deployed.schedules[0].schedule.cron == "0 4 * * 1"
-    assert deployed.schedules[0].active
+        assert bool(deployed.schedules) == (flow is retrain)
+    [schedule] = deployed.schedules
+    assert schedule.schedule.cron == "0 4 * * 1"
+    assert schedule.schedule.timezone == "Europe/Berlin"
+    assert schedule.active
+    # As make ui has them: it knows what of this the page has changed.
+    assert (schedule.slug, deployed.version) == (SLUG, "0 4 * * 1 (Europe/Berlin)")
 
-    found = client.read_deployment_by_name("reproduce/reproduce")
+    found = named(client, "reproduce")
     run = client.create_flow_run_from_deployment(found.id, parameters={"targets": ["last"]})
 
     def ended() -> State | None:

@@ -1,18 +1,13 @@
 """A project that is retrained as photos come: what is promoted, what is refused, what stays."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
-from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
@@ -177,53 +172,6 @@ def test_a_promotion_that_was_cut_short_is_completed(growing: Toy) -> None:
     assert name == "Failed"
     assert message.startswith("The branch champion is checked out")
     assert registry.champion() == first
-
-
-@pytest.fixture
-def mailbox(server: None) -> Iterator[list[str]]:
-    """What was sent to the block custom-webhook/team, whose address holds the word token."""
-    received: list[str] = []
-
-    class Post(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(
-                json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
-            )
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Post) as post:
-        threading.Thread(target=post.serve_forever, daemon=True).start()
-        CustomWebhookNotificationBlock(
-            name="team",
-            url=f"http://127.0.0.1:{post.server_port}/token",
-            json_data={"text": "{{subject}}: {{body}}"},
-        ).save("team", overwrite=True)
-        yield received
-        post.shutdown()
-
-
-def test_people_are_told_how_it_ended(
-    growing: Toy, mailbox: list[str], client: SyncPrefectClient, capfd: pytest.CaptureFixture[str]
-) -> None:
-    deliver(growing, "1", 0.5)
-    assert run(notify="custom-webhook/team")[0] == "Promoted"
-    assert run(notify="custom-webhook/team")[0] == "Skipped"
-    deliver(growing, "1", "no number")
-    assert run(notify="custom-webhook/team")[0] == "Failed"
-    first, second = mailbox
-    assert first.startswith("retrain: Promoted: 20")
-    assert "/runs/flow-run/" in first
-    assert second.startswith("retrain: Failed: Stage make failed")
-    assert "token" not in "".join(capfd.readouterr())
-
-    name, message = run(notify="custom-webhook/nobody")
-    assert name == "Failed"
-    assert message.startswith("notify: Unable to find block document named nobody")
-    assert len(mailbox) == 2
 
 
 FIGURES = {

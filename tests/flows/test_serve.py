@@ -1,25 +1,34 @@
 """The long-lived process: its deployment, the runs it makes, its end."""
 
+import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import httpx
+import psutil
+import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
 
-from flows.serve import healthy
+from flows.deployments import deployment_name
+from flows.server import Server, ServerError, healthy
 from tests.flows.toy import ROOT, Toy, eventually
 
 END = 40  # seconds
+CLOCK_WORDS = ("0 4 * * 1", "Europe/Berlin")
 CLOCK = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
 
 
@@ -41,9 +50,9 @@ def serving(
 
 
 def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse | None:
-    """The deployment of the flow, once it is there."""
+    """The deployment of the flow of the project in the current folder, once it is there."""
     try:
-        return client.read_deployment_by_name(f"{flow}/{flow}")
+        return client.read_deployment_by_name(f"{flow}/{deployment_name(Path.cwd())}")
     except ObjectNotFound:
         return None
 
@@ -54,7 +63,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
     with serving(tmp_path / "log", PREFECT_API_URL=api) as process:
         found = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
-        eventually(lambda: f"runs at {address} " in (tmp_path / "log").read_text())
+        eventually(lambda: f" at {address} (" in (tmp_path / "log").read_text())
 
         def state(run: FlowRun) -> str:
             return client.read_flow_run(run.id).state.name
@@ -62,6 +71,9 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
         def start(**parameters: object) -> FlowRun:
             return client.create_flow_run_from_deployment(found.id, parameters=parameters)
 
+        with serving(tmp_path / "second", PREFECT_API_URL=api) as second:
+            assert second.wait(END) == 1
+        assert "running for this project already" in (tmp_path / "second").read_text()
         done = start(targets=["last"])
         eventually(lambda: state(done) == "Completed")
         going, both = start(targets=["slow"]), 2
@@ -74,40 +86,104 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
     assert healthy(api.rstrip("/"))  # the server is somebody else's
 
 
-def test_starts_a_server_and_stops_it(toy: Toy, tmp_path: Path) -> None:
-    (toy.folder / "params.yaml").write_text(f"a: in.txt\n{CLOCK}b: 1\n")
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    settings = {"PREFECT_SERVER_API_PORT": port, "PREFECT_HOME": str(tmp_path / "prefect")}
-    log = tmp_path / "log"
-    with serving(log, PREFECT_API_URL="", **settings) as process:
+        return str(free.getsockname()[1])
+
+
+def test_a_server_of_ones_own_comes_back_and_is_shared(
+    toy: Toy, reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (toy.folder / "params.yaml").write_text(f"a: in.txt\n{CLOCK}b: 1\n")
+    toy.write(slow={"cmd": "sleep 1000", "outs": ["slow.txt"]})
+    port = free_port()
+    settings = {
+        "PREFECT_API_URL": "",
+        "PREFECT_SERVER_API_PORT": port,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+    }
+    logs = [tmp_path / "log", tmp_path / "second"]
+    with serving(logs[0], **settings) as first, ExitStack() as clients:
         url = eventually(
-            lambda: re.search(rf"runs at (http://127\.0\.0\.1:{port}) ", log.read_text()), 90
+            lambda: re.search(rf" at (http://127\.0\.0\.1:{port}) ", logs[0].read_text()), 90
         )[1]
+        client = clients.enter_context(SyncPrefectClient(f"{url}/api"))
         with urllib.request.urlopen(url) as page:
             assert b"<html" in page.read()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(END) == 0
-    assert not healthy(f"{url}/api")
+        [schedule] = deployment(client, "retrain").schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone) == CLOCK_WORDS
 
-    # The server alone knows the schedule.
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", port]
-    with subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: healthy(f"{url}/api"), 90)
-            with SyncPrefectClient(f"{url}/api") as client:
-                found = client.read_deployment_by_name("retrain/retrain")
-                assert not found.paused
-                [schedule] = found.schedules
-                assert schedule.active
-                assert (schedule.schedule.cron, schedule.schedule.timezone) == (
-                    "0 4 * * 1",
-                    "Europe/Berlin",
-                )
-                eventually(client.read_flow_runs)  # those that are due next
-        finally:
-            process.terminate()
+        def state(run: FlowRun) -> str:
+            try:
+                return client.read_flow_run(run.id).state.name
+            except httpx.HTTPError:
+                return "unknown"
+
+        def start(project: DeploymentResponse, target: str) -> FlowRun:
+            return client.create_flow_run_from_deployment(
+                project.id, parameters={"targets": [target]}
+            )
+
+        mine = deployment(client, "reproduce")
+        going, before = start(mine, "slow"), server_of(first)
+        eventually(lambda: toy.sleeping() == 1)
+        before.kill()
+        eventually(lambda: server_of(first) not in (None, before) and healthy(f"{url}/api"), 60)
+        assert toy.sleeping() == 1
+        client.set_flow_run_state(going.id, Cancelling())  # what the button in the pages does
+        eventually(lambda: state(going) == "Cancelled", 60)
+        assert toy.sleeping() == 0
+
+        # Another clone, in a folder of the same name.
+        shutil.copytree(reproduced, tmp_path / "other" / "toy", symlinks=True)
+        monkeypatch.chdir(tmp_path / "other" / "toy")
+        with serving(logs[1], **settings) as second:
+            eventually(lambda: " at http" in logs[1].read_text(), 60)
+            theirs = deployment(client, "reproduce")
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(END) == 0
+            eventually(lambda: server_of(second) and healthy(f"{url}/api"), 60)
+            done = start(theirs, "last")
+            eventually(lambda: state(done) == "Completed", 60)
+            assert client.read_deployment(mine.id).name != theirs.name
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(END) == 0
+    assert not healthy(f"{url}/api")
+    assert "Traceback" not in "".join(log.read_text() for log in logs)
+
+
+def server_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """The Prefect server that the process has started."""
+    for child in psutil.Process(process.pid).children():
+        with suppress(psutil.Error):
+            if "server" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                return child
+    return None
+
+
+def test_another_s_server_is_not_joined_unasked(
+    toy: Toy, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    port = str(client.api_url.port)
+    settings = {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": port}
+    home = str(tmp_path / "prefect")
+    with serving(tmp_path / "log", PREFECT_HOME=home, **settings) as process:
+        assert process.wait(END) == 1
+    said = (tmp_path / "log").read_text()
+    assert f"is not the Prefect server of your PREFECT_HOME, {home}" in said
+    assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in said
+
+
+def test_another_s_server_that_stays_away_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flows.server.AWAY", 0.5)
+    monkeypatch.setattr("flows.server.LOOK", 0.1)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        server = Server()
+    with pytest.raises(ServerError, match=r"has not answered for 0\.5 seconds"):
+        asyncio.run(server.watch())
 
 
 def test_a_server_that_does_not_answer(toy: Toy, tmp_path: Path) -> None:
