@@ -107,6 +107,8 @@ async def serve(server: Server, name: str, flows: Mapping[Flow, CronSchedule | N
     # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is not
     # the deployments that have a limit: docs/pools.md.
     runner = Runner(limit=1, pause_on_shutdown=False)
+    # Prefect's own is a folder of all users of the machine, and belongs to the first of them.
+    runner._tmp_dir = PREFECT_HOME.value() / "runner_storage" / runner._tmp_dir.name
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +56,12 @@ def unreadable(path: Path) -> Iterator[Unreadable]:
         yield Unreadable(path, why)
 
 
-def complaint(paths: Iterable[Path]) -> str:
-    """What people are told of what is unreadable in ``paths``; empty where nothing is."""
-    found = [str(each) for path in paths for each in unreadable(path)]
+def complaint(found: Sequence[Unreadable]) -> str:
+    """What people are told of what cannot be read; empty where nothing is."""
     if not found:
         return ""
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"What is there cannot be read; take it away: {', '.join(found[:SHOWN])}{more}"
+    return f"What is there cannot be read; take it away: {', '.join(map(str, found[:SHOWN]))}{more}"
 
 
 def _unreadable(folder: str, above: tuple[str, ...]) -> Iterator[Unreadable]:
@@ -195,7 +194,9 @@ def main() -> None:
         root = read(Path.cwd()).get("ingest.root")
     except PlanError as error:
         sys.exit(str(error))
-    sys.exit(complaint([Path(root)]) if root else None)
+    found = unreadable(Path(root)) if root else ()
+    # What is hidden does not exist for DVC either (.dvcignore).
+    sys.exit(complaint([each for each in found if not each.path.name.startswith(".")]) or None)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,9 @@ def sweep(
     planned = plan(root, files, grid, overrides, prefix)
     own = read(root)
     check(root, planned, own)
-    shared = agreed(Project(root), planned, own)
+    project = Project(root)
+    project.check_readable()
+    shared = agreed(project, planned, own)
     with Queue(root) as queue:
         found = results(queue, planned, own, force)
         left = {each.name: each.changes for each in planned if each.name not in found}

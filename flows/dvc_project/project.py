@@ -31,7 +31,7 @@ from flows.dvc_project.output import (
     output_lines,
 )
 from flows.dvc_project.processes import dvc
-from flows.sources import complaint
+from flows.sources import complaint, unreadable
 
 
 class Project:
@@ -150,14 +150,19 @@ class Project:
         files = workspace.get("data", {})
         return {path: file["data"] for path, file in files.items() if "data" in file}
 
+    def check_readable(self) -> None:
+        """Raises ProjectError where DVC would wait without end, or fail, at what is no file."""
+        ignored = self._repo.dvcignore.is_ignored_file
+        found = [each for path in sources(self._repo) for each in unreadable(self.root / path)]
+        if wrong := complaint([each for each in found if not ignored(str(each.path))]):
+            raise ProjectError(wrong)
+
     def is_stale(self) -> bool:
         """Whether a stage would run.
 
-        Raises ProjectError where DVC would wait without end, or fail, at a file that is none.
-        Transient when another DVC is at work here.
+        Raises ProjectError as ``check_readable``, Transient when another DVC is at work here.
         """
-        if wrong := complaint(self.root / path for path in sources(self._repo)):
-            raise ProjectError(wrong)
+        self.check_readable()
         try:
             return bool(self._repo.status(targets=self.targets or None, with_deps=True))
         except LockError as error:

@@ -60,7 +60,9 @@ def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse | Non
 def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path: Path) -> None:
     toy.write(slow={"cmd": "sleep 1000 | sleep 1000", "outs": ["slow.txt"]})
     api = str(client.api_url)
-    with serving(tmp_path / "log", PREFECT_API_URL=api) as process:
+    (tmp_path / "runner_storage").touch()  # as where it is the folder of another user
+    settings = {"PREFECT_API_URL": api, "TMPDIR": str(tmp_path)}
+    with serving(tmp_path / "log", **settings) as process:
         found = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
         eventually(lambda: f" at {address} (" in (tmp_path / "log").read_text())

@@ -170,6 +170,7 @@ def test_a_stage_is_not_stale_for_what_is_hidden(toy: Toy) -> None:
     (toy.folder / "raw" / "deliveries" / ".in").mkdir()
     for name in ("deliveries/.in/x", ".DS_Store", "Thumbs.db", "photo~", "#photo#", "._photo"):
         (toy.folder / "raw" / name).write_text("1")
+    (toy.folder / "raw" / ".#photo").symlink_to("a lock of Emacs")
     assert not Project(toy.folder).is_stale()
     (toy.folder / "raw" / "other").write_text("1")
     assert Project(toy.folder).is_stale()
