@@ -53,9 +53,9 @@ def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
     workspace. A name that stands for nothing comes back with that as its problem. Raises
     ProjectError when ``root`` is in no DVC project, or that has no Git commit.
     """
-    head(root)
     try:
         with Repo(root) as repo:
+            head(root)
             workspace, commit = repo.experiments.show(hide_workspace=False)
             found: dict[str, Experiment] = {}
             # Those that succeeded come first: an earlier failure of the same name is past.

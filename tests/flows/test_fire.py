@@ -137,6 +137,8 @@ def test_photos_that_change_while_they_are_read(ground: Ground) -> None:
 
 def test_beside_a_person_who_reproduces(ground: Ground) -> None:
     """In the checkout, with the same cache: both finish."""
+    (ground.folder / "raw" / "stuck.txt").unlink()  # at which DVC would wait
+    ground.kept = state(ground.folder / "raw", ground.album)
     with ground.start(ground.log) as process:
         eventually(lambda: ground.find(process.pid, "dvc"))
         ground.toy.dvc("repro")

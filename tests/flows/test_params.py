@@ -42,7 +42,7 @@ def test_a_clock_that_prefect_does_not_know(
     clocked(toy, cron, timezone)
     with pytest.raises(PlanError, match=rf"^{re.escape(sentence)}[^\n]*$"):
         check_params(toy.folder)
-    with pytest.raises(SystemExit, match=f"^{re.escape(sentence)}"):
+    with pytest.raises(PlanError, match=re.escape(sentence)):
         clock(toy.folder)
 
 

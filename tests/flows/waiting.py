@@ -29,6 +29,10 @@ def other(file: str) -> State:
 
 
 if __name__ == "__main__":
-    from flows.serve import serve  # runs need none of it
+    from flows.deployments import deployment_name  # runs need none of it
+    from flows.serve import serve
+    from flows.server import Server
 
-    asyncio.run(serve({waiting: None, other: None}))
+    with Server() as server:
+        name = deployment_name(Path.cwd())
+        asyncio.run(serve(server, name, {waiting: None, other: None}))
