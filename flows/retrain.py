@@ -36,6 +36,7 @@ from flows.plan import PATIENCE, read
 from flows.registry import MODEL, Registry, Version
 from flows.reproduce import failure, run_stages
 from flows.retries import told
+from flows.sources import listed
 from flows.telling import SKIPPED, page
 from flows.workspace import Workspace
 
@@ -103,7 +104,7 @@ def remarks_on(workspace: Workspace) -> Iterator[str]:
             f"it: {', '.join(workspace.uncommitted)}"
         )
     if workspace.unreadable:
-        yield f"Set aside, since it cannot be read: {', '.join(map(str, workspace.unreadable))}"
+        yield f"Set aside, since it cannot be read: {listed(workspace.unreadable)}"
 
 
 def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[str, str] | None:

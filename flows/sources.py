@@ -57,11 +57,14 @@ def unreadable(path: Path) -> Iterator[Unreadable]:
 
 
 def complaint(found: Sequence[Unreadable]) -> str:
-    """What people are told of what cannot be read; empty where nothing is."""
-    if not found:
-        return ""
+    """What people are told who have to take away what cannot be read; empty where nothing is."""
+    return f"What is there cannot be read; take it away: {listed(found)}" if found else ""
+
+
+def listed(found: Sequence[Unreadable]) -> str:
+    """The first few, and how many more there are."""
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"What is there cannot be read; take it away: {', '.join(map(str, found[:SHOWN]))}{more}"
+    return f"{', '.join(map(str, found[:SHOWN]))}{more}"
 
 
 def _unreadable(folder: str, above: tuple[str, ...]) -> Iterator[Unreadable]:
