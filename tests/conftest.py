@@ -47,9 +47,11 @@ LONGEST = [
     "pipeline/test_retraining.py",
     "pipeline/test_pipeline.py",
     "flows/test_fire.py",
+    "flows/test_serve.py",
     "flows/test_retrain.py",
     "flows/test_remote.py",
     "flows/test_sweep.py",
+    "flows/test_registry.py",
     "train/test_distributed.py",
     "test_presets.py",
 ]
