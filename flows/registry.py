@@ -178,7 +178,8 @@ class Registry:
     def retire(self) -> None:
         """Leaves no model in use: the next one that is trained is promoted as it is.
 
-        The versions stay, and ``roll_back`` puts one of them in use again.
+        The versions stay, and ``roll_back`` puts one of them in use again. DVC knows no such state:
+        ``dvc artifacts get --stage`` still gives the model that was in use.
         """
         self._take_back(lambda _: True)
 

@@ -1,10 +1,12 @@
 """What is retrained is the commit, with the photos there are; nobody's files are touched."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from flows.dvc_project import Project, ProjectError
 from flows.registry import Registry
@@ -143,7 +145,9 @@ def test_other_data_than_the_commit_says_is_refused(untrained: Toy) -> None:
         pass
 
 
-def test_photos_that_come_after_others_of_which_dvc_knows_nothing(growing: Toy) -> None:
+def test_photos_that_come_after_others_of_which_dvc_knows_nothing(
+    growing: Toy, client: SyncPrefectClient
+) -> None:
     """What dvc.lock does not know yet is read as it is, with the line ends of Windows."""
     (growing.folder / "raw" / "X").mkdir()
     (growing.folder / "raw" / "X" / "1.json").write_bytes(b"1\r\n")
@@ -156,8 +160,12 @@ def test_photos_that_come_after_others_of_which_dvc_knows_nothing(growing: Toy) 
     make.write_text(make.read_text().replace('"raw"', '"raw/X"'))
     growing.dvc("add", "raw/X")
     growing.commit("own photos")
+    (growing.folder / "new.dvc").touch()
     assert run()[0] == "Promoted"
     assert in_use(growing) == 1
+    path = {"key": "retrain"}
+    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
+    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\.dvc\*\*", told)
 
 
 def test_a_stage_is_not_stale_for_what_is_hidden(toy: Toy) -> None:
