@@ -10,10 +10,7 @@ IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
 
 
 def git(root: Path, *arguments: str, **variables: str) -> str | None:
-    """What Git prints, without the blanks around it.
-
-    Args:
-        variables: of Git's environment, GIT_INDEX_FILE and the like.
+    """What Git prints, without the blanks around it, run with ``variables`` in its environment.
 
     None where it says no: there is no such ref or setting, or two things differ (exit status 1,
     without a word). Raises ProjectError with Git's own reason where it could not do what it was
