@@ -43,8 +43,8 @@ def git_file(root: Path, rev: str, path: str) -> str | None:
 
 def git_folder(root: Path) -> tuple[Path, Path]:
     """The top folder of the Git repository that ``root`` is in, and from there the way to it."""
-    top = Path(git(root, "rev-parse", "--show-toplevel"))
-    return top, Path(git(root, "rev-parse", "--show-prefix"))
+    top, _, way = git(root, "rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
+    return Path(top), Path(way)
 
 
 def head(root: Path) -> str:
