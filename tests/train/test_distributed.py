@@ -26,8 +26,9 @@ from tests.train.test_stage import _checkpoints, _wait_for, said
 CPU = torch.device("cpu")
 WEIGHTS = Path("models/network/network.safetensors")
 TIMED = {"train/photos_per_second"}
-# It jumps where two photos change places, for which the error of floats is enough.
-RANKED = "validation/mean_average_precision"
+# It jumps where two neighbours of a ranking change places, for which the error of floats is enough.
+# Of 19 photos and three labels one such change, at the top of a label with seven, is 1/2 / 7 / 3.
+RANKED, JUMP = "validation/mean_average_precision", 0.024
 
 
 def environment(gpus: bool = False) -> dict[str, str]:
@@ -101,7 +102,7 @@ def test_two_devices_do_what_one_does(tmp_path: Path):
         for epochs in zip(first["history"], second["history"], one["history"], strict=True):
             ours, other, expected = ({k: e[k] for k in e.keys() - TIMED} for e in epochs)
             assert ours == other, name
-            del ours[RANKED], expected[RANKED]
+            assert ours.pop(RANKED) == pytest.approx(expected.pop(RANKED), abs=JUMP), name
             assert ours == pytest.approx(expected, abs=1e-3), name
         for key, expected in one["weights"].items():
             assert torch.equal(first["weights"][key], second["weights"][key]), (name, key)
