@@ -17,6 +17,7 @@ from flows.dvc_project.errors import ProjectError
 from flows.dvc_project.git import identity
 
 LEASH = Path(__file__).parents[1] / "leash.py"
+CLI = Path(__file__).with_name("cli.py")
 LEAST_ROOM, NO_ROOM = 8.0, 0.5  # MB free: to begin with, and to go on
 LOOK = 1.0  # seconds between two looks at the disk
 
@@ -80,7 +81,7 @@ def dvc(
                 full.append(error)
                 leash.close()
 
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [sys.executable, "-P", CLI, *arguments]
     try:
         with leashed(command, options, held) as (process, leash):
             threading.Thread(target=watch, args=(process, leash), daemon=True).start()

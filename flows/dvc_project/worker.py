@@ -119,7 +119,8 @@ def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
     processes[revision] = info
     # Ctrl-C and dvc queue kill are for the stages; what became of them is still collected.
     signal.signal(signal.SIGINT, lambda *_: None)
-    command = [sys.executable, "-m", "dvc", "exp", "exec-run", "--infofile", infofile]
+    cli = Path(__file__).with_name("cli.py")
+    command = [sys.executable, "-P", cli, "exp", "exec-run", "--infofile", infofile]
     with (
         log.open("wb") as file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,

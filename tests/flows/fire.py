@@ -94,7 +94,7 @@ PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3
 # What is killed, and how it is known among the processes of a run.
 TARGETS = {
     "flow": "flows.retrain",
-    "dvc": "dvc exp run",
+    "dvc": "cli.py exp run",
     "stage": "python stage.py",
     "judge": "stages.judge",
     "leash": "leash.py",

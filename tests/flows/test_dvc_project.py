@@ -1,5 +1,6 @@
 """DVC's own texts, graphs and errors: everything against the pinned DVC itself."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import pytest
 import zc.lockfile
+from dvc.exceptions import ReproductionError
+from dvc.repo import Repo
+from dvc.stage.cache import StageCache
+from dvc.utils import serialize
 
-from flows.dvc_project import FROZEN, RESTORED, UNCHANGED, Line, Project, ProjectError
+from flows.dvc_project import FROZEN, RESTORED, UNCHANGED, Line, Project, ProjectError, cli
 from tests.flows.toy import ROOT, Toy, eventually
 
 SLOW = {"cmd": "echo waiting; sleep 1000 | sleep 1000", "outs": ["slow.txt"]}
@@ -227,3 +232,45 @@ def test_a_kill_ends_every_process(toy: Toy) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     eventually(lambda: toy.sleeping() == 0)
+
+
+def test_another_dvc_removes_what_is_half_written(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that looks for a result of the same stage, and takes it for damaged."""
+    removed = []
+    write = serialize.dump_yaml
+
+    def and_remove(path: str, content: object) -> None:
+        write(path, content)
+        if path.endswith(cli.HALF_WRITTEN) and not removed:
+            removed.append(path)
+            os.unlink(path)
+
+    monkeypatch.setattr(serialize, "dump_yaml", and_remove)
+    toy.params(b=2)
+    monkeypatch.chdir(toy.folder)
+    with pytest.raises(ReproductionError), Repo() as repo:
+        repo.reproduce()
+    removed.clear()
+    for name in ("save", "_load", "_load_cache"):  # which are put back afterwards
+        monkeypatch.setattr(StageCache, name, getattr(StageCache, name))
+    cli.mend()
+    with Repo() as repo:
+        repo.reproduce()
+    assert len(removed) == 1
+    assert json.loads((toy.folder / "score.json").read_text())["accuracy"] == 2 / 8
+
+
+def test_what_another_dvc_is_writing_is_left_alone(toy: Toy) -> None:
+    toy.params(b=2)
+    runs = toy.folder / ".dvc" / "cache" / "runs"
+    shutil.rmtree(runs)
+    kept = list(Project(toy.folder).run())
+    assert kept
+    half = [folder / ".half.tmp" for folder in runs.glob("*/*")]
+    for path in half:
+        path.touch()
+    os.unlink(toy.folder / "dvc.lock")
+    assert heads(list(Project(toy.folder).run()))["last"][0] == "ran"
+    assert all(path.exists() for path in half)
