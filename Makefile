@@ -11,8 +11,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## set up, then run the pipeline (dvc repro)
-	@python -m stages.params
-	@python -m flows.sources
+	@python -m experiments.params
+	@python -m experiments.sources
 	dvc repro
 
 report: repro ## set up, run the pipeline and open the report in a browser, where there is a display
@@ -37,7 +37,7 @@ SHOWN := s0/shufflenet s0/googlenet s1/mobilenet s1/b0 s3/b0-rnn s4/resnet18-bce
 pictures: repro ## take the README's pictures anew (eight experiments, ten minutes)
 	python -m flows.sweep $(SHOWN:%=presets/%.yaml) -S train.weights=none -S train.epochs=4 \
 	  -S train.augment.crop=null -S ingest.image_size=64 -S ingest.digits.train=1500
-	python -m flows.compare
+	python -m experiments.compare
 	install -D -m 644 data/predictions.png docs/predictions.png
 	install -D -m 644 comparison/comparison.png docs/comparison.png
 

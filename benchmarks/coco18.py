@@ -30,15 +30,16 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
+from experiments.params import check_all, overlay
 from stages import metrics
 from stages.files import digest
 from stages.ingest import records
-from stages.overrides import check_all, overlay
-from stages.params import Threshold, load
+from stages.intervals import report
+from stages.network import probabilities
+from stages.params import load
 from stages.split import folds
 from stages.threshold.fit import cross_fit
-from stages.threshold.intervals import report
-from stages.train import probabilities
+from stages.threshold.params import Threshold
 
 ROOT = Path(__file__).parents[1]
 REGULARISATION = (1, 4, 10, 30)

@@ -21,9 +21,9 @@ from benchmarks.loading import NO_GPU, Trainer, fill, s0, wait_for
 from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.ingest.sources.kaggle_csv import parse
-from stages.train.allocation import keep_freed_memory
+from stages.network.allocation import keep_freed_memory
+from stages.network.batches import Batch, Rows
 from stages.train.augment import augment
-from stages.train.batches import Batch, Rows
 from stages.train.loop import validate
 
 BACKBONE = "regnet_x_3_2gf"

@@ -19,16 +19,17 @@ import torch
 from benchmarks import published
 from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
+from experiments.params import overlay
 from stages.ingest.images import ImageStore, ImageWriter, decode
-from stages.overrides import overlay
-from stages.params import Augment, Train, check, load
+from stages.network import network as networks
+from stages.network.allocation import keep_freed_memory
+from stages.network.batches import Batch, Rows
+from stages.network.description import Description
+from stages.params import check, load
 from stages.progress import Progress
-from stages.train import network as networks
-from stages.train.allocation import keep_freed_memory
 from stages.train.augment import augment
-from stages.train.batches import Batch, Rows
-from stages.train.description import Description
 from stages.train.loop import train_epoch
+from stages.train.params import Augment, Train
 from stages.train.recipe import Stepper
 
 ROOT = Path(__file__).parents[1]

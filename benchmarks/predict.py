@@ -15,16 +15,17 @@ import torch
 from benchmarks.loading import describe
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import ROOT, Workspace
-from stages.params import Train, check, load
+from stages.network import network as networks
+from stages.network.allocation import keep_freed_memory
+from stages.network.batches import Batch
+from stages.network.description import Description
+from stages.network.nets.classifier import Classifier
+from stages.network.precision import autocast, precision_for
+from stages.network.preprocess import prepare
+from stages.params import check, load
 from stages.threshold import decision
 from stages.threshold.decision import Decision
-from stages.train import network as networks
-from stages.train.allocation import keep_freed_memory
-from stages.train.augment import prepare
-from stages.train.batches import Batch
-from stages.train.description import Description
-from stages.train.nets.classifier import Classifier
-from stages.train.precision import autocast, precision_for
+from stages.train.params import Train
 
 MOST_PHOTOS = {"cpu": 2400, "cuda": 12_000}
 SIZE = 224

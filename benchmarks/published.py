@@ -27,8 +27,8 @@ from torchvision import models, transforms
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from stages.params import Augment
-from stages.train.description import MEAN, STD
+from stages.network.description import MEAN, STD
+from stages.train.params import Augment
 
 WAYS = ("published", "reference")
 RESIZED = 256  # pixels, both sides; the crop is taken of these

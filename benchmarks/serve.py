@@ -24,9 +24,9 @@ from benchmarks.samples import captions, photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import Model, load
-from stages.train.allocation import keep_freed_memory
-from tagloom.batches import batches
+from stages.network.allocation import keep_freed_memory
 from tagloom.inputs import Asked
+from tagloom.prefetch import batches
 
 MOST_PHOTOS = 600
 BATCH_SIZE = 32

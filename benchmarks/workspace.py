@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from benchmarks.samples import captions, label_sets, photos
 from benchmarks.table import Options
-from stages.overrides import overlay
+from experiments.params import overlay
 from stages.params import load
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from playwright.sync_api import Page, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 
-from flows.dvc_project import check_out, identity, open_project, share_cache
+from experiments.dvc_project import check_out, identity, open_project, share_cache
 from flows.server import healthy
 from stages.ingest import records
 from stages.ingest.images import IMAGES, ImageStore

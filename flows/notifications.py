@@ -15,7 +15,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
-from flows.plan import PlanError
+from experiments.plan import PlanError
 
 ENDS = ("Promoted", "Refused", "Failed", "Crashed")  # of a run that was Skipped there is no news
 # A run that waits for another is late, too; one that waits for so long, nobody serves.

@@ -22,10 +22,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import AfterValidator, Field
 
+from experiments.dvc_project import Line, Project, ProjectError, stage_names
+from experiments.params import params_of
+from experiments.plan import PATIENCE
 from flows.command import run
-from flows.dvc_project import Line, Project, ProjectError, stage_names
-from flows.params import check_params, params_of
-from flows.plan import PATIENCE
+from flows.params import check_params
 from flows.retries import told
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task

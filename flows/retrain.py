@@ -20,8 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.command import run
-from flows.dvc_project import (
+from experiments.dvc_project import (
     Project,
     ProjectError,
     Silent,
@@ -32,13 +31,14 @@ from flows.dvc_project import (
     output_lines,
     push,
 )
-from flows.plan import PATIENCE, read
-from flows.registry import MODEL, Registry, Version
+from experiments.plan import PATIENCE, read
+from experiments.registry import MODEL, Registry, Version
+from experiments.sources import listed
+from experiments.verdict_page import SKIPPED, page
+from experiments.workspace import Workspace
+from flows.command import run
 from flows.reproduce import failure, run_stages
 from flows.retries import told
-from flows.sources import listed
-from flows.telling import SKIPPED, page
-from flows.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
 JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
@@ -48,7 +48,7 @@ JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "dat
 class Verdict:
     """Whether the new model takes the place of the one in use, and why or why not.
 
-    ``figures`` are those of ``stages.judge``; None where the two could not be compared.
+    ``figures`` are those of ``evaluation.judge``; None where the two could not be compared.
     """
 
     promoted: bool
@@ -162,7 +162,7 @@ def fetch_judged(workspace: Workspace, champion: Version) -> Path:
         except ProjectError as error:
             raise ProjectError(
                 f"{error}. Without it no new model can be compared with the one in use; to begin "
-                "anew, with the next one as the first: python -m flows.registry --retire"
+                "anew, with the next one as the first: python -m experiments.registry --retire"
             ) from error
     return folder
 
@@ -178,7 +178,7 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
         return Verdict(True, "the first model")
     folder = fetch_judged(workspace, champion)
     out = workspace.scratch / "verdict.json"
-    command = [sys.executable, "-m", "stages.judge", str(folder), f"--out={out}"]
+    command = [sys.executable, "-m", "evaluation.judge", str(folder), f"--out={out}"]
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
     params = read(workspace.folder)

@@ -12,8 +12,8 @@ from prefect.states import AwaitingRetry, Failed
 from prefect.types._datetime import now
 from prefect.utilities.engine import propose_state_sync
 
-from flows.dvc_project import ProjectError, Transient
-from flows.plan import PlanError
+from experiments.dvc_project import ProjectError, Transient
+from experiments.plan import PlanError
 
 P = ParamSpec("P")
 

@@ -18,11 +18,11 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
 
+from experiments.plan import PlanError, read
 from flows import notifications
 from flows.deployments import deployment_name, end_lost_runs, register, when
 from flows.outages import be_patient
 from flows.params import check_params
-from flows.plan import PlanError, read
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.server import Server, ServerError, claimed, listening

@@ -27,10 +27,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.command import run
-from flows.dvc_project import Experiment, Project, ProjectError, Queue
-from flows.params import check_params
-from flows.plan import (
+from experiments.dvc_project import Experiment, Project, ProjectError, Queue
+from experiments.plan import (
     PATIENCE,
     Params,
     PlanError,
@@ -41,6 +39,8 @@ from flows.plan import (
     plan,
     read,
 )
+from flows.command import run
+from flows.params import check_params
 from flows.reproduce import Override
 from flows.retries import told
 
@@ -51,7 +51,7 @@ EPILOG = """\
 Values are YAML: 1e-4, null, true, [0.08,1], 'a text, with commas'. A sweep file has presets (a list
 of files), a grid (a list of values by key), or both. Each experiment is one of DVC's, named after
 its preset and its point of the grid, s4-resnet34-lr=1e-5: see dvc queue status, dvc exp show and
-python -m flows.compare.
+python -m experiments.compare.
 
 Stopped and started again it goes on with what is left; what failed is tried again. When the code
 or other parameters have changed meanwhile, the names are taken: commit the change, or say --force
@@ -110,7 +110,7 @@ def sweep(
         states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
         rows = table(queue, {each.name: states[each.name] for each in planned})
     create_table_artifact(rows, key="sweep", description=f"{len(rows)} experiments")
-    log.info("Side by side, with intervals and costs: python -m flows.compare")
+    log.info("Side by side, with intervals and costs: python -m experiments.compare")
     failed = [name for name, state in states.items() if not state.is_completed()]
     if failed:
         return Failed(message=f"{len(failed)} of {len(states)} failed: {', '.join(failed)}")
@@ -292,7 +292,11 @@ def run_experiment(
 
 def headline(experiment: Experiment) -> dict[str, Any]:
     """The figures that experiments are compared by; of another project, its first numbers."""
-    from flows.compare import METRICS, Row, row_of  # brings Matplotlib
+    from experiments.compare import (  # brings Matplotlib
+        METRICS,
+        Row,
+        row_of,
+    )
 
     row = row_of(experiment)
     if isinstance(row, Row):

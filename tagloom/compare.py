@@ -43,9 +43,9 @@ def compare(
     """
     from stages.bundle import model as models
     from tagloom import bundles, inputs
-    from tagloom.batches import batches, counted
     from tagloom.comparison import Comparison
     from tagloom.messages import list_unreadable, memory_for, note
+    from tagloom.prefetch import batches, counted
 
     known = [bundles.read(folder) for folder in (one, other)]
     seeing = [each for each in known if each.description.sees_images]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages import metrics
-from stages.threshold.intervals import paired_gain
+from stages.intervals import paired_gain
 
 SAMPLES, SEED = 1000, 7  # of the paired bootstrap
 

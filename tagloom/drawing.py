@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from PIL import Image
 
 from stages import figures
+from stages.explain.word_effects import LETTERS
 from stages.files import whole, write_text
-from stages.report.telling_words import LETTERS
 
 SIDE = 448  # pixels of a picture's longer side
 WIDTH, BELOW = 3.0, 0.75  # inches of a picture, and for what stands above and below it

@@ -63,7 +63,7 @@ def explain(
         )
     from stages import UserError
     from stages.bundle import model as models
-    from tagloom import bundles, drawing, photos, thresholds
+    from tagloom import bundles, decoding, drawing, thresholds
     from tagloom.explanation import explain as explained
     from tagloom.messages import note
 
@@ -77,10 +77,10 @@ def explain(
     if not (caption or description.sees_images):
         raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
     try:
-        content = photos.read_file(photo)
-        pixels = photos.read(content, known.stored_size).pixels
-        large = photos.read(content, drawing.SIDE)
-    except photos.UnreadablePhoto as error:
+        content = decoding.read_file(photo)
+        pixels = decoding.read(content, known.stored_size).pixels
+        large = decoding.read(content, drawing.SIDE)
+    except decoding.UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 
     model = models.load(bundle)
@@ -90,7 +90,7 @@ def explain(
     explanation = explained(known, pixels, caption, chosen)
 
     shown = drawing.upright(large.pixels, large.width, large.height)
-    seen = description.image_size / known.stored_size
+    seen = description.input_size / known.stored_size
     warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
     parts = [
         drawing.Explained(names[n], float(found[n]), bool(holds[n]), *each)

@@ -8,10 +8,10 @@ import polars as pl
 import torch
 
 from stages.bundle.bundle import Bundle
-from stages.report import heatmaps, layers, telling_words
-from stages.train import network as networks
-from stages.train.network import prepared
-from stages.train.tokens import words_of
+from stages.explain import heat_maps, layers, word_effects
+from stages.network import network as networks
+from stages.network.network import prepared
+from stages.network.tokens import words_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Explainer:
         self._network = networks.rebuilt(description, self._words, bundle.folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network.to(self._device, memory_format=torch.channels_last)
-        size = description.image_size
+        size = description.input_size
         found = layers.find(self._network.backbone, size) if description.sees_images else []
         self._layer = found[-1] if found else None
 
@@ -71,7 +71,7 @@ class Explainer:
         [batch] = rows.batches(len(labels), self._device)
         batch = prepared(batch, self._description)
         asked = torch.tensor(list(labels))
-        return list(heatmaps.heat_maps(self._network, self._layer, batch, asked).cpu().numpy())
+        return list(heat_maps.heat_maps(self._network, self._layer, batch, asked).cpu().numpy())
 
     def words(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
@@ -84,7 +84,7 @@ class Explainer:
         if not (self._description.reads_captions and caption):
             return [{} for _ in labels]
         photo, store = _row(caption), _Held(pixels)
-        table, each = telling_words.effects(
+        table, each = word_effects.effects(
             self._network, self._description, photo, store, self._words
         )
         return [dict(zip(table["word"], each[:, n].tolist(), strict=True)) for n in labels]

@@ -62,7 +62,7 @@ INPUTS = {
 def _about(known: "Bundle") -> Iterator[list[str]]:
     description, metrics = known.description, known.metrics
     if description.sees_images:
-        seen = description.image_size
+        seen = description.input_size
         yield ["photos", f"{description.backbone}, {seen} × {seen} pixels"]
     if description.reads_captions:
         yield ["captions", description.text["encoder"]]

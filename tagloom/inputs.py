@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stages import UserError
 from stages.ingest.records import separator
 from stages.ingest.sources.kaggle_csv import Record, parse
-from tagloom import photos
+from tagloom import decoding
 
 # Columns by their names in lower case.
 PHOTO = ("photo", "imageid", "image", "file", "filename", "path")
@@ -125,7 +125,7 @@ def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
         return
     names = [(name, is_folder) for name, is_folder in names if not name.startswith(".")]
     for name, is_folder in names:
-        if not is_folder and os.path.splitext(name)[1].lower() in photos.suffixes():
+        if not is_folder and os.path.splitext(name)[1].lower() in decoding.suffixes():
             yield Asked(shown(folder / name), folder / name)
     for name, is_folder in names:
         if is_folder:

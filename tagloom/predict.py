@@ -67,10 +67,10 @@ def predict(
       tagloom predict test.csv --photos data --threshold 0.3,dog=0.2
     """
     from stages.bundle import model as models
-    from stages.train.allocation import keep_freed_memory
+    from stages.network.allocation import keep_freed_memory
     from tagloom import bundles, inputs, results, thresholds
-    from tagloom.batches import batches, counted
     from tagloom.messages import list_unreadable, memory_for, note
+    from tagloom.prefetch import batches, counted
 
     keep_freed_memory()
     known = bundles.read(bundle)

@@ -173,7 +173,7 @@ _TEXTS = {"table": _Table, "csv": _Csv, "json": _Json}
 class _Parquet:
     """``photo``, ``labels`` and ``probabilities``, the labels' names in the file's metadata.
 
-    What ``stages.train.probabilities`` reads of data/predictions.parquet it reads of this.
+    What ``stages.network.probabilities`` reads of data/predictions.parquet it reads of this.
     """
 
     def __init__(self, path: Path, labels: list[str]) -> None:

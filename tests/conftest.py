@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+pytest_plugins = ["tests.dvc_projects"]
+
 ROOT = Path(__file__).parents[1]
 
 # Small enough for seconds, large enough for every label to be in every part; and what a user may
@@ -46,12 +48,12 @@ SMALL = {
 LONGEST = [
     "pipeline/test_retraining.py",
     "pipeline/test_pipeline.py",
-    "flows/test_fire.py",
+    "flows/test_chaos.py",
     "flows/test_serve.py",
     "flows/test_retrain.py",
-    "flows/test_remote.py",
+    "experiments/test_remote.py",
     "flows/test_sweep.py",
-    "flows/test_registry.py",
+    "experiments/test_registry.py",
     "train/test_distributed.py",
     "test_presets.py",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from experiments.params import check_overrides, flatten, merge, overlay
 from stages import params as parameters
-from stages.overrides import check_overrides, flat, merge, overlay
 from tests.conftest import ROOT, SMALL
-from tests.train import tiny_bert
+from tests.network import tiny_bert
 
 yaml = YAML(typ="safe", pure=True)
 FOLDER = ROOT / "presets"
@@ -52,7 +52,7 @@ def points(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_a_preset_is_sound_and_says_why(file: Path):
     changes = load(file)
     check_overrides(OWN, changes)
-    own, values = flat(OWN), flat(changes)
+    own, values = flatten(OWN), flatten(changes)
     assert not [key for key, value in values.items() if own[key] == value]
     assert not {"ingest.source", "ingest.root"} & values.keys()  # these are the user's
     first, *lines = file.read_text("utf-8").splitlines()
@@ -97,7 +97,7 @@ def few(prepared: Path) -> Path:
 
 def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
     """What is changed on top of a preset for it to run in a second or two."""
-    text = flat(load(file))
+    text = flatten(load(file))
     small = SMALL | {"train.epochs": 1, "train.batch_size": 8, "train.max_mb": 100}
     values = {key: value for key, value in small.items() if key not in text}
     for key in ("ingest.image_size", "train.batch_size", "vocab.normalize"):
@@ -123,7 +123,7 @@ def test_a_preset_runs(few: Path, params: Any, transformer: Path, file: Path):
     from stages.threshold.__main__ import main as threshold
     from stages.train.__main__ import main as train
 
-    params(flat(load(file)) | cut_down(file, few, transformer))
+    params(flatten(load(file)) | cut_down(file, few, transformer))
     train()
     threshold()
     trained, decided = (

@@ -11,22 +11,23 @@ import polars as pl
 
 from stages import UserError, metrics, run
 from stages.bundle import bundle as bundles
-from stages.bundle import card, check, weights
+from stages.bundle import card, half_precision, parity
 from stages.bundle import model as models
-from stages.bundle.check import Answers
+from stages.bundle.params import Bundle
+from stages.bundle.parity import Answers
 from stages.bundle.provenance import provenance
 from stages.files import whole, write_text
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Bundle, Threshold, read
+from stages.intervals import f1_by_label
+from stages.network import description as descriptions
+from stages.network import network as networks
+from stages.network.allocation import keep_freed_memory
+from stages.network.description import TRANSFORMER, WEIGHTS, Description
+from stages.network.tokens import words_of
+from stages.params import load, read
 from stages.threshold import decision as decisions
 from stages.threshold.decision import Decision
-from stages.threshold.intervals import f1_by_label
-from stages.train import description as descriptions
-from stages.train import network as networks
-from stages.train.allocation import keep_freed_memory
-from stages.train.description import TRANSFORMER, WEIGHTS, Description
-from stages.train.tokens import words_of
 
 MB = 2**20  # bytes
 ONNX_PHOTOS = 64  # that the two runtimes are compared on …
@@ -37,7 +38,7 @@ def main() -> None:
     params, started = read(Bundle), time.perf_counter()
     keep_freed_memory()
     description, decision = descriptions.read(networks.NETWORK), decisions.read()
-    store, known = ImageStore(), check.answers(decision)
+    store, known = ImageStore(), parity.answers(decision)
     trained, threshold = (
         json.loads((metrics.FOLDER / name).read_text("utf-8"))
         for name in ("train.json", "threshold.json")
@@ -83,8 +84,8 @@ def keep(
     model, compared = keep_weights(folder, content, known, store, params)
     alone = None
     if description.inputs == "image+caption":
-        found = check.ask(model, check.without_captions(known.rows), store)
-        alone = check.measure(decision, known.truth, found)
+        found = parity.ask(model, parity.without_captions(known.rows), store)
+        alone = parity.measure(decision, known.truth, found)
     onnx = keep_graph(folder, content, known.rows, store) if params.onnx else None
     return {"weights": compared, "without_captions": alone, "onnx": onnx}
 
@@ -95,12 +96,12 @@ def keep_weights(
     """Writes the weights, in half precision where that is asked for or changes next to nothing."""
     wish = params.precision
     for precision in ("float16", "float32") if wish == "auto" else (wish,):
-        weights.write(networks.NETWORK / WEIGHTS, folder / WEIGHTS, precision)
+        half_precision.write(networks.NETWORK / WEIGHTS, folder / WEIGHTS, precision)
         bundles.seal(folder, content)
         model = models.load(folder)
-        found = check.ask(model, known.rows, store)
-        compared = check.compare(Decision(**content["decision"]), known, found)
-        if check.holds(compared, params.tolerance):
+        found = parity.ask(model, known.rows, store)
+        compared = parity.compare(Decision(**content["decision"]), known, found)
+        if parity.holds(compared, params.tolerance):
             break
     return model, {"precision": precision, **compared}
 
@@ -116,7 +117,7 @@ def keep_graph(
         UserError: the network cannot be written as ONNX, or the answers differ.
     """
     from stages.bundle import graph
-    from stages.bundle.answer import Answer
+    from stages.bundle.inference import Answer
 
     bundle = bundles.read(folder)
     words = words_of(bundle.description, folder)
@@ -125,10 +126,10 @@ def keep_graph(
     bundles.seal(folder, content)
     rows = rows.head(ONNX_PHOTOS)
     if bundle.inputs == "image+caption":
-        rows = pl.concat([rows, check.without_captions(rows)])
+        rows = pl.concat([rows, parity.without_captions(rows)])
     sides = models.Model(bundle, words, answer.ask), models.load(folder, "onnx")
     decision = bundle.content.decision
-    found = check.differences(decision, *(check.ask(side, rows, store) for side in sides))
+    found = parity.differences(decision, *(parity.ask(side, rows, store) for side in sides))
     if not found["max_difference"] <= ONNX_TOLERANCE:
         raise UserError(
             f"ONNX Runtime gives probabilities that differ by {found['max_difference']:.2g} from "
@@ -140,9 +141,9 @@ def keep_graph(
 
 def validation(known: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:
     """What a bundle keeps of ``metrics/threshold.json``, the labels' F1 with intervals."""
-    params = read(Threshold)  # what intervals are drawn by is in that file, too
+    params = load()["threshold"]  # what intervals are drawn by is in that file, too
     decided = decision.decide(known.probabilities)
-    each = f1_by_label(known.truth, decided, params.bootstrap, params.seed)
+    each = f1_by_label(known.truth, decided, params["bootstrap"], params["seed"])
     intervals = ({name: round(f1[name], 6) for name in ("low", "high")} for f1 in each)
     labels = zip(threshold["labels"].items(), intervals, strict=True)
     return {

@@ -23,8 +23,8 @@ from pydantic_core import from_json
 
 from stages import UserError
 from stages.files import write_json
+from stages.network.description import WEIGHTS, Description
 from stages.threshold.decision import Decision
-from stages.train.description import WEIGHTS, Description
 
 BUNDLE = Path("models/bundle")
 MANIFEST, CARD, ONNX = "bundle.json", "README.md", "network.onnx"

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.train.description import Description
+from stages.network.description import Description
 
 FEW = 50  # photos of a label: below, its figures are hardly more than a guess
 WEAK = 0.5  # F1: below, more than half of what is said or missed is wrong
@@ -49,7 +49,7 @@ def render(
         takes=_takes(description),
         reads=description.reads_captions,
         has_transformer=description.has_transformer,
-        size=description.image_size,
+        size=description.input_size,
         thresholds=decision["thresholds"],
         temperature=decision["temperature"],
         limits=limits(description, metrics),

@@ -1,6 +1,6 @@
 """The model of a bundle for other programs: one file that holds all, weights included.
 
-What comes in and out is as in ``stages.bundle.answer``: photos as bytes, words as numbers,
+What comes in and out is as in ``stages.bundle.inference``: photos as bytes, words as numbers,
 calibrated probabilities, in single precision. How captions become numbers, and thresholds, are in
 the bundle.
 """
@@ -12,12 +12,12 @@ import torch
 
 from stages import UserError
 from stages.bundle import graph
-from stages.bundle.answer import Answer
 from stages.bundle.bundle import Bundle
+from stages.bundle.inference import Answer
 from stages.bundle.recurrent import Unpacked
 from stages.files import whole
-from stages.train.nets.caption import CaptionEncoder
-from stages.train.tokens import words_of
+from stages.network.nets.caption import CaptionEncoder
+from stages.network.tokens import words_of
 
 
 def to_onnx(bundle: Bundle, file: Path) -> None:

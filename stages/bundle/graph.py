@@ -20,9 +20,9 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 
 from stages import UserError
-from stages.bundle.answer import Answer
+from stages.bundle.inference import Answer
 from stages.bundle.recurrent import AsOnnx
-from stages.train.nets.caption import CaptionEncoder
+from stages.network.nets.caption import CaptionEncoder
 
 DTYPES = {
     "F32": np.float32,

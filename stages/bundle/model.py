@@ -14,8 +14,8 @@ import numpy as np
 from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle
-from stages.train.description import WEIGHTS
-from stages.train.tokens import PADDING, Words, words_of
+from stages.network.description import WEIGHTS
+from stages.network.tokens import PADDING, Words, words_of
 
 Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``Answer`` takes them
 
@@ -85,8 +85,8 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
 def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray]:
     import torch
 
-    from stages.bundle.answer import Answer
-    from stages.train.precision import precision_for
+    from stages.bundle.inference import Answer
+    from stages.network.precision import precision_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = Answer.of(bundle, words).to(device, memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import polars as pl
 
 from stages.files import digest
 from stages.ingest.records import RECORDS
-from stages.params import load, source_names
+from stages.params import load
 from stages.split import folds
 
 # Of the stages that this one comes after, as DVC has them run for it.
@@ -47,10 +47,13 @@ def provenance(records: pl.DataFrame, trained: dict[str, Any]) -> dict[str, Any]
 
 def parameters(content: dict[str, Any]) -> dict[str, Any]:
     """The sections of ``params.yaml`` that the bundle hangs on; of sources, just the one in use."""
-    found = {name: content[name] for name in SECTIONS}
-    unused = set(source_names()) - {content["ingest"]["source"]}
-    found["ingest"] = {key: v for key, v in content["ingest"].items() if key not in unused}
-    return found
+    sections = {name: content[name] for name in SECTIONS}
+    sections["ingest"] = {
+        key: value
+        for key, value in content["ingest"].items()
+        if not isinstance(value, dict) or key == content["ingest"]["source"]
+    }
+    return sections
 
 
 def data(records: pl.DataFrame) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from stages.train.nets.caption import CaptionEncoder
+from stages.network.nets.caption import CaptionEncoder
 
 WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 # As functions: export stumbles over the modules' lists of their own weights.

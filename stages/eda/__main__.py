@@ -10,11 +10,12 @@ import polars as pl
 
 from stages import figures, run
 from stages.eda import pictures, statistics
+from stages.eda.params import Eda
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.metrics import write as write_metrics
-from stages.params import Eda, read
+from stages.params import read
 from stages.words import tokenize_all
 
 TABLES = Path("metrics/eda")

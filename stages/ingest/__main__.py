@@ -10,15 +10,16 @@ import polars as pl
 
 from stages import UserError, run
 from stages.files import alone, room, whole, write_csv
-from stages.ingest import corrections, earlier, records, sources
+from stages.ingest import corrections, decode_cache, records, sources
 from stages.ingest.corrections import LabelLists
-from stages.ingest.earlier import NO_STATE
+from stages.ingest.decode_cache import NO_STATE
 from stages.ingest.images import IMAGES, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, Listing, Rejected, list_rows
+from stages.ingest.params import Ingest
 from stages.ingest.photos import Files, open_all
 from stages.ingest.spool import Spool
 from stages.metrics import write as write_metrics
-from stages.params import Ingest, read
+from stages.params import read
 from stages.progress import Progress
 
 REJECTED = Path("data/rejected.csv")
@@ -27,7 +28,7 @@ REJECTED = Path("data/rejected.csv")
 SEEN = pl.Schema(
     {"at": pl.UInt32}
     | {name: records.SCHEMA[name] for name in ("width", "height", "sha256", "dhash", "image")}
-    | earlier.STATE
+    | decode_cache.STATE
 )
 TAKEN = pl.Schema(LISTED | SEEN)
 
@@ -48,7 +49,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     check_loss(listing.count, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
-        alone(earlier.place(params.image_size)),
+        alone(decode_cache.place(params.image_size)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as table,
     ):
@@ -64,7 +65,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         names = params.labels or label_names(right.rows, right.label_lists)
         found = as_records(right.rows, right.label_lists, names, folder)
         records.write(found.scan(), names, table)
-        earlier.keep(store, taken.scan(), params.image_size)
+        decode_cache.keep(store, taken.scan(), params.image_size)
         write_csv(corrections.CHECKED, ["id"], ([id] for id in right.checked))
         told = figures(found.scan(), names, rejected) | {"corrections": right.figures()}
     write_metrics("ingest", told)
@@ -86,7 +87,7 @@ def take_in(
         The rows whose photos could be opened, with what was seen (columns of ``TAKEN``); how many
         photos had to be decoded; and the other rows.
     """
-    known = earlier.load(params.image_size)
+    known = decode_cache.load(params.image_size)
     files = Files(Path(params.root))
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []

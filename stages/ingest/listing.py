@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from stages.ingest import sources
+from stages.ingest.params import Ingest
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.spool import Spool
-from stages.params import Ingest
 
 Rejected = tuple[str, int, str, str]  # file, row, photo, reason
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import project_root
-from stages.ingest.earlier import Earlier, FileState, Seen
+from stages.ingest.decode_cache import Earlier, FileState, Seen
 from stages.ingest.images import Known, UnreadablePhoto, decode
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 

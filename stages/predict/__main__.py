@@ -12,13 +12,14 @@ from stages import figures, metrics, run
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Predict, read
+from stages.network import network as networks
+from stages.network import probabilities as tables
+from stages.network.allocation import keep_freed_memory
+from stages.network.precision import precision_for
+from stages.params import read
+from stages.predict.params import Predict
 from stages.progress import track
 from stages.threshold import decision as decisions
-from stages.train import network as networks
-from stages.train import probabilities as tables
-from stages.train.allocation import keep_freed_memory
-from stages.train.precision import precision_for
 
 PREDICTIONS = Path("data/predictions.parquet")
 SUBMISSION = Path("data/predictions.csv")

@@ -9,24 +9,25 @@ import polars as pl
 import torch
 
 from stages import metrics, run
+from stages.explain import word_effects
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Report, read
+from stages.network import network as networks
+from stages.network.description import Description
+from stages.params import read
 from stages.report import (
     card,
-    choice,
-    findings,
+    example_choice,
+    explanations,
     label_quality,
     page,
     pictures,
     sections,
-    telling_words,
 )
 from stages.report import validation as validations
-from stages.report.findings import Findings, Reading
-from stages.train import network as networks
-from stages.train.description import Description
+from stages.report.explanations import Findings, Reading
+from stages.report.params import Report
 
 REPORT = Path("report")
 CHECKED = Path("data/checked.csv")
@@ -40,20 +41,20 @@ def main() -> None:
     judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
     network, description, words = networks.load()
     network.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
-    places = choice.places(
+    places = example_choice.places(
         validation.truth, validation.predicted, validation.probabilities, validation.thresholds,
         params.labels, params.photos,
     )  # fmt: skip
     looks = reading = None
     if description.sees_images:
-        looks = findings.look(network, description, words, validation.photos, places, store)
+        looks = explanations.look(network, description, words, validation.photos, places, store)
         if looks is None:
             print(
                 f"report: {description.backbone} keeps no maps of photos of "
-                f"{description.image_size} pixels, so the page shows no heat maps"
+                f"{description.input_size} pixels, so the page shows no heat maps"
             )
     if description.reads_captions:
-        reading = findings.read(
+        reading = explanations.read(
             network, description, words, validation.photos, places, store, params.captions
         )
     found = Findings(places, looks, reading)
@@ -81,7 +82,7 @@ def main() -> None:
 
 def write_words(reading: Reading | None) -> None:
     """``words.csv``: the words that speak for each label; only its header without captions."""
-    table = reading.strongest if reading is not None else telling_words.STRONGEST.to_frame()
+    table = reading.strongest if reading is not None else word_effects.STRONGEST.to_frame()
     rounded = table.with_columns(pl.selectors.float().round(6))
     write_csv(WORDS, rounded.columns, rounded.iter_rows())
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.report import choice, pictures
-from stages.report.findings import Findings
-from stages.report.telling_words import LETTERS
+from stages.explain.word_effects import LETTERS
+from stages.report import example_choice, pictures
+from stages.report.explanations import Findings
 from stages.report.validation import Validation
 
 FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
@@ -69,7 +69,7 @@ def of_labels(found: Findings, validation: Validation) -> Iterator[OfLabel]:
     """The labels in the order of the places."""
     numbered = found.places.with_row_index("place")
     for (label,), places in numbered.group_by("label", maintain_order=True):
-        kinds: dict[str, list[Example]] = {kind: [] for kind in choice.KINDS}
+        kinds: dict[str, list[Example]] = {kind: [] for kind in example_choice.KINDS}
         for place, kind, row in places.select("place", "kind", "row").iter_rows():
             kinds[kind].append(_example(place, row, label, found, validation))
         truth, predicted = validation.truth[:, label], validation.predicted[:, label]

@@ -20,8 +20,8 @@ import polars as pl
 
 from stages import UserError
 from stages.ingest.records import SEPARATOR, label_lists, label_matrix
+from stages.network import probabilities as tables
 from stages.report.validation import Validation
-from stages.train import probabilities as tables
 
 IN_DOUBT = pl.Schema(
     {
@@ -97,7 +97,7 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
 
 def _refused(file: Path, why: str) -> UserError:
     return UserError(
-        f"report.out_of_fold: {file} {why}; python -m flows.ensemble makes a table of the "
+        f"report.out_of_fold: {file} {why}; python -m evaluation.ensemble makes a table of the "
         "experiments of all folds"
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stages.ingest.images import ImageStore
-from stages.train.description import Description
+from stages.network.description import Description
 
 
 def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:
@@ -11,6 +11,6 @@ def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> 
     photos = store.gather(images)
     if not description.sees_images:
         return photos
-    margin = (store.size - description.image_size) // 2
-    cut = slice(margin, margin + description.image_size)
+    margin = (store.size - description.input_size) // 2
+    cut = slice(margin, margin + description.input_size)
     return photos[:, cut, cut]

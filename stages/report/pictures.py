@@ -12,8 +12,8 @@ from PIL import Image
 
 from stages import UserError
 from stages.ingest.images import ImageStore
+from stages.network.description import Description
 from stages.report.photos import as_seen
-from stages.train.description import Description
 
 SIDES = (208, 160, 128, 96, 64)  # of thumbnails in pixels, the largest that fits
 ROOM = 4_000_000  # bytes for all thumbnails together, of the page's 10 MB
@@ -49,7 +49,7 @@ class Thumbnails:
 def thumbnails(images: Iterable[int], store: ImageStore, description: Description) -> Thumbnails:
     """The photos at these rows of the store, as large as there is room for."""
     wanted = sorted(set(images))
-    largest = min(SIDES[0], description.image_size)
+    largest = min(SIDES[0], description.input_size)
     encoded: list[bytes] = []
     for side in [largest, *(side for side in SIDES if side < largest)]:
         encoded = []

@@ -9,7 +9,8 @@ import polars as pl
 from stages import metrics
 from stages.ingest.images import ImageStore
 from stages.ingest.records import SEPARATOR
-from stages.params import Report, Train, read
+from stages.network.description import Description
+from stages.params import load
 from stages.report import (
     by_label,
     charts,
@@ -20,10 +21,10 @@ from stages.report import (
     summary,
 )
 from stages.report.charts import Spec
-from stages.report.findings import Findings
+from stages.report.explanations import Findings
+from stages.report.params import Report
 from stages.report.validation import Validation
 from stages.split import folds
-from stages.train.description import Description
 
 EPOCHS = Path("metrics/train/plots/metrics")
 RELIABILITY = Path("metrics/threshold/reliability.csv")
@@ -94,7 +95,7 @@ def said(stage: str) -> dict[str, Any]:
 
 def about(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """The page's beginning, and what several sections ask for."""
-    figures, train = said("threshold"), read(Train)
+    figures, train = said("threshold"), load()["train"]
     kind, name = summary.run_name()
     other = summary.against(params.against)
     committed = revision.find("HEAD")
@@ -116,8 +117,8 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
         "wanted": params.against,
         "committed": committed,
         "settings": summary.settings(committed, other),
-        "max_mb": train.max_mb,
-        "max_hours": train.max_hours,
+        "max_mb": train["max_mb"],
+        "max_hours": train["max_hours"],
         "ingest": said("ingest"),
         "split": said("split"),
         "train": said("train"),
@@ -173,7 +174,7 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
 
 def of_training() -> tuple[dict[str, Any], dict[str, Spec]]:
     train = said("train")
-    content = {"epochs": [], "best_metric": BEST[read(Train).metric]}
+    content = {"epochs": [], "best_metric": BEST[load()["train"]["metric"]]}
     files = {
         name: EPOCHS / f"{file}.tsv" for part in CURVES.values() for name, file in part.items()
     }
@@ -291,7 +292,7 @@ def _features(found: Findings, validation: Validation) -> dict[str, Any]:
 def _network(description: Description) -> str:
     parts = []
     if description.sees_images:
-        parts.append(f"{description.backbone} for photos of {description.image_size} pixels")
+        parts.append(f"{description.backbone} for photos of {description.input_size} pixels")
     if description.reads_captions:
         encoder = description.text["encoder"]
         kind = encoder if description.has_transformer else encoder.upper()

@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.overrides import flat
-from stages.params import load
+from stages.params import flatten, load
 from stages.report import revision
 from stages.report.revision import Revision
 
@@ -111,7 +110,7 @@ ABSENT = "(not there)"
 def _counting(content: dict[str, Any]) -> dict[str, Any]:
     """The values by their keys, without the sources that are not in use."""
     sections = {name: value for name, value in content.items() if name not in NO_PART}
-    values = flat(sections)
+    values = flatten(sections)
     source = values.get("ingest.source")
     return {
         key: value

@@ -7,8 +7,8 @@ import polars as pl
 
 from stages import UserError
 from stages.ingest import records
+from stages.network import probabilities
 from stages.threshold import decision as decisions
-from stages.train import probabilities
 
 
 @dataclass(frozen=True)

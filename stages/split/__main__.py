@@ -8,9 +8,10 @@ import polars as pl
 from stages import UserError, run
 from stages.ingest import records
 from stages.metrics import write as write_metrics
-from stages.params import PARAMS, Split, read
+from stages.params import PARAMS, read
 from stages.split import folds
 from stages.split.duplicates import same_photo
+from stages.split.params import Split
 from stages.split.stratify import relative_gaps, smallest_gaps, stratify, unit_counts
 
 

@@ -9,13 +9,14 @@ from stages import UserError, run
 from stages import metrics as figures
 from stages.files import write_csv
 from stages.ingest.records import label_matrix
-from stages.params import Threshold, read
+from stages.intervals import by_label, reports
+from stages.network import probabilities
+from stages.params import read
 from stages.threshold import calibration, search
 from stages.threshold import decision as decisions
 from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_calibrate, cross_fit, find, find_temperature
-from stages.threshold.intervals import by_label, reports
-from stages.train import probabilities
+from stages.threshold.params import Threshold
 
 CURVES = Path("metrics/threshold")
 CURVE_POINTS = 101

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stages.params import Threshold
 from stages.threshold import calibration, search
+from stages.threshold.params import Threshold
 
 FOLDS = 5
 

@@ -15,16 +15,18 @@ import torch
 from stages import UserError, metrics, run
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Train, read
+from stages.network import network as networks
+from stages.network import probabilities
+from stages.network.allocation import keep_freed_memory
+from stages.network.description import Description
+from stages.network.precision import precision_for
+from stages.params import read
 from stages.split import folds
-from stages.train import distributed, features, probabilities
-from stages.train import network as networks
-from stages.train.allocation import keep_freed_memory
+from stages.train import distributed, features
 from stages.train.checkpoint import Checkpoint
-from stages.train.description import Description
 from stages.train.distributed import Group
 from stages.train.loop import Figures, Result, fit, predict
-from stages.train.precision import precision_for
+from stages.train.params import Train
 from stages.vocab import vocabulary
 
 CURVES = Path("metrics/train")

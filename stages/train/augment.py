@@ -10,10 +10,10 @@ from functools import partial
 
 import torch
 
-from stages.params import Augment
+from stages.network.batches import Slice
+from stages.network.preprocess import normalise
 from stages.train import transforms
-from stages.train.batches import Slice
-from stages.train.description import MEAN, STD
+from stages.train.params import Augment
 from stages.train.randaugment import randaugment, sample_operations
 
 TRIES = 10  # at a box of a drawn area and aspect that fits, as torchvision
@@ -22,19 +22,6 @@ PHOTOS_A_CORE = 2
 
 # What changes photos, and the numbers it was drawn, a row a photo.
 Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
-
-
-def prepare(
-    images: torch.Tensor,
-    crop: int | None,
-    mean: tuple[float, ...] = MEAN,
-    std: tuple[float, ...] = STD,
-) -> torch.Tensor:
-    """uint8 (n, 3, h, w) → normalised float32; only the centre ``crop`` × ``crop`` pixels."""
-    if crop is not None:
-        top, left = (images.shape[2] - crop) // 2, (images.shape[3] - crop) // 2
-        images = images[:, :, top : top + crop, left : left + crop]
-    return _normalise(images.float() / 255, mean, std)
 
 
 def augment(
@@ -142,7 +129,7 @@ def _regularise(
     if params.randaugment:
         drawn = sample_operations(count, params.randaugment, generator)
         yield partial(_randaugment, magnitude=params.magnitude), tuple(each.T for each in drawn)
-    yield _normalise, ()
+    yield normalise, ()
     if params.cutout:
         size = max(1, round(params.cutout * min(sides)))
         yield partial(transforms.cutout, size=size), (sample_places(count, *sides, generator),)
@@ -214,14 +201,3 @@ def _middle(height: int, width: int, aspect: tuple[float, float]) -> torch.Tenso
     box_width = min(width, round(height * aspect[1]))
     top, left = (height - box_height) // 2, (width - box_width) // 2
     return torch.tensor([top, left, box_height, box_width])
-
-
-def _normalise(
-    pixels: torch.Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
-) -> torch.Tensor:
-    # (pixels - mean) / std; not addcmul, which is slow where two of its three sides are broadcast.
-    factors, offsets = (
-        torch.tensor(values).to(pixels.device, non_blocking=True)[:, None, None]
-        for values in ([1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
-    )
-    return (pixels * factors).add_(offsets)

@@ -12,10 +12,10 @@ import torch
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
 from stages.ingest.records import RECORDS
-from stages.params import Train
+from stages.network.nets.classifier import Classifier
+from stages.network.network import fingerprint
 from stages.split.folds import FOLDS
-from stages.train.nets.classifier import Classifier
-from stages.train.network import fingerprint
+from stages.train.params import Train
 from stages.vocab.vocabulary import VOCABULARY
 
 # These decide how far a run may go, and how fast, not where to.
@@ -30,10 +30,10 @@ class Checkpoint:
         precision: the one computed in: with ``auto`` it depends on the device.
     """
 
-    def __init__(self, params: Train, network: Classifier, image_size: int, precision: str) -> None:
+    def __init__(self, params: Train, network: Classifier, input_size: int, precision: str) -> None:
         key = digest(
             params.model_dump_json(exclude=ELSEWHERE),
-            f"{image_size} {precision} {torch.__version__}",
+            f"{input_size} {precision} {torch.__version__}",
             Path(__file__).parent,
             Path(images.__file__),
             RECORDS,

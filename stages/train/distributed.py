@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from stages import UserError
-from stages.train.batches import Slice
+from stages.network.batches import Slice
 
 GRACE = 10  # seconds that processes have to end after a signal; they hold nothing to be saved
 PATIENCE = timedelta(days=30)  # with what only rank 0 does; its end is noticed otherwise

@@ -17,13 +17,13 @@ from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
 from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
-from stages.params import Train
+from stages.network.batches import Rows
+from stages.network.description import Description
+from stages.network.nets.classifier import Classifier
+from stages.network.network import fingerprint, prepared
+from stages.network.precision import autocast
 from stages.progress import Progress
-from stages.train.batches import Rows
-from stages.train.description import Description
-from stages.train.nets.classifier import Classifier
-from stages.train.network import fingerprint, prepared
-from stages.train.precision import autocast
+from stages.train.params import Train
 
 
 def are_constant(params: Train) -> bool:

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from stages import UserError, metrics
-from stages.params import Train
+from stages.network.batches import Batch, Rows, Slice
+from stages.network.description import Description
+from stages.network.nets.classifier import Classifier
+from stages.network.network import find_share, logits
 from stages.progress import Progress
 from stages.train.augment import augment
-from stages.train.batches import Batch, Rows, Slice
 from stages.train.checkpoint import Checkpoint
-from stages.train.description import Description
 from stages.train.distributed import ALONE, Group
-from stages.train.nets.classifier import Classifier
-from stages.train.network import find_share, logits
+from stages.train.params import Train
 from stages.train.recipe import Stepper
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait

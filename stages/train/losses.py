@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from stages.params import Loss
+from stages.train.params import Loss
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

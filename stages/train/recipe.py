@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from stages.params import Schedule, Train
+from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import Output
+from stages.network.precision import autocast, precision_for
 from stages.train.losses import balancing_weights, loss_function
-from stages.train.nets.classifier import Classifier
-from stages.train.nets.fusion import Output
-from stages.train.precision import autocast, precision_for
+from stages.train.params import Schedule, Train
 
 
 def optimizer(network: Classifier, params: Train) -> torch.optim.Optimizer:

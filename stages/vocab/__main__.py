@@ -8,9 +8,10 @@ import polars as pl
 from stages import run
 from stages.ingest import records
 from stages.metrics import write as write_metrics
-from stages.params import Vocab, read
+from stages.params import read
 from stages.split import folds
 from stages.vocab import vocabulary
+from stages.vocab.params import Vocab
 from stages.vocab.vocabulary import Vocabulary
 
 

@@ -15,14 +15,14 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from tagloom import photos
-from tagloom.serve import answers, forms
-from tagloom.serve.answers import Answer, Health, Labels, Problem
+from tagloom import decoding
+from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
-from tagloom.serve.following import Follower
-from tagloom.serve.guard import Guard, answer
 from tagloom.serve.limits import Limits, Refused
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
+from tagloom.serve.middleware import Guard, answer
+from tagloom.serve.model_reload import Follower
+from tagloom.serve.schemas import Answer, Health, Labels, Problem
 from tagloom.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -76,7 +76,7 @@ def create_app(
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
-    return photos.read(content, size).pixels
+    return decoding.read(content, size).pixels
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/labels", summary="What the model knows, and what it may be asked")
     async def labels() -> Labels:
-        return answers.labels(service.follower.model, service.explains, service.limits)
+        return schemas.labels(service.follower.model, service.explains, service.limits)
 
     @app.get(
         "/health",

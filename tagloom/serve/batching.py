@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.bundle.model import Model
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
 
 
 @dataclass

@@ -5,7 +5,7 @@ The forms are read as they stream in (``tagloom.serve.upload``), which FastAPI c
 
 from typing import Any
 
-from tagloom.serve.answers import Problem
+from tagloom.serve.schemas import Problem
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}

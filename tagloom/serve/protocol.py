@@ -7,8 +7,8 @@ from http import HTTPStatus
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tagloom.serve.guard import LINGER
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
+from tagloom.serve.middleware import LINGER
 
 
 def protocol(seconds: float, measures: Measures) -> type[asyncio.Protocol]:

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from stages.files import cache_folder
-from stages.train.allocation import keep_freed_memory
+from stages.network.allocation import keep_freed_memory
 from tagloom.serve.app import create_app
-from tagloom.serve.following import Champion, Follower, Runtime, ready
-from tagloom.serve.guard import is_address
 from tagloom.serve.limits import Limits
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
+from tagloom.serve.middleware import is_address
+from tagloom.serve.model_reload import Champion, Follower, Runtime, ready
 from tagloom.serve.protocol import protocol
 
 GRACE = 30  # seconds that requests have to be answered once the service is told to stop

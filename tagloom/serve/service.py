@@ -10,14 +10,14 @@ from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle.bundle import Bundle
 from stages.bundle.model import Model
-from tagloom.photos import UnreadablePhoto
-from tagloom.serve import answers
-from tagloom.serve.answers import Answer, Photo
+from tagloom.decoding import UnreadablePhoto
+from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
-from tagloom.serve.following import Follower
 from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
+from tagloom.serve.model_reload import Follower
+from tagloom.serve.schemas import Answer, Photo
 from tagloom.serve.upload import Form, Part, received
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Service:
                 return await self._answer(form, self.follower.model)
 
     async def _answer(self, form: Form, model: Model) -> Answer:
-        threshold = answers.threshold(form.others.get("threshold"))
+        threshold = schemas.threshold(form.others.get("threshold"))
         asked = pairs(form, model)
         found = await asyncio.gather(*(self._photo(model, *pair, threshold) for pair in asked))
         return Answer(model=model.bundle.sha256, photos=found)
@@ -66,7 +66,7 @@ class Service:
             self.measures.photos.labels("unreadable").inc()
             return Photo(filename=filename, error=str(error))
         self.measures.photos.labels("answered").inc()
-        return answers.photo(filename, row, model, threshold)
+        return schemas.photo(filename, row, model, threshold)
 
     @property
     def explains(self) -> bool:
@@ -106,7 +106,7 @@ class Service:
         if heat is None:
             raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
         description = model.bundle.description
-        return overlay(heat, description.image_size / description.stored_size, len(pixels))
+        return overlay(heat, description.input_size / description.stored_size, len(pixels))
 
 
 def explainer(bundle: Bundle) -> "Explainer":

@@ -13,9 +13,9 @@ import pytest
 from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle import model as models
+from stages.network import description as descriptions
+from stages.network.description import MEAN, STD
 from stages.threshold import decision as decisions
-from stages.train import description as descriptions
-from stages.train.description import MEAN, STD
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from stages.bundle import bundle as bundles
 from stages.bundle import card
-from tests import made
+from tests import factories
 
 HOSTILE = [
     "a|b",
@@ -39,7 +39,7 @@ def test_the_bundles_own_card_names_labels_metrics_and_commit(bundle: Path):
 
 
 def test_labels_are_text_and_no_markup():
-    described = made.description("image", labels=len(HOSTILE))
+    described = factories.description("image", labels=len(HOSTILE))
     described = described.__class__(**{**vars(described), "labels": HOSTILE})
     weights = {"precision": "float32"}
     metrics = {
@@ -72,7 +72,7 @@ def test_labels_are_text_and_no_markup():
 
 
 def test_limits_are_what_the_figures_say():
-    described = made.description("image", labels=3, crop=48)
+    described = factories.description("image", labels=3, crop=48)
     labels = {
         "good": figures(0.9, 400),
         "rare": figures(0.9, 12),

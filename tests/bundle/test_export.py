@@ -12,14 +12,14 @@ from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle import export, graph
 from stages.bundle import model as models
-from stages.bundle.answer import Answer
+from stages.bundle.inference import Answer
 from stages.bundle.recurrent import Unpacked
-from stages.train import network as networks
-from stages.train.description import Description
-from stages.train.nets.caption import CaptionEncoder
-from stages.train.tokens import words_of
-from tests import made
-from tests.train import tiny_bert
+from stages.network import network as networks
+from stages.network.description import Description
+from stages.network.nets.caption import CaptionEncoder
+from stages.network.tokens import words_of
+from tests import factories
+from tests.network import tiny_bert
 
 SIDE = 48
 WORDS = ["one", "two", "three"]
@@ -38,8 +38,8 @@ def built(described: Description) -> tuple[Answer, dict[str, np.ndarray]]:
 
 
 def described(inputs: str, text: dict[str, Any] | None = None, **more: Any) -> Description:
-    text = made.TEXT | (text or {})
-    return made.description(inputs, words=WORDS, stored_size=SIDE, text=text, **more)
+    text = factories.TEXT | (text or {})
+    return factories.description(inputs, words=WORDS, stored_size=SIDE, text=text, **more)
 
 
 @pytest.mark.parametrize(

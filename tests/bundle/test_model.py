@@ -10,8 +10,8 @@ import pytest
 from stages.bundle import model as models
 from stages.ingest import records
 from stages.ingest.images import ImageStore
+from stages.network import probabilities as tables
 from stages.threshold import decision as decisions
-from stages.train import probabilities as tables
 from tests.conftest import ROOT
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from stages import UserError
 from stages.bundle import __main__ as stage
 from stages.bundle import bundle as bundles
-from stages.bundle import check, weights
+from stages.bundle import half_precision, parity
 from stages.bundle import model as models
 from stages.bundle.provenance import provenance
 from stages.ingest import records
@@ -71,7 +71,7 @@ def test_in_single_precision_it_says_what_predict_says(project: Path):
     assert not Path("models/bundle", bundles.ONNX).exists()
     predict()
     test = records.read().filter(pl.col("subset") == "test")
-    found = check.ask(models.load(), test, ImageStore())
+    found = parity.ask(models.load(), test, ImageStore())
     said = pl.read_parquet(PREDICTIONS)
     assert np.abs(found - said["probabilities"].to_numpy()).max() < 1e-6
     labels = records.label_lists(models.load().decide(found), models.load().bundle.labels)
@@ -95,11 +95,11 @@ def test_a_graph_that_says_something_else_is_not_kept(
 def test_half_precision_is_kept_where_it_changes_next_to_nothing():
     same = {"micro_f1": 0.8, "macro_f1": 0.7}
     compared = {"before": same, "after": same, "changed_decisions": 0.001}
-    assert check.holds(compared, 0.001)
-    assert not check.holds(compared | {"changed_decisions": 0.0011}, 0.001)
+    assert parity.holds(compared, 0.001)
+    assert not parity.holds(compared | {"changed_decisions": 0.0011}, 0.001)
     for change in (-0.01, 0.01):
         after = same | {"macro_f1": 0.7 + change}
-        assert not check.holds(compared | {"after": after}, 0.001)
+        assert not parity.holds(compared | {"after": after}, 0.001)
 
 
 def test_numbers_too_large_for_half_precision_stay_single(tmp_path: Path):
@@ -109,11 +109,11 @@ def test_numbers_too_large_for_half_precision_stay_single(tmp_path: Path):
         "count": torch.tensor(100_000),
     }
     save_file(kept, tmp_path / "whole")
-    weights.write(tmp_path / "whole", tmp_path / "half", "float16")
+    half_precision.write(tmp_path / "whole", tmp_path / "half", "float16")
     half = load_file(tmp_path / "half")
     assert {name: tensor.dtype for name, tensor in half.items()} == {
         "large": torch.float32, "small": torch.float16, "count": torch.int64,
     }  # fmt: skip
     assert half["large"].tolist() == kept["large"].tolist()
-    weights.write(tmp_path / "whole", tmp_path / "single", "float32")
+    half_precision.write(tmp_path / "whole", tmp_path / "single", "float32")
     assert all(torch.equal(load_file(tmp_path / "single")[name], kept[name]) for name in kept)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.train import probabilities as tables
+from stages.network import probabilities as tables
 from tagloom import results
 from tagloom.results import Answers, writer
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.flows.toy import Toy
+from tests.toy import Toy
 
 ROWS, LABELS = 60, ["cat", "dog", "owl"]
 PARAMS: dict[str, Any] = {

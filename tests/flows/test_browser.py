@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from docs.screenshots import EXECUTABLE, address, browser, deployments, run, serving
-from tests.flows.toy import ROOT
+from tests.toy import ROOT
 
 pytestmark = pytest.mark.skipif(
     shutil.which(EXECUTABLE) is None, reason=f"there is no program {EXECUTABLE}"

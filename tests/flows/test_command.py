@@ -11,7 +11,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import SERVER_START, reproduce, retrain, sweep
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 NOBODY = "http://127.0.0.1:9/api"
 

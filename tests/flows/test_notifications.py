@@ -15,10 +15,10 @@ from prefect.client.schemas.objects import State
 from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.states import Completed, Crashed, Failed, Late, Scheduled
 
+from experiments.plan import PlanError
 from flows.notifications import register
-from flows.plan import PlanError
 from flows.retrain import retrain
-from tests.flows.toy import eventually
+from tests.toy import eventually
 
 PROJECT = "birds-3f2a91"
 TEAM, OTHERS = "custom-webhook/team", "custom-webhook/others"

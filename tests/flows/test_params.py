@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from experiments.plan import PlanError
 from flows.params import check_params
-from flows.plan import PlanError
 from flows.reproduce import reproduce
 from flows.serve import clock
 from flows.sweep import sweep
-from tests.flows.growing import deliver, run
-from tests.flows.toy import Toy
+from tests.flows.retraining_project import deliver, run
+from tests.toy import Toy
 
 CRON = 'params.yaml: retrain.cron: Invalid cron string: "61 * * * *"'
 # The project's own check, which the stages of a toy have not.
@@ -58,8 +58,7 @@ def test_a_flow_checks_it_before_anything_runs(
 
 
 def test_the_project_says_what_its_parameters_may_be(toy: Toy, server: None) -> None:
-    (toy.folder / "stages").mkdir()
-    (toy.folder / "stages/params.py").write_text(CHECK)
+    toy.own_check(CHECK)
     assert reproduce(return_state=True).name == "Completed"
     state = reproduce(overrides=["b=2"], return_state=True)
     assert (state.name, state.message) == ("Failed", "params.yaml: b is to be 1")

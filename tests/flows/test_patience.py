@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.dvc_project import Silent, output_lines
-from flows.registry import Registry
+from experiments.dvc_project import Silent, output_lines
+from experiments.registry import Registry
 from flows.reproduce import reproduce
 from flows.sweep import sweep
-from tests.flows.growing import deliver, run
-from tests.flows.toy import Toy
+from tests.flows.retraining_project import deliver, run
+from tests.toy import Toy
 
 MINUTES = 0.05
 SENTENCE = f"it said nothing for {MINUTES} minutes (retrain.patience), so it was ended"

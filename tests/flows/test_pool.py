@@ -17,7 +17,7 @@ from flows.deployments import SLUG, deployment_name
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.sweep import sweep
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 FLOWS = (reproduce, sweep, retrain)

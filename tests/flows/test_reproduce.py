@@ -15,9 +15,9 @@ from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.utilities.callables import parameter_schema
 
-from flows.dvc_project import UNCHANGED
+from experiments.dvc_project import UNCHANGED
 from flows.reproduce import main, reproduce
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 
 def run_id(state: State) -> UUID:

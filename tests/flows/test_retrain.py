@@ -12,13 +12,13 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from flows.registry import BRANCH, Registry
-from flows.registry import main as registry_command
+from experiments.registry import BRANCH, Registry
+from experiments.registry import main as registry_command
+from experiments.workspace import FOLDER, Workspace
 from flows.retrain import decide, main
-from flows.workspace import FOLDER, Workspace
-from tests.flows.growing import deliver, in_use, run
+from tests.flows.retraining_project import deliver, in_use, run
 from tests.flows.test_serve import END, deployment, serving
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 
 def test_better_models_are_promoted_and_others_are_not(
@@ -104,7 +104,7 @@ def test_a_damaged_workspace_is_made_anew(growing: Toy) -> None:
 
 
 def test_one_at_a_time(growing: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.workspace.CLAIM", 0.2)
+    monkeypatch.setattr("experiments.workspace.CLAIM", 0.2)
     with Workspace(growing.folder):
         assert run() == ("Failed", "Another retraining is running in this project")
 

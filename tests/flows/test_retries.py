@@ -18,11 +18,11 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Completed
 
-from flows.dvc_project import Project, ProjectError, Queue, Transient
-from flows.plan import PlanError
+from experiments.dvc_project import Project, ProjectError, Queue, Transient
+from experiments.plan import PlanError
 from flows.retries import told
 from tests.flows.test_serve import END, deployment, serving
-from tests.flows.toy import Toy, eventually
+from tests.toy import Toy, eventually
 
 NAMES = ("waiting", "other")  # deployments of tests.flows.waiting
 

@@ -25,7 +25,7 @@ from prefect.states import Cancelling
 
 from flows.deployments import deployment_name
 from flows.server import Server, ServerError, healthy
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 END = 40  # seconds
 CLOCK_WORDS = ("0 4 * * 1", "Europe/Berlin")

@@ -16,11 +16,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.utilities.callables import parameter_schema
 
-from flows.dvc_project import Project, ProjectError, Queue, worker
-from flows.plan import PlanError, Planned, complaint, flatten, plan, read
+from experiments.dvc_project import Project, ProjectError, Queue, worker
+from experiments.plan import PlanError, Planned, complaint, plan, read
 from flows.sweep import agreed, check, devices, main, results, slots, sweep
 from tests.flows.test_reproduce import log, tasks
-from tests.flows.toy import ROOT, Toy, eventually
+from tests.toy import ROOT, Toy, eventually
 
 # A value of each kind that DVC's -S could take for another.
 VALUES: dict[str, Any] = {
@@ -241,7 +241,7 @@ def test_what_cannot_be_replaced_stays(again: Toy) -> None:
 
 
 def test_one_sweep_at_a_time(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.dvc_project.queue.CLAIM", 0.2)
+    monkeypatch.setattr("experiments.dvc_project.queue.CLAIM", 0.2)
     with Queue(toy.folder), pytest.raises(ProjectError, match="Another sweep is running"):
         Queue(toy.folder).__enter__()
     with Queue(toy.folder):
@@ -500,8 +500,7 @@ for text in sys.argv[1:]:
 
 
 def test_what_is_refused_queues_nothing(toy: Toy, client: SyncPrefectClient) -> None:
-    (toy.folder / "stages").mkdir()
-    (toy.folder / "stages/params.py").write_text(REFUSES)
+    toy.own_check(REFUSES)
     planned = plan(toy.folder, grid=["b=1,x,2.5"])
     sentences = 'b=x: b is to be a number, but is "x"\nb=2.5: b is to be a number, but is 2.5'
     with pytest.raises(PlanError) as error:
@@ -537,7 +536,3 @@ def test_the_form_explains_its_fields() -> None:
     assert schema["required"] == []
     for field in schema["properties"].values():
         assert len(field["description"]) > len(field["title"])
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": {"c": 1}, "d": []}, "e": None}) == {"a.b.c": 1, "a.d": [], "e": None}

@@ -7,8 +7,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from experiments.dvc_project import Transient
 from flows import retries
-from flows.dvc_project import Transient
 
 retries.DELAYS = (3.0, 3.0)
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.ingest import photos, workers
-from stages.ingest.earlier import INDEX_SCHEMA, NO_STATE, NOTHING, Earlier
+from stages.ingest.decode_cache import INDEX_SCHEMA, NO_STATE, NOTHING, Earlier
 from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.photos import Files, Opened, PhotoSource, open_all
 

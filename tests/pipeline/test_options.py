@@ -8,7 +8,11 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from stages.params import SECTIONS, Ingest, source_names
+from experiments.params import MODELS
+from stages.bundle import provenance
+from stages.ingest.params import Ingest, source_names
+from stages.params import SECTIONS
+from stages.report import summary
 from tests.conftest import ROOT
 from tests.pipeline.conftest import Project
 
@@ -45,26 +49,35 @@ def of_source(key: str) -> str | None:
 
 
 def test_params_yaml_holds_just_the_fields_of_the_models():
-    expected = [key for name, model in SECTIONS.items() for key in fields(model, name)]
+    expected = [key for name, model in MODELS.items() for key in fields(model, name)]
     for source in source_names():
         module = import_module(f"stages.ingest.sources.{source.replace('-', '_')}")
         expected += fields(module.Options, f"ingest.{source}")
     assert sorted(KEYS) == sorted(expected)
 
 
-def test_each_stage_lists_just_the_keys_of_its_section():
+# The stages that show what others are set to, and of which others.
+SHOWN = {
+    "bundle": {*provenance.SECTIONS} - {"bundle"},
+    "report": {*SECTIONS} - {*summary.NO_PART, "report"},
+}
+
+
+def test_each_stage_lists_just_the_keys_of_its_section_and_what_it_shows():
     for stage, definition in STAGES.items():
         listed = [key.replace("${ingest.source}", PARAMS["ingest"]["source"])
                   for key in definition["params"]]  # fmt: skip
         own = [key for key in KEYS if key.split(".")[0] == stage and not of_source(key)]
-        if stage == "ingest":
+        shown = SHOWN.get(stage, set())
+        if "ingest" in shown | {stage}:
+            own += [key for key in KEYS if key.split(".")[0] == "ingest" and not of_source(key)]
             own.append(f"ingest.{PARAMS['ingest']['source']}")
-        assert sorted(listed) == sorted(own), stage
+        assert sorted(listed) == sorted({*own, *shown} - {"ingest"}), stage
 
 
 def test_sections_are_stages_in_their_order():
     assert Ingest.model_fields.keys() <= PARAMS["ingest"].keys()
-    assert list(PARAMS) == list(SECTIONS) == [*STAGES, "retrain"]
+    assert list(PARAMS) == list(SECTIONS) == list(MODELS) == [*STAGES, "retrain"]
 
 
 def stale(project: Project) -> set[str]:
@@ -90,7 +103,6 @@ def rounds() -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("keys", rounds(), ids=" ".join)
 def test_changed_keys_make_just_their_stages_stale(project: Project, keys: tuple[str, ...]):
-    """That no stage lists a key of another's section is tested above."""
     path = project.root / "params.yaml"
     before = path.read_text("utf-8")
     params = yaml.load(before)
@@ -109,8 +121,9 @@ def test_changed_keys_make_just_their_stages_stale(project: Project, keys: tuple
     finally:
         path.write_text(before, "utf-8")
     sources = {None, PARAMS["ingest"]["source"]}
-    expected = {key.partition(".")[0] for key in keys if of_source(key) in sources}
-    assert found == expected - {"retrain"}
+    sections = {key.partition(".")[0] for key in keys if of_source(key) in sources}
+    shows = {stage for stage, shown in SHOWN.items() if shown & sections}
+    assert found == (sections | shows) - {"retrain"}
 
 
 def test_nothing_is_stale_to_begin_with(project: Project):

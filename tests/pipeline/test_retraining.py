@@ -15,8 +15,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from docs.screenshots import serving
 from stages.ingest.sources import digits
 from tests.conftest import SMALL
-from tests.flows.toy import eventually
 from tests.pipeline.conftest import Project, checkout, environment
+from tests.toy import eventually
 
 Listed = list[tuple[str, str, str]]  # name, labels, caption
 

@@ -12,10 +12,10 @@ from sklearn.metrics import f1_score
 
 from stages import metrics
 from stages.ingest import records
+from stages.network import probabilities
 from stages.predict.__main__ import PREDICTIONS, SHEET, SUBMISSION, main
 from stages.threshold import decision as decisions
 from stages.threshold.__main__ import main as threshold
-from stages.train import probabilities
 from stages.train.__main__ import main as train
 
 

@@ -13,7 +13,7 @@ from markupsafe import escape
 from stages import UserError
 from stages.ingest.images import ImageStore
 from stages.report import card, examples, page, pictures
-from tests import made
+from tests import factories
 from tests.report.conftest import HOSTILE, MODEL_CARD
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
@@ -146,7 +146,7 @@ def test_words_are_marked_by_how_much_they_do(caption: str, pieces: list):
 def test_however_many_photos_there_are_they_take_no_more_room(tmp_path: Path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (12, 224, 224, 3), np.uint8)
     np.save(tmp_path / "00000.npy", noise)
-    store, described = ImageStore(tmp_path), made.description("image", stored_size=224)
+    store, described = ImageStore(tmp_path), factories.description("image", stored_size=224)
     large = pictures.thumbnails(range(2), store, described)
     monkeypatch.setattr(pictures, "ROOM", 4 * len(large.sources[0]))
     found = pictures.thumbnails(range(12), store, described)

@@ -10,8 +10,8 @@ import pytest
 from stages import UserError
 from stages.files import write_csv
 from stages.ingest import records
+from stages.network import probabilities
 from stages.report.__main__ import CHECKED, REPORT, WORDS, main
-from stages.train import probabilities
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TABLE = Path("ensemble/validation.parquet")
@@ -102,7 +102,7 @@ def test_a_table_that_cannot_judge_is_refused(trained, params):
 
     def refused(reason: str) -> None:
         params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
-        with pytest.raises(UserError, match=rf"out_of_fold: {TABLE} {reason}.*flows.ensemble"):
+        with pytest.raises(UserError, match=rf"out_of_fold: {TABLE} {reason}.*evaluation.ensemble"):
             main()
         assert not REPORT.exists()
 

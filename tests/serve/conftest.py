@@ -13,9 +13,9 @@ from fastapi import FastAPI
 
 from stages.bundle.model import Model
 from tagloom.serve.app import create_app
-from tagloom.serve.following import Follower, ready
 from tagloom.serve.limits import MB, Limits
-from tagloom.serve.measures import Measures
+from tagloom.serve.metrics import Measures
+from tagloom.serve.model_reload import Follower, ready
 from tagloom.serve.server import Address, server
 
 LIMITS = Limits(photo_bytes=MB, request_bytes=4 * MB, seconds=20)  # those that hostile.py names

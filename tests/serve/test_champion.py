@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.registry import Registry
+from experiments.registry import Registry
 from stages import UserError
 from stages.bundle import bundle as bundles
-from tagloom.serve.following import Champion, ready
+from tagloom.serve.model_reload import Champion, ready
 from tests.serve.conftest import running
 from tests.serve.test_models import change, until
 

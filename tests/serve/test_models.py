@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tagloom.serve.following import ready
+from tagloom.serve.model_reload import ready
 from tests import hostile
 from tests.serve.conftest import Running, running
 

@@ -10,12 +10,12 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from stages import UserError
+from stages.intervals import report
+from stages.network import probabilities
 from stages.threshold import decision as decisions
 from stages.threshold.__main__ import main
 from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit
-from stages.threshold.intervals import report
-from stages.train import probabilities
 
 LABELS = ["cat", "dog", "10"]
 
@@ -77,7 +77,8 @@ def test_intervals_agree_with_resampling_row_by_row():
 
 
 def test_cross_fitting_decides_no_row_by_a_threshold_that_saw_it(params):
-    from stages.params import Threshold, read
+    from stages.params import read
+    from stages.threshold.params import Threshold
 
     truth, scores = sample(40)
     given = read(Threshold)

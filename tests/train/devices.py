@@ -14,13 +14,14 @@ import torch
 
 from stages import run
 from stages.ingest.images import ImageStore
-from stages.params import Train, read
+from stages.network import network as networks
+from stages.network.batches import Rows
+from stages.network.description import Description
+from stages.params import read
 from stages.train import distributed
-from stages.train import network as networks
-from stages.train.batches import Rows
-from stages.train.description import Description
 from stages.train.distributed import Group
 from stages.train.loop import fit, predict
+from stages.train.params import Train
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT

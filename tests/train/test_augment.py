@@ -11,18 +11,18 @@ from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop, autoaugment
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from stages.params import Augment
+from stages.network.batches import Slice
+from stages.network.description import MEAN, STD
+from stages.network.preprocess import prepare
 from stages.train import transforms
 from stages.train.augment import (
     augment,
-    prepare,
     sample_boxes,
     sample_either_way,
     sample_events,
     sample_places,
 )
-from stages.train.batches import Slice
-from stages.train.description import MEAN, STD
+from stages.train.params import Augment
 from stages.train.randaugment import OPERATIONS, STRONGEST, randaugment, sample_operations
 
 NOTHING: dict[str, Any] = {

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from stages import UserError
+from stages.network.probabilities import read
 from stages.train import distributed
 from stages.train.__main__ import main
 from stages.train.distributed import ALONE, Group
-from stages.train.probabilities import read
 from tests.conftest import ROOT
 from tests.train.devices import PHOTOS, RUNS, SIDE, Memory, train
 from tests.train.test_stage import _checkpoints, _wait_for, said

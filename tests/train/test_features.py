@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from stages.files import cache_folder
-from stages.params import Augment, Train, read
+from stages.params import read
 from stages.train import features
 from stages.train.__main__ import main
+from stages.train.params import Augment, Train
 
 FROZEN = {
     "train.freeze": True,

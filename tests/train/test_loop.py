@@ -11,14 +11,15 @@ import torch
 
 from stages import metrics
 from stages.ingest.images import ImageStore
-from stages.params import Train, read
-from stages.train import network as networks
+from stages.network import network as networks
+from stages.network.batches import Rows
+from stages.network.description import Description
+from stages.network.nets import backbones
+from stages.network.nets.classifier import Classifier
+from stages.params import read
 from stages.train.__main__ import figures
-from stages.train.batches import Rows
-from stages.train.description import Description
 from stages.train.loop import Result, fit, predict
-from stages.train.nets import backbones
-from stages.train.nets.classifier import Classifier
+from stages.train.params import Train
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import brier_score_loss, log_loss
 
-from stages.params import Loss
 from stages.train.losses import balancing_weights, loss_function
+from stages.train.params import Loss
 
 EVEN = {
     "gamma": 2.0,

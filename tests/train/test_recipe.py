@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, SequentialLR
 
-from stages.params import Train, read
+from stages.network.nets.fusion import Output
+from stages.network.precision import precision_for
+from stages.params import read
 from stages.train import recipe
 from stages.train.losses import balancing_weights
-from stages.train.nets.fusion import Output
-from stages.train.precision import precision_for
+from stages.train.params import Train
 from tests.conftest import ROOT
 
 OPTIMIZERS = {

@@ -20,13 +20,14 @@ from stages import UserError, metrics
 from stages.files import cache_folder
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.params import Train, read
+from stages.network import network as networks
+from stages.network import probabilities
+from stages.params import read
 from stages.split import folds
-from stages.train import network as networks
-from stages.train import probabilities
 from stages.train.__main__ import main
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import predict
+from stages.train.params import Train
 
 WEIGHTS = Path("models/network/network.safetensors")
 

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import NamedTuple
 
 from stages import UserError
-from stages.params import Ingest, Section, check
+from stages.ingest.params import Ingest
+from stages.params import Section, check
 
 
 class Row(NamedTuple):

@@ -1,0 +1,1 @@
+"""Models compared and joined: what stands above the stages, and none of them imports."""

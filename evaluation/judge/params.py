@@ -1,0 +1,33 @@
+"""The section ``retrain`` of ``params.yaml``: when, and what a new model must be."""
+
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from stages.params import PositiveFraction, PositiveNumber, Section, Seed
+
+
+class Retrain(Section):
+    """Of no stage: when to retrain, and what a new model must be to take the place of the old."""
+
+    cron: str | None
+    timezone: str
+    notify: str | None
+    metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
+    min_gain: float
+    max_label_drop: PositiveFraction
+    bootstrap: Annotated[int, Field(ge=100)]
+    seed: Seed
+    patience: PositiveNumber | None
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_timezone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:  # "Berlin", "/etc", "Europe"
+            raise ValueError(
+                f"retrain.timezone is {timezone!r}; write it as Europe/Berlin, or UTC"
+            ) from error
+        return timezone

@@ -1,0 +1,66 @@
+"""What the flows know of DVC: the graph of stages, a run of it line by line, the metrics, and
+what experiments were and left behind.
+
+The one package that touches DVC's Python API and command line. Runs happen in a child process,
+``dvc repro``, ``dvc exp run`` or ``worker``; which stage a line of its output belongs to is read
+off the lines that DVC itself prints.
+"""
+
+from experiments.dvc_project.errors import ProjectError, Silent, Transient
+from experiments.dvc_project.experiments import (
+    WORKSPACE,
+    Experiment,
+    experiment_ref,
+    experiments,
+    locked_outputs,
+)
+from experiments.dvc_project.git import git, git_file, git_folder, head, identity
+from experiments.dvc_project.output import FROZEN, RESTORED, UNCHANGED, Line, output_lines
+from experiments.dvc_project.processes import check_room, leashed
+from experiments.dvc_project.project import Project, open_project, sources, stage_names
+from experiments.dvc_project.queue import Queue, hydra
+from experiments.dvc_project.remotes import (
+    check_out,
+    check_outputs,
+    fetch,
+    push,
+    share_cache,
+    uncached_outputs,
+    update,
+)
+
+__all__ = [
+    "FROZEN",
+    "RESTORED",
+    "UNCHANGED",
+    "WORKSPACE",
+    "Experiment",
+    "Line",
+    "Project",
+    "ProjectError",
+    "Queue",
+    "Silent",
+    "Transient",
+    "check_out",
+    "check_outputs",
+    "check_room",
+    "experiment_ref",
+    "experiments",
+    "fetch",
+    "git",
+    "git_file",
+    "git_folder",
+    "head",
+    "hydra",
+    "identity",
+    "leashed",
+    "locked_outputs",
+    "open_project",
+    "output_lines",
+    "push",
+    "share_cache",
+    "sources",
+    "stage_names",
+    "uncached_outputs",
+    "update",
+]

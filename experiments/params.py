@@ -1,0 +1,326 @@
+"""What one run changes in ``params.yaml``, checked as a whole before anything runs.
+
+``python -m experiments.params [train.lr=5e-4 …]`` says nothing when ``params.yaml`` with these
+changes is sound, and otherwise in one sentence what is wrong. ``params.yaml`` holds a value for
+every key, so many of its values wait for another setting to count; a change that would not count is
+an error.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML, YAMLError
+
+from evaluation.judge.params import Retrain
+from experiments.plan import Params, PlanError, read
+from stages import UserError
+from stages.bundle.params import Bundle
+from stages.eda.params import Eda
+from stages.ingest.params import Ingest, source_names
+from stages.params import PARAMS, Section, check, flatten, load, unknown
+from stages.predict.params import Predict
+from stages.report.params import Report
+from stages.split.params import Split
+from stages.threshold.params import Threshold
+from stages.train.params import Augment, Train
+from stages.vocab.params import Vocab
+
+Values = dict[str, Any]  # by their whole keys, train.loss.gamma
+# A project that can check its parameters has this: python -m experiments.params KEY=VALUE …
+CHECK = "experiments/params.py"
+MODELS: dict[str, type[Section]] = {
+    "ingest": Ingest,
+    "eda": Eda,
+    "split": Split,
+    "vocab": Vocab,
+    "train": Train,
+    "threshold": Threshold,
+    "bundle": Bundle,
+    "predict": Predict,
+    "report": Report,
+    "retrain": Retrain,
+}
+
+
+class Effect(NamedTuple):
+    """When keys count.
+
+    Attributes:
+        keys: separated by blanks; ``*`` stands for anything.
+        needs: the setting that makes them count, for people.
+        holds: whether that is so, given all values.
+    """
+
+    keys: str
+    needs: str
+    holds: Callable[[Values], bool]
+
+
+# The centre crop counts in validation as well.
+MOVES = " ".join(f"train.augment.{name}" for name in Augment.model_fields if name != "crop")
+RECURRENT = "train.text.bidirectional train.text.embedding* train.text.hidden train.text.dropout"
+
+EFFECTS = [
+    Effect(
+        "train.backbone train.weights train.freeze train.unfreeze train.feature_norm "
+        "train.augment.* train.test_time_flip",
+        "image in train.inputs",
+        lambda p: "image" in p["train.inputs"],
+    ),
+    Effect(
+        "train.text.* vocab.*",
+        "caption in train.inputs",
+        lambda p: "caption" in p["train.inputs"],
+    ),
+    Effect(
+        "train.fusion train.text.caption_dropout",
+        "train.inputs image+caption",
+        lambda p: p["train.inputs"] == "image+caption",
+    ),
+    Effect(
+        "train.text.caption_dropout",
+        "train.fusion other than late",
+        lambda p: p["train.fusion"] != "late",
+    ),
+    Effect("report.captions", "caption in train.inputs", lambda p: "caption" in p["train.inputs"]),
+    Effect(
+        f"{RECURRENT} vocab.*",
+        "train.text.encoder lstm or gru",
+        lambda p: p["train.text.encoder"] != "transformer",
+    ),
+    Effect(
+        "train.text.transformer train.text.max_tokens train.text.frozen_layers",
+        "train.text.encoder transformer",
+        lambda p: p["train.text.encoder"] == "transformer",
+    ),
+    Effect(
+        "train.loss.gamma train.loss.alpha",
+        "train.loss.name focal",
+        lambda p: p["train.loss.name"] == "focal",
+    ),
+    Effect(
+        "train.loss.gamma_* train.loss.margin",
+        "train.loss.name asymmetric",
+        lambda p: p["train.loss.name"] == "asymmetric",
+    ),
+    Effect(
+        "train.pretrained_lr train.optimizer train.lr train.momentum train.weight_decay "
+        "train.decay train.ema train.early_stopping train.metric train.schedule.* "
+        f"train.freeze train.unfreeze train.dropout train.text.*dropout {MOVES}",
+        "train.epochs of 1 or more",
+        lambda p: p["train.epochs"] > 0,
+    ),
+    Effect(
+        "train.pretrained_lr",
+        "something that comes with weights and learns (train.weights, not frozen, or a "
+        "transformer)",
+        lambda p: _pretrained_backbone_learns(p) or _reads_by_transformer(p),
+    ),
+    Effect(
+        "train.momentum",
+        "train.optimizer sgd or rmsprop, or train.schedule.momentum",
+        lambda p: (
+            p["train.optimizer"] in ("sgd", "rmsprop") or p["train.schedule.momentum"] is not None
+        ),
+    ),
+    Effect(
+        "train.decay", "train.weight_decay of more than 0", lambda p: p["train.weight_decay"] > 0
+    ),
+    Effect(
+        "train.schedule.warmup train.schedule.start train.schedule.end",
+        "train.schedule.name one-cycle or cosine",
+        lambda p: p["train.schedule.name"] in ("one-cycle", "cosine"),
+    ),
+    Effect(
+        "train.schedule.factor train.schedule.patience",
+        "train.schedule.name plateau",
+        lambda p: p["train.schedule.name"] == "plateau",
+    ),
+    Effect(
+        "train.augment.aspect",
+        "train.augment.resized_crop",
+        lambda p: p["train.augment.resized_crop"] is not None,
+    ),
+    Effect(
+        "train.augment.magnitude",
+        "train.augment.randaugment of 1 or more",
+        lambda p: p["train.augment.randaugment"] > 0,
+    ),
+    Effect(
+        "threshold.shrinkage",
+        "threshold.scope label",
+        lambda p: p["threshold.scope"] == "label",
+    ),
+    Effect(
+        "bundle.tolerance",
+        "bundle.precision auto",
+        lambda p: p["bundle.precision"] == "auto",
+    ),
+    Effect("split.fold", "split.folds", lambda p: p["split.folds"] is not None),
+    *(
+        Effect(
+            f"ingest.{name}.*",
+            f"ingest.source {name}",
+            lambda p, name=name: p["ingest.source"] == name,
+        )
+        for name in source_names()
+    ),
+]
+
+
+def check_overrides(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Checks ``params.yaml``'s content with ``changes``, a tree like it.
+
+    Raises:
+        UserError: what ``overlay`` and ``check_all`` raise, or a change has no effect.
+    """
+    content = overlay(content, changes)
+    check_all(content)
+    check_effects(flatten(content), flatten(changes))
+
+
+def overlay(content: dict[str, Any], changes: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """``content`` with the values of ``changes`` in it; neither is altered.
+
+    Args:
+        at: where in ``params.yaml`` the two stand: ``""`` or ``train.loss.``
+
+    Raises:
+        UserError: ``changes`` holds a key that ``content`` has not, one value for a section, or a
+            section for one value.
+    """
+    result = dict(content)
+    for name, value in changes.items():
+        if name not in content:
+            raise UserError(unknown(f"{at}{name}", [f"{at}{known}" for known in content]))
+        if isinstance(content[name], dict) != isinstance(value, dict):
+            kind = "section, and" if isinstance(content[name], dict) else "single value, but"
+            raise UserError(f"{at}{name} is a {kind} cannot be set to {value!r}")
+        result[name] = (
+            overlay(content[name], value, f"{at}{name}.") if isinstance(value, dict) else value
+        )
+    return result
+
+
+def check_all(content: dict[str, Any]) -> None:
+    """Checks every section of ``params.yaml``'s content, and the sections against each other.
+
+    Raises:
+        UserError: names the first key that is wrong.
+    """
+    for name, model in MODELS.items():
+        if name not in content:
+            raise UserError(f"{PARAMS}: the section {name} is missing")
+        check(model, content[name], name)
+    from stages.ingest import sources  # brings Polars
+
+    sources.chosen(Ingest.model_validate(content["ingest"]))
+    crop, stored = content["train"]["augment"]["crop"], content["ingest"]["image_size"]
+    if crop is not None and crop > stored:
+        raise UserError(
+            f"{PARAMS}: train.augment.crop is {crop}, but photos are kept at ingest.image_size, "
+            f"{stored} pixels; lower the one or raise the other"
+        )
+
+
+def check_effects(values: Values, changed: Values) -> None:
+    """Ends with a UserError when one of the values ``changed`` does not count among ``values``."""
+    for key, value in changed.items():
+        if not value or value == "none":  # switched off, which params.yaml may call for
+            continue
+        for keys, needs, holds in EFFECTS:
+            if any(fnmatchcase(key, each) for each in keys.split()) and not holds(values):
+                raise UserError(f"{key} has no effect here: it needs {needs}; leave it out")
+
+
+def parse(text: str) -> dict[str, Any]:
+    """``train.lr=5e-4`` as a tree of one value; the value is YAML, as in ``params.yaml``.
+
+    Raises:
+        UserError: it is not ``KEY=VALUE``, or the value is not YAML.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise UserError(f"{text!r} is no override: write KEY=VALUE, as in train.lr=5e-4")
+    try:
+        tree = YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise UserError(f"{key}: {value!r} is not YAML") from error
+    for name in reversed(key.split(".")):
+        tree = {name: tree}
+    return tree
+
+
+def merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two trees of changes as one; where both have a value, the second's."""
+    both = {
+        name: merge(first[name], value)
+        for name, value in second.items()
+        if isinstance(value, dict) and isinstance(first.get(name), dict)
+    }
+    return first | second | both
+
+
+def check_params(root: Path, changes: Sequence[str] = ()) -> None:
+    """Checks every value of ``params.yaml`` in ``root`` with ``changes``, each KEY=VALUE, in it.
+
+    What a value may be is the project's to say; ``root`` may be a clone, with another commit's.
+
+    Raises:
+        PlanError: says which is wrong, and what it may be.
+    """
+    if not (root / CHECK).is_file():
+        return
+    module = CHECK.removesuffix(".py").replace("/", ".")
+    done = subprocess.run(
+        [sys.executable, "-m", module, *changes],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PlanError(done.stderr.strip())
+
+
+def params_of(root: Path) -> Params:
+    """Those of ``params.yaml`` in ``root``, by whole key; none where a project has no such file.
+
+    Raises:
+        PlanError: the file cannot be read.
+    """
+    return read(root) if (root / PARAMS).is_file() else {}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m experiments.params", description="Checks params.yaml with these changes in it."
+    )
+    parser.add_argument("override", nargs="*", help="KEY=VALUE, as in train.lr=5e-4")
+    changes: dict[str, Any] = {}
+    try:
+        for text in parser.parse_args(arguments).override:
+            changes = merge(changes, parse(text))
+        check_overrides(load(Path(PARAMS)), changes)
+    except UserError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}")
+
+
+def _pretrained_backbone_learns(p: Values) -> bool:
+    learns = not p["train.freeze"] or p["train.unfreeze"] > 0
+    return "image" in p["train.inputs"] and p["train.weights"] != "none" and learns
+
+
+def _reads_by_transformer(p: Values) -> bool:
+    return "caption" in p["train.inputs"] and p["train.text.encoder"] == "transformer"
+
+
+if __name__ == "__main__":
+    main()

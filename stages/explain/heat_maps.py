@@ -1,0 +1,72 @@
+"""What in a photo speaks for a label: Grad-CAM (Selvaraju et al. 2017)."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.explain.layers import Layer
+from stages.network.batches import Batch, Rows
+from stages.network.description import Description
+from stages.network.nets.classifier import Classifier
+from stages.network.network import prepared
+from stages.progress import Progress
+
+PHOTOS_AT_ONCE = 16
+
+
+def of_rows(
+    network: Classifier, description: Description, layer: Layer, rows: Rows, labels: np.ndarray
+) -> np.ndarray:
+    """Heat maps of photos, one for each row and its label (int, (rows,)).
+
+    Returns:
+        float32 (rows, side, side), as ``heat_maps`` gives them.
+    """
+    device = next(network.parameters()).device
+    found = [np.empty((0, layer.side, layer.side), np.float32)]
+    explained = torch.tensor(labels).split(PHOTOS_AT_ONCE)
+    with Progress("heat maps", len(rows), "photos") as progress:
+        for stored, asked in zip(rows.batches(PHOTOS_AT_ONCE, device), explained, strict=False):
+            batch = prepared(stored, description)
+            found.append(heat_maps(network, layer, batch, asked).cpu().numpy())
+            progress.advance(len(asked))
+    return np.concatenate(found)
+
+
+def heat_maps(
+    network: Classifier, layer: Layer, batch: Batch, labels: torch.Tensor
+) -> torch.Tensor:
+    """Where a photo holds what raises the logit of a label, for one label a photo.
+
+    The channels of the layer's map are weighed by how much each of them raises the logit, on
+    average over the photo; their sum, where it is positive, is the heat map. The caption stays
+    as it is. In single precision; no gradient is needed of, or left on, any parameter.
+
+    Args:
+        batch: with prepared photos, on the network's device.
+        labels: int64 (n,), an output of the network for each photo.
+
+    Returns:
+        float32 (n, side, side), not negative; 0 throughout where nothing speaks for the label.
+    """
+    network.eval()
+    kept = torch.empty(0)
+
+    def keep(module: nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept = output.detach().requires_grad_()
+        # Only what comes after the layer is remembered for the backward pass.
+        torch.set_grad_enabled(True)
+        return kept.clone()  # what follows may write into it
+
+    hook = network.backbone.get_submodule(layer.name).register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            logits = network(batch).logits
+    finally:
+        hook.remove()
+    # In eval mode no row knows of another, so the gradient of the sum is that of each.
+    chosen = logits.gather(1, labels.to(logits.device)[:, None])
+    (gradients,) = torch.autograd.grad(chosen.sum(), kept)
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * kept.detach()).sum(dim=1).relu()

@@ -1,0 +1,69 @@
+"""What a network is, as ``models/network/network.json`` says it. No module here needs torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WEIGHTS = "network.safetensors"  # beside the description …
+TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
+
+# Of ImageNet's RGB, which pretrained backbones expect and others do well with.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a network is and what it wants to see.
+
+    Attributes:
+        labels: names of the outputs, in order.
+        inputs: ``image``, ``caption`` or ``image+caption``.
+        backbone: its name, as in ``train.backbone``.
+        stored_size: height and width of the photos in the image store, in pixels.
+        crop: the centre of them that the backbone sees, in pixels; None: all.
+        mean, std: of the normalisation, each of R, G and B in [0, 1].
+        feature_norm, fusion, dropout: as in ``train``.
+        flip: whether the answer is the mean over the photo and its mirror image.
+        precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
+        text: the caption encoder's options, as in ``train.text``.
+        vocabulary: as in ``data/vocabulary.json``; a transformer has a tokenizer instead.
+    """
+
+    labels: list[str]
+    inputs: str
+    backbone: str
+    stored_size: int
+    crop: int | None
+    feature_norm: str
+    fusion: str
+    dropout: float
+    flip: bool
+    precision: str
+    text: dict[str, Any]
+    vocabulary: dict[str, Any]
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
+    @property
+    def sees_images(self) -> bool:
+        return "image" in self.inputs
+
+    @property
+    def reads_captions(self) -> bool:
+        return "caption" in self.inputs
+
+    @property
+    def has_transformer(self) -> bool:
+        return self.reads_captions and self.text["encoder"] == "transformer"
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of what the backbone sees, in pixels."""
+        return self.crop or self.stored_size
+
+
+def read(folder: Path) -> Description:
+    """That of the network in ``folder``, as ``models/network/`` is laid out."""
+    return Description(**json.loads((folder / "network.json").read_text("utf-8")))

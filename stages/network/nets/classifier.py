@@ -1,0 +1,89 @@
+"""From photo, caption or both to a logit for each label."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from stages.network.batches import Batch
+from stages.network.nets import backbones
+from stages.network.nets.fusion import Late, Output
+
+AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015)
+
+
+class Classifier(nn.Module):
+    """Features of the photo, features of the caption, and what joins them.
+
+    Args:
+        backbone: maps (n, 3, h, w) to (n, features); None: photos are not looked at.
+        norm: of the photo's features.
+        captions: a caption encoder; None: captions are not read.
+        fusion: maps features to an ``Output``: a module of ``stages.network.nets.fusion``.
+        caption_dropout: fraction of the captions left out while training on both, so that the
+            photo has to be learnt as well (a modality is dropped whole: Neverova et al. 2015).
+            Not in late fusion, where each of the two learns alone.
+        frozen: the backbone stays as it is, running statistics of batch norm included.
+        pretrained: those of the parts above that did not start from random weights.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | None,
+        norm: nn.Module,
+        captions: nn.Module | None,
+        fusion: nn.Module,
+        caption_dropout: float = 0.0,
+        frozen: bool = False,
+        pretrained: Sequence[nn.Module] = (),
+    ) -> None:
+        super().__init__()
+        self.backbone, self.norm, self.captions, self.fusion = backbone, norm, captions, fusion
+        alone = backbone is None or isinstance(fusion, Late)
+        self.caption_dropout = 0.0 if alone else caption_dropout
+        self._frozen, self._pretrained = [], list(pretrained)
+        if backbone is not None and frozen:
+            self._frozen = [backbone]
+            backbone.requires_grad_(False)
+
+    @property
+    def finds_share(self) -> bool:
+        """Whether the photo's share in the answer has to be found (late fusion)."""
+        return isinstance(self.fusion, Late)
+
+    def pretrained_parts(self) -> list[nn.Module]:
+        """The parts whose rate ``train.pretrained_lr`` scales."""
+        return self._pretrained
+
+    def unfreeze(self, count: int) -> None:
+        """Lets the ``count`` topmost parts of a frozen backbone learn, and no others."""
+        parts = backbones.parts(self.backbone)
+        below = len(parts) - count
+        self._frozen = parts[: max(0, below)]
+        for place, part in enumerate(parts):
+            part.requires_grad_(place >= below)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Output:
+        """A batch with features of the photos, or float images (n, 3, h, w) → its ``Output``."""
+        features, auxiliary, given = [], (), None
+        if self.backbone is not None:
+            found = batch.features if batch.features is not None else self.backbone(batch.images)
+            image, *auxiliary = found if isinstance(found, tuple) else (found,)
+            features.append(self.norm(image))
+        if self.captions is not None:
+            # A photo without a caption has features of zero, as one whose caption is left out.
+            given = batch.words[:, :1] != 0
+            if self.training and self.caption_dropout:
+                given &= torch.rand(given.shape, device=given.device) >= self.caption_dropout
+            features.append(self.captions(batch.words, batch.lengths) * given)
+        # In single precision: with the 8 bits of bf16 many probabilities would be equal.
+        with torch.autocast(features[0].device.type, enabled=False):
+            output = self.fusion([part.float() for part in features], given)
+        output.counted.extend((AUXILIARY_WEIGHT, logits.float()) for logits in auxiliary)
+        return output

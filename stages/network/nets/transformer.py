@@ -1,0 +1,138 @@
+"""Pretrained transformers as caption encoders, each with its own tokenizer.
+
+They come from the library ``transformers``: by a name on the Hugging Face hub or from a folder.
+"""
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import torch
+from torch import nn
+
+from stages import UserError
+from stages.network.tokens import PADDING
+
+if TYPE_CHECKING:
+    import tokenizers
+
+HUB_ANSWERS = 10.0  # seconds
+
+
+class TransformerEncoder(nn.Module):
+    """The mean of a transformer's last states over a caption's tokens.
+
+    Args:
+        model: of the library, whose forward pass gives ``last_hidden_state``.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.features: int = model.config.hidden_size
+
+    def freeze(self, count: int) -> None:
+        """Keeps the ``count`` lowest layers, and what comes before them, as they are."""
+        stacks = (module for module in self.model.modules() if isinstance(module, nn.ModuleList))
+        layers = max(stacks, key=len)
+        if count > len(layers):
+            raise UserError(
+                f"train.text.frozen_layers is {count}, but the transformer has {len(layers)} layers"
+            )
+        self.model.requires_grad_(False)
+        layers[count:].requires_grad_(True)
+
+    def forward(self, words: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """int64 (n, tokens), as from ``Tokens``, and their lengths (n,) → (n, features)."""
+        mask = words != PADDING
+        mask[:, 0] = True  # of nothing at all there would be no mean
+        states = self.model(
+            input_ids=(words - 1).clamp(min=0), attention_mask=mask
+        ).last_hidden_state
+        weights = mask[:, :, None].to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def save(self, folder: Path) -> None:
+        self.model.config.to_json_file(str(folder / "config.json"))
+
+
+def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]:
+    """The encoder with its weights, and its tokenizer.
+
+    Args:
+        source: a folder with ``config.json``, weights and tokenizer, or a name on the hub.
+
+    Raises:
+        UserError: ``transformers`` is not installed, or there is no such encoder to be had.
+    """
+    library = _library()
+    from huggingface_hub import constants
+
+    try:
+        try:
+            tokenizer, model = _load(library, source, local_files_only=True)
+        except OSError:
+            if Path(source).exists():
+                raise
+            # Not kept here. The library itself would try an unreachable hub for most of a minute.
+            with urlopen(constants.ENDPOINT, timeout=HUB_ANSWERS):
+                pass
+            tokenizer, model = _load(library, source)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"train.text.transformer {source} cannot be had: it is no folder with config.json, "
+            "weights and tokenizer, and the hub does not give it "
+            f"({str(error).strip().splitlines()[0]}). Download it where the network allows and "
+            "name its folder"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"train.text.transformer {source} has no fast tokenizer (tokenizer.json)")
+    return TransformerEncoder(_without_pooler(model)), tokenizer.backend_tokenizer
+
+
+def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, nn.Module]:
+    return (
+        library.AutoTokenizer.from_pretrained(source, **options),
+        library.AutoModel.from_pretrained(source, dtype=torch.float32, **options),
+    )
+
+
+def rebuilt(folder: Path) -> TransformerEncoder:
+    """The encoder, without its weights, as ``save`` left its configuration in ``folder``.
+
+    Raises:
+        UserError: ``config.json`` is of no model that the library itself has.
+    """
+    library = _library()
+    # Never code that comes with a configuration, nor a question whether to run it.
+    own = {"trust_remote_code": False}
+    try:
+        config = library.AutoConfig.from_pretrained(folder, local_files_only=True, **own)
+        model = library.AutoModel.from_config(config, dtype=torch.float32, **own)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder / 'config.json'} describes no transformer that the library transformers "
+            f"has: {str(error).strip().splitlines()[0]}"
+        ) from error
+    return TransformerEncoder(_without_pooler(model))
+
+
+def _library() -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            "train.text.encoder transformer needs the library transformers: "
+            "pip install 'tagloom[transformers]'"
+        ) from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def _without_pooler(model: nn.Module) -> nn.Module:
+    """BERT's layer over the first token was made for another task, and is not looked at here."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model

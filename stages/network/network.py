@@ -1,0 +1,283 @@
+"""``models/network/``: a trained network and everything needed to rebuild and feed it.
+
+``network.safetensors`` holds the weights, ``network.json`` the ``Description``; with a caption
+transformer, ``transformer/`` its configuration and tokenizer. Reading them executes nothing.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from stages import UserError
+from stages.files import project_root, whole, write_json
+from stages.ingest.images import ImageStore
+from stages.network import description as descriptions
+from stages.network.batches import Batch, Rows
+from stages.network.description import TRANSFORMER, WEIGHTS, Description
+from stages.network.embeddings import read_vectors
+from stages.network.nets import backbones, transformer
+from stages.network.nets.caption import CaptionEncoder
+from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import Concat, Late, Output, mix
+from stages.network.precision import autocast
+from stages.network.preprocess import prepare
+from stages.network.tokens import Tokens, Words, words_of
+from stages.vocab import vocabulary
+from stages.vocab.vocabulary import Vocabulary
+
+NETWORK = Path("models/network")
+MB = 2**20  # bytes; the sizes that the studies publish count so
+
+
+def build(
+    description: Description, weights: str = "none", freeze: bool = False
+) -> tuple[Classifier, Words | None]:
+    """A network to be trained, and what makes numbers of captions for it (None: it reads none).
+
+    ``weights`` and ``freeze`` are the backbone's. A caption encoder starts from what
+    ``description.text`` names: a pretrained transformer, or a file of word vectors.
+    """
+    words = encoder = None
+    if description.has_transformer:
+        encoder, tokenizer = transformer.pretrained(description.text["transformer"])
+        words = Tokens(tokenizer, description.text["max_tokens"])
+        if frozen := description.text["frozen_layers"]:
+            encoder.freeze(frozen)
+    elif description.reads_captions:
+        words = vocabulary.from_json(description.vocabulary)
+        encoder = _recurrent(description, words)
+        if (file := description.text["embeddings"]) is not None:
+            size = description.text["embedding"]
+            vectors = read_vectors(project_root() / file, words.words, size)
+            encoder.start_from(vectors, words.words)
+    outputs = 0 if freeze else len(description.labels)
+    return _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs), words
+
+
+def _recurrent(description: Description, words: Vocabulary) -> CaptionEncoder:
+    names = ("encoder", "bidirectional", "embedding", "hidden", "dropout")
+    return CaptionEncoder(len(words), **{name: description.text[name] for name in names})
+
+
+def _assemble(
+    description: Description,
+    captions: nn.Module | None,
+    weights: str = "none",
+    freeze: bool = False,
+    auxiliary_outputs: int = 0,
+) -> Classifier:
+    backbone, image, norm = None, 0, nn.Identity()
+    pretrained = [captions] if description.has_transformer else []
+    if description.sees_images:
+        backbone, image = backbones.build(
+            description.backbone, description.input_size, weights, auxiliary_outputs
+        )
+        pretrained += [backbone] if weights != "none" else []
+        # Backbones differ a hundredfold in the scale of their features; a rate suits one scale.
+        if description.feature_norm == "layer":
+            norm = nn.LayerNorm(image)
+        elif description.feature_norm == "batch":
+            norm = nn.BatchNorm1d(image, affine=False)
+    return Classifier(
+        backbone,
+        norm,
+        captions,
+        _fusion(description, image, captions.features if captions is not None else 0),
+        caption_dropout=description.text["caption_dropout"],
+        frozen=freeze,
+        pretrained=pretrained,
+    )
+
+
+def _fusion(description: Description, image: int, caption: int) -> nn.Module:
+    """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
+    outputs, dropout = len(description.labels), description.dropout
+    if image and caption and description.fusion == "late":
+        return Late(image, caption, outputs, dropout)
+    between: nn.Module = nn.Identity()
+    if image and caption and description.fusion == "concat-relu":
+        between = nn.ReLU()
+    elif image and caption and description.fusion == "concat-batchnorm":
+        between = nn.BatchNorm1d(image + caption)
+    return Concat(image + caption, outputs, dropout, between)
+
+
+def weights_of(network: Classifier) -> dict[str, torch.Tensor]:
+    """What is saved: all but the auxiliary heads, which only help to train."""
+    auxiliary = tuple(f"backbone.{name}." for name in backbones.AUXILIARY)
+    return {
+        name: tensor.detach()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(auxiliary)
+    }
+
+
+def size_mb(network: Classifier) -> float:
+    """Size of the weights as they are saved, in MB of 2²⁰ bytes."""
+    return sum(tensor.nbytes for tensor in weights_of(network).values()) / MB
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of a module's weights, in hexadecimal."""
+    total = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def save(
+    network: Classifier, description: Description, words: Words | None, folder: Path = NETWORK
+) -> None:
+    with whole(folder) as temporary:
+        temporary.mkdir()
+        weights = {name: t.cpu().contiguous() for name, t in weights_of(network).items()}
+        save_file(weights, temporary / WEIGHTS)
+        write_json(temporary / "network.json", asdict(description))
+        if description.has_transformer:
+            beside = temporary / TRANSFORMER
+            beside.mkdir()
+            network.captions.save(beside)
+            words.save(beside)
+
+
+def load(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
+    """The network, ready to predict on the CPU, what it is, and what makes numbers of captions."""
+    description = descriptions.read(folder)
+    words = words_of(description, folder)
+    return rebuilt(description, words, folder), description, words
+
+
+def rebuilt(description: Description, words: Words | None, folder: Path) -> Classifier:
+    """The network whose weights are in ``folder``, ready to predict on the CPU, in float32.
+
+    Raises:
+        UserError: the weights are those of another network.
+    """
+    encoder = None
+    if description.has_transformer:
+        encoder = transformer.rebuilt(folder / TRANSFORMER)
+    elif description.reads_captions:
+        encoder = _recurrent(description, words)
+    network = _assemble(description, encoder)
+    try:
+        # Half-precision weights become single ones as they are copied.
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{folder / WEIGHTS} is not of the network described: {reason}") from error
+    return network.eval()
+
+
+def rows_for(
+    description: Description,
+    records: pl.DataFrame,
+    store: ImageStore,
+    words: Words | None,
+    targets: np.ndarray | None,
+) -> Rows:
+    """The rows of ``records`` as a network of that description is fed with them."""
+    return Rows(
+        store=store if description.sees_images else None,
+        images=records["image"].to_numpy(),
+        words=torch.from_numpy(words.encode(records["caption"])) if words is not None else None,
+        targets=None if targets is None else torch.from_numpy(targets.astype(np.float32)),
+    )
+
+
+@contextmanager
+def memory_for(key: str, batch_size: int) -> Iterator[None]:
+    """Turns a GPU that is too small for the block into a sentence about the parameter ``key``."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{key} = {batch_size} takes more memory than this GPU has; lower it"
+        ) from error
+
+
+def prepared(batch: Batch, description: Description) -> Batch:
+    """``batch`` with its photos, where it has any, cut and normalised."""
+    return batch.map_images(
+        lambda images: prepare(images, description.crop, description.mean, description.std)
+    )
+
+
+@torch.inference_mode()
+def outputs(
+    network: Classifier, description: Description, batches: Iterator[Batch], precision: str
+) -> Iterator[tuple[Batch, Output]]:
+    """Yields each batch, its photos prepared, with what the network says of it."""
+    network.eval()
+    context = autocast(next(network.parameters()).device, precision)
+    for stored in batches:
+        batch = prepared(stored, description)
+        with context():
+            yield batch, network(batch)
+
+
+@torch.inference_mode()
+def logits(
+    network: Classifier, description: Description, batches: Iterator[Batch], precision: str
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """Yields each batch with its logits, float32 (n, labels), on the network's device.
+
+    With ``description.flip`` they are the mean of the photo's and its mirror image's.
+    """
+    context = autocast(next(network.parameters()).device, precision)
+    for batch, output in outputs(network, description, batches, precision):
+        found = output.logits
+        if description.flip:
+            with context():
+                mirrored = network(batch.map_images(lambda images: images.flip(3)))
+            found = (found + mirrored.logits) / 2
+        yield batch, found
+
+
+def find_share(
+    network: Classifier,
+    description: Description,
+    batches: Iterator[Batch],
+    precision: str,
+    joined: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
+) -> float:
+    """Finds the photo's share in a late fusion, in [0, 1], and sets it.
+
+    It is the one that makes the log loss of the mixed probabilities least. One number out of
+    thousands of rows hardly flatters, but it is found on the rows it is judged on.
+
+    Args:
+        batches: with targets.
+        joined: makes one of the rows that several processes have found, each from its batches.
+    """
+    from scipy.optimize import minimize_scalar  # half a second, and seldom wanted
+
+    empty = torch.zeros(0, len(description.labels))
+    images, captions, targets = [empty], [empty], [empty]
+    for batch, output in outputs(network, description, batches, precision):
+        given = batch.words[:, 0] != 0  # elsewhere the photo decides alone
+        (_, image), (_, caption) = output.counted
+        images.append(image[given].cpu())
+        captions.append(caption[given].cpu())
+        targets.append(batch.targets[given].cpu())
+    # In double precision: near the least loss, single cannot tell one share from the next.
+    image, caption, truth = (
+        joined(torch.cat(parts)).double() for parts in (images, captions, targets)
+    )
+
+    def loss(share: float) -> float:
+        return float(binary_cross_entropy_with_logits(mix(image, caption, share), truth))
+
+    share = float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x) if len(truth) else 0.5
+    network.fusion.share.fill_(share)
+    return share

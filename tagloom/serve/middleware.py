@@ -1,0 +1,158 @@
+"""What stands before every route: whom it answers, how it ends, and what is counted.
+
+A service on loopback is reached by any page that the browser of this machine has open. Such a page
+may send it requests, under a name of its own that it has pointed here (DNS rebinding), and is not
+to be answered.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tagloom.serve.limits import Limits, Refused
+from tagloom.serve.metrics import Measures
+
+log = logging.getLogger("tagloom.serve")
+
+LINGER = 2.0  # seconds in which the rest of a refused body is read, so that its client sees why
+SECURITY = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+def answer(refused: Refused, measures: Measures) -> Response:
+    """What a client is told that is not answered."""
+    measures.rejected.labels(refused.reason).inc()
+    wait = refused.retry_after
+    headers = None if wait is None else {"Retry-After": str(wait)}
+    return JSONResponse({"detail": str(refused)}, refused.status, headers)
+
+
+class Guard:
+    """Wraps an application.
+
+    Args:
+        hosts: names under which the service may be asked for, besides addresses in figures, which
+            nobody can point elsewhere, and localhost.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], limits: Limits, measures: Measures
+    ) -> None:
+        self.app, self.limits, self.measures = app, limits, measures
+        self.names = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self.limits)
+        started = time.perf_counter()
+        try:
+            self._check(Headers(scope=scope))
+            await self.app(scope, exchange.receive, exchange.send)
+        except Refused as refused:
+            await answer(refused, self.measures)(scope, exchange.receive, exchange.send)
+        except Exception:  # its answer is on its way; what it was is nobody's business but ours
+            log.exception("a request ended with an error of ours")
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            self.measures.requests.labels(path, exchange.status or "none").inc()
+            self.measures.seconds.labels(path).observe(time.perf_counter() - started)
+
+    def _check(self, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            raise Refused(
+                421,
+                "host",
+                "this service does not go by the name that was asked for; "
+                "tagloom serve --allow-host makes it",
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_of_ours(origin, host):
+            raise Refused(403, "origin", "pages of other sites may not ask this service")
+
+    def _is_ours(self, host: str) -> bool:
+        name = _name(f"//{host}")
+        return name in self.names or name == "localhost" or is_address(name)
+
+    def _is_of_ours(self, origin: str, host: str) -> bool:
+        """Whether a page of ours asks; a proxy may go by another name than it passes on."""
+        return origin.partition("://")[2] == host or _name(origin) in self.names
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an address in figures, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(address: str) -> str:
+    """The host in an address, without its port; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+class _Exchange:
+    """A request and its answer; notes what was read and said."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+        self.status: int | None = None
+        self._receive, self._send, self._most = receive, send, limits.request_bytes
+        headers = Headers(scope=scope)
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._is_read = not has_body
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._is_read = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY.items():
+                headers.setdefault(name, value)
+            if not self._is_read:
+                headers["connection"] = "close"
+            await self._send(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            # A connection that is closed while its client still writes is reset, and the answer
+            # is lost on the way.
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._send(message)
+
+    async def _linger(self) -> None:
+        read = 0
+        try:
+            async with asyncio.timeout(LINGER):
+                while not self._is_read and read < self._most:
+                    message = await self.receive()
+                    read += len(message.get("body", b""))
+        except TimeoutError:
+            pass

@@ -1,0 +1,97 @@
+"""Fixtures: a real Prefect server for the session, and copies of real DVC projects."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.flows import retraining_project, runs
+from tests.toy import FILES, Toy
+
+
+@pytest.fixture(scope="session")
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """DVC's machine-wide files in a temporary folder; no identity from this machine's Git."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for scope in ("GLOBAL", "SYSTEM"):
+            patch.setenv(f"GIT_CONFIG_{scope}", os.devnull)
+        for role in ("AUTHOR", "COMMITTER"):
+            for key in ("NAME", "EMAIL"):
+                patch.delenv(f"GIT_{role}_{key}", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def reproduced(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was reproduced and committed once, to be copied."""
+    toy = Toy(tmp_path_factory.mktemp("toy"))
+    for name, text in FILES.items():
+        (toy.folder / name).write_text(text)
+    toy.write()
+    toy.git("init", "--quiet")
+    toy.dvc("init", "--quiet")
+    toy.dvc("repro", "--quiet")
+    toy.commit("toy")
+    return toy.folder
+
+
+def _copy(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    shutil.copytree(project, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return Toy(folder)
+
+
+@pytest.fixture
+def toy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project where nothing is to be done; the current folder."""
+    return _copy(reproduced, tmp_path / "toy", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def _with_experiments(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with experiments, to be copied."""
+    return runs.make(tmp_path_factory.mktemp("experiments")).folder
+
+
+@pytest.fixture
+def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project with the experiments of ``runs``; the current folder."""
+    return _copy(_with_experiments, tmp_path / "experimented", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def server(own_environment: None) -> Iterator[None]:
+    """A temporary Prefect server."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def client(server: None) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def _never_trained(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is retrained as photos come, to be copied."""
+    return retraining_project.make(tmp_path_factory.mktemp("growing")).folder
+
+
+@pytest.fixture
+def untrained(_never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project that is retrained as photos come, and never was yet; the current folder."""
+    return _copy(_never_trained, tmp_path / "growing", monkeypatch)
+
+
+@pytest.fixture
+def growing(untrained: Toy, server: None) -> Toy:
+    """That project, and a server to run its flows with."""
+    return untrained

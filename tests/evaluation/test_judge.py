@@ -1,0 +1,125 @@
+"""Two real networks, judged on photos that neither was trained on."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import f1_score
+
+from evaluation.judge.__main__ import Champion, main, unseen
+from stages.ingest import records
+from stages.network import probabilities
+from stages.split import folds
+from stages.threshold import decision as decisions
+from stages.threshold.__main__ import main as threshold
+from stages.threshold.decision import Decision
+from stages.train.__main__ import main as train
+
+WHO = ("champion", "challenger")
+LEFT = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
+
+
+@pytest.fixture
+def champion(prepared: Path, params: Callable[..., None]) -> Path:
+    """What a run of one epoch left; the project's own network has had four."""
+    params({"train.epochs": 1})
+    train()
+    threshold()
+    folder = prepared / "champion"
+    folder.mkdir()
+    for name in LEFT:
+        copy = shutil.copytree if Path(name).is_dir() else shutil.copy
+        copy(name, folder / Path(name).name)
+    params({"train.epochs": 4})
+    train()
+    threshold()
+    return folder
+
+
+def judge(champion: Path) -> dict:
+    main([str(champion), "--out", "verdict.json"])
+    return json.loads(Path("verdict.json").read_text("utf-8"))
+
+
+def _value(verdict: dict, who: str) -> float:
+    return verdict[who]["micro_f1"]["value"]
+
+
+def micro_f1(probabilities: np.ndarray, decision: Decision) -> float:
+    rows = folds.rows_of(records.read(), folds.read(), "validation")
+    truth = records.label_matrix(rows["labels"], records.read_label_names())
+    return f1_score(truth, decision.apply(probabilities), average="micro", zero_division=0)
+
+
+def test_both_are_measured_on_the_same_photos(champion: Path):
+    before = decisions.read(champion / "decision.json")
+    own = probabilities.read()["probabilities"].to_numpy()
+    verdict = judge(champion)
+    assert verdict["rows"] == len(own)
+    gain = _value(verdict, "challenger") - _value(verdict, "champion")
+    assert verdict["gain"]["value"] == pytest.approx(gain)
+    assert verdict["gain"]["low"] < gain < verdict["gain"]["high"]
+    # By the thresholds that were chosen on these photos the new one would look better.
+    assert _value(verdict, "challenger") <= micro_f1(own, decisions.read())
+    counts = records.label_matrix(
+        folds.rows_of(records.read(), folds.read(), "validation")["labels"],
+        records.read_label_names(),
+    ).sum(axis=0)
+    assert [each["count"] for each in verdict["labels"].values()] == counts.tolist()
+    for each in verdict["labels"].values():
+        assert all(f1["low"] <= f1["value"] <= f1["high"] for f1 in (each[w] for w in WHO))
+    assert verdict["drift"]["photos"] == {"before": 200, "new": 0}
+    # Against itself: the network says again what it said, by the thresholds in use.
+    shutil.rmtree(champion / "network")
+    shutil.copytree("models/network", champion / "network")
+    again = judge(champion)
+    assert _value(again, "champion") == pytest.approx(micro_f1(own, before), abs=0.01)
+
+
+def test_photos_that_the_champion_was_trained_on_do_not_count(champion: Path):
+    theirs = folds.read(champion / "folds.parquet")
+    validation = theirs.filter(pl.col("part") == "validation")["id"]
+    seen = validation[: len(validation) // 2]
+    is_seen = pl.col("id").is_in(seen.implode())
+    learnt = theirs.with_columns(part=pl.when(is_seen).then(pl.lit("train")).otherwise("part"))
+    folds.write(learnt, champion / "folds.parquet")
+    left = unseen(Champion.at(champion))["id"].to_list()
+    assert left == validation[len(seen) :].to_list()
+    assert judge(champion)["rows"] == len(left)
+    folds.write(theirs.with_columns(part=pl.lit("train")), champion / "folds.parquet")
+    assert "the model in use was trained on" in judge(champion)["incomparable"]
+
+
+def test_a_photo_is_known_by_its_bytes_whatever_its_name(champion: Path):
+    table = pl.read_parquet(champion / "records.parquet")
+    names = records.read_label_names()
+    known = len(unseen(Champion.at(champion)))
+    other = table.with_columns(pl.concat_str(pl.lit("renamed-"), "id").alias("id"))
+    records.write(other, names, champion / "records.parquet")
+    parts = folds.read(champion / "folds.parquet").with_columns(
+        pl.concat_str(pl.lit("renamed-"), "id").alias("id"), part=pl.lit("train")
+    )
+    folds.write(parts[:-3], champion / "folds.parquet")
+    validates = folds.read()["part"] == "validation"
+    assert len(unseen(Champion.at(champion))) == validates[-3:].sum() < known
+
+
+def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
+    file = champion / "network" / "network.json"
+    description = json.loads(file.read_text("utf-8"))
+    description["labels"][3] = "another"
+    file.write_text(json.dumps(description), "utf-8")
+    found = judge(champion)["labels"]["3"]
+    assert found["champion"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
+    file = champion / "network" / "network.json"
+    description = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(description | {"stored_size": 64}), "utf-8")
+    said = judge(champion)["incomparable"]
+    assert "wants photos of 64 pixels, and they are stored with 32" in said

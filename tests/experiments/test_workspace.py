@@ -1,0 +1,208 @@
+"""What is retrained is the commit, with the photos there are; nobody's files are touched."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+
+from experiments.dvc_project import Project, ProjectError
+from experiments.registry import Registry
+from experiments.sources import main as look
+from experiments.workspace import FOLDER, Workspace
+from tests.experiments.test_sources import state
+from tests.flows.retraining_project import PARAMS, deliver, in_use, run
+from tests.toy import Toy
+
+
+def lead(toy: Toy, to: str | Path) -> None:
+    """Makes the photos' folder a link."""
+    raw = toy.folder / "raw"
+    shutil.rmtree(raw) if raw.is_dir() and not raw.is_symlink() else raw.unlink()
+    raw.symlink_to(to)
+
+
+@pytest.fixture
+def albums(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders of photos beside the project, with different ones."""
+    folders = tmp_path / "first", tmp_path / "second"
+    for folder, names in zip(folders, (["a1", "a2"], ["b"]), strict=True):
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.json").write_text(f"{len(names)}")
+    return folders
+
+
+def test_a_link_that_was_pointed_elsewhere_is_no_way_to_anybodys_photos(
+    untrained: Toy, albums: tuple[Path, Path]
+) -> None:
+    first, second = albums
+    lead(untrained, first)
+    untrained.commit("link")
+    lead(untrained, second)
+    before = state(first, second)
+    said = f"raw is a link to {first} in the commit"
+    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+        pass
+    # One that Git does not know leads to what it leads to.
+    untrained.git("rm", "--quiet", "--cached", "raw")
+    (untrained.folder / ".git" / "info" / "exclude").write_text("/raw")
+    untrained.commit("no link")
+    with Workspace(untrained.folder) as workspace:
+        assert os.listdir(workspace.folder / "raw") == ["b.json"]
+    assert state(first, second) == before
+
+
+def test_a_committed_link_leads_where_it_leads_from_the_checkout(
+    growing: Toy, albums: tuple[Path, Path]
+) -> None:
+    lead(growing, "../first")
+    (growing.folder / "more").symlink_to("raw")  # inside, and led astray by nothing
+    growing.commit("link")
+    before = state(*albums)
+    assert run()[0] == "Promoted"
+    assert in_use(growing) == 2
+    assert run()[0] == "Skipped"
+    assert state(*albums) == before
+    assert growing.git("show", "champion:raw") == "../first"
+    assert growing.git("status", "--porcelain") == ""
+
+
+def test_links_among_the_photos(untrained: Toy, albums: tuple[Path, Path]) -> None:
+    raw = untrained.folder / "raw"
+    (raw / "album").symlink_to("../../first")
+    untrained.commit("link")
+    (raw / "other").symlink_to(albums[1])
+    os.mkfifo(raw / "stuck.json")
+    before = state(raw, *albums)
+    for _ in range(2):
+        with Workspace(untrained.folder) as workspace:
+            assert (workspace.folder / "raw" / "album" / "a1.json").read_text() == "2"
+            assert (workspace.folder / "raw" / "other" / "b.json").read_text() == "1"
+            assert [each.path.name for each in workspace.unreadable] == ["stuck.json"]
+            assert not (workspace.folder / "raw" / "stuck.json").exists()
+    assert state(raw, *albums) == before
+
+
+def test_what_stages_write_stays_in_the_clone(untrained: Toy, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "records.parquet").write_text("somebody's")
+    (untrained.folder / "data").symlink_to(tmp_path / "store")
+    untrained.commit("link")
+    said = "data/records.parquet would be written to"
+    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+        pass
+    assert (tmp_path / "store" / "records.parquet").read_text() == "somebody's"
+
+
+def test_a_damaged_clone_leaves_the_checkout_alone(untrained: Toy) -> None:
+    with Workspace(untrained.folder):
+        pass
+    (untrained.folder / FOLDER / ".git" / "HEAD").write_text("what a kill left")
+    (untrained.folder / "make.py").write_text("what somebody is at work on")
+    (untrained.folder / "new.py").write_text("new")
+    before = state(untrained.folder / "raw")
+    with Workspace(untrained.folder):
+        pass
+    assert (untrained.folder / "make.py").read_text() == "what somebody is at work on"
+    assert (untrained.folder / "new.py").read_text() == "new"
+    assert untrained.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    assert state(untrained.folder / "raw") == before
+
+
+def test_a_link_in_place_of_the_clone_or_its_lock(untrained: Toy, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (untrained.folder / FOLDER).parent.mkdir(parents=True)
+    (untrained.folder / FOLDER).symlink_to(tmp_path / "mine")
+    (untrained.folder / FOLDER).with_suffix(".lock").symlink_to(tmp_path / "mine" / "file")
+    with pytest.raises(ProjectError, match="is a link"), Workspace(untrained.folder):
+        pass
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+    assert os.listdir(tmp_path / "mine") == ["file"]
+
+
+def test_what_the_checkout_has_otherwise_is_said(untrained: Toy) -> None:
+    (untrained.folder / "params.yaml").write_text(PARAMS.replace("min_gain: 0.0", "min_gain: 0.5"))
+    (untrained.folder / "make.py").write_text("# changed")
+    (untrained.folder / "raw" / "1.json").write_text("1")
+    (untrained.folder / "raw.dvc").touch()
+    (untrained.folder / "notes.txt").touch()
+    with Workspace(untrained.folder) as workspace:
+        assert workspace.uncommitted == ["retrain.min_gain 0.5, not 0.0", "make.py", "raw.dvc"]
+    untrained.commit("all")
+    with Workspace(untrained.folder) as workspace:
+        assert not workspace.uncommitted
+
+
+def test_other_data_than_the_commit_says_is_refused(untrained: Toy) -> None:
+    (untrained.folder / "own").mkdir()
+    (untrained.folder / "params.yaml").write_text(PARAMS.replace("root: raw", "root: own"))
+    said = "ingest.root 'own', not 'raw'"
+    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+        pass
+
+
+def test_photos_that_come_after_others_of_which_dvc_knows_nothing(
+    growing: Toy, client: SyncPrefectClient
+) -> None:
+    """What dvc.lock does not know yet is read as it is, with the line ends of Windows."""
+    (growing.folder / "raw" / "X").mkdir()
+    (growing.folder / "raw" / "X" / "1.json").write_bytes(b"1\r\n")
+    deliver(growing, "1", 0.5)
+    assert run()[0] == "Promoted"
+    pipeline = growing.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace('"raw"', '"raw/X"'))
+    (growing.folder / "params.yaml").write_text(PARAMS.replace("root: raw", "root: raw/X"))
+    make = growing.folder / "make.py"
+    make.write_text(make.read_text().replace('"raw"', '"raw/X"'))
+    growing.dvc("add", "raw/X")
+    growing.commit("own photos")
+    (growing.folder / "new.dvc").touch()
+    assert run()[0] == "Promoted"
+    assert in_use(growing) == 1
+    path = {"key": "retrain"}
+    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
+    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\.dvc\*\*", told)
+
+
+def test_a_stage_is_not_stale_for_what_is_hidden(toy: Toy) -> None:
+    """Such as a delivery that is not whole yet; the pipeline's own .dvcignore says so."""
+    shutil.copy(Path(__file__).parents[2] / ".dvcignore", toy.folder)
+    (toy.folder / "raw" / "deliveries").mkdir(parents=True)
+    (toy.folder / "raw" / "photo").write_text("1")
+    toy.write(read={"cmd": "ls raw", "deps": ["raw"]})
+    toy.dvc("repro", "--quiet", "read")
+    (toy.folder / "raw" / "deliveries" / ".in").mkdir()
+    for name in ("deliveries/.in/x", ".DS_Store", "Thumbs.db", "photo~", "#photo#", "._photo"):
+        (toy.folder / "raw" / name).write_text("1")
+    (toy.folder / "raw" / ".#photo").symlink_to("a lock of Emacs")
+    assert not Project(toy.folder).is_stale()
+    (toy.folder / "raw" / "other").write_text("1")
+    assert Project(toy.folder).is_stale()
+
+
+def test_what_keeps_a_reader_waiting_is_named_before_dvc_looks(toy: Toy) -> None:
+    (toy.folder / "raw").mkdir()
+    os.mkfifo(toy.folder / "raw" / "stuck.png")
+    toy.write(read={"cmd": "ls raw", "deps": ["raw"]})
+    with pytest.raises(ProjectError, match=r"raw/stuck\.png \(a FIFO"):
+        Project(toy.folder).is_stale()
+    toy.params(ingest="{root: raw}")
+    with pytest.raises(SystemExit, match=r"raw/stuck\.png \(a FIFO"):
+        look()  # as make repro does
+
+
+def test_worktrees_keep_apart_what_they_ran(untrained: Toy, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    untrained.git("worktree", "add", "--quiet", "-b", "other", str(other))
+    base = untrained.git("rev-parse", "HEAD")
+    with Workspace(untrained.folder) as here, Workspace(other) as there:
+        here.keep(base)
+        assert (here.judged(), there.judged()) == (base, None)
+    untrained.git("branch", "champion")
+    Toy(other).git("checkout", "--quiet", "champion")
+    with pytest.raises(ProjectError, match="in another worktree"):
+        Registry(untrained.folder).tip()

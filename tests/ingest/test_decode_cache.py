@@ -1,0 +1,58 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.ingest import decode_cache, images, records
+
+
+@pytest.fixture
+def kept(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None]) -> Path:
+    """The folder of what an ingest of four photos, two of them alike, has kept."""
+    (in_tmp / "raw" / "data").mkdir(parents=True)
+    lines = ["ImageID,Labels"]
+    for number, seed in enumerate([0, 1, 0, 2]):
+        (in_tmp / "raw" / "data" / f"{number}.jpg").write_bytes(photo(seed))
+        lines.append(f"{number}.jpg,a")
+    (in_tmp / "raw" / "train.csv").write_text("\n".join(lines))
+    ingest("kaggle-csv", {"test": None})
+    return decode_cache.place(16)
+
+
+def test_what_is_kept_says_what_decoding_would(kept: Path) -> None:
+    known = decode_cache.load(16)
+    found = records.read()
+    assert known.by_sha256("0" * 64) is None
+    for row in found.iter_rows(named=True):
+        seen = known.by_sha256(row["sha256"])
+        assert row["image"] in seen.rows
+        assert (seen.width, seen.height, seen.dhash) == (row["width"], row["height"], row["dhash"])
+    assert known.by_sha256(found["sha256"][0]).rows == (0, 2)
+    np.testing.assert_array_equal(
+        known.store.gather(np.arange(4)), images.ImageStore().gather(np.arange(4))
+    )
+
+
+def test_shards_are_kept_as_links(kept: Path) -> None:
+    assert (kept / "00000.npy").samefile(images.IMAGES / "00000.npy")
+
+
+def test_another_size_knows_nothing(kept: Path) -> None:
+    assert decode_cache.load(17) is decode_cache.NOTHING
+
+
+@pytest.mark.parametrize("file", ["index.parquet", "00000.npy"])
+@pytest.mark.parametrize("content", [None, b"", b"rubbish" * 100])
+def test_a_damaged_cache_counts_as_nothing(kept: Path, file: str, content: bytes | None) -> None:
+    (kept / file).unlink()
+    if content is not None:
+        (kept / file).write_bytes(content)
+    assert decode_cache.load(16) is decode_cache.NOTHING
+
+
+def test_an_index_of_another_store_counts_as_nothing(kept: Path) -> None:
+    index = pl.read_parquet(kept / "index.parquet")
+    index.head(3).write_parquet(kept / "index.parquet")
+    assert decode_cache.load(16) is decode_cache.NOTHING

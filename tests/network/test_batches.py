@@ -1,0 +1,64 @@
+"""Batches: the rows asked for, in order, and nothing that is not used."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.ingest.images import ImageStore
+from stages.network.batches import Rows
+from stages.train.distributed import Group
+
+CPU = torch.device("cpu")
+
+
+def store(folder, rows: int = 10) -> ImageStore:
+    pixels = np.random.default_rng(0).integers(0, 256, (rows, 4, 4, 3), np.uint8)
+    np.save(folder / "00000.npy", pixels)
+    return ImageStore(folder)
+
+
+def test_batches_hold_the_rows_asked_for_in_order(tmp_path):
+    photos = store(tmp_path)
+    words = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [0, 0, 0, 0], [5, 6, 0, 0], [7, 8, 0, 0]])
+    targets = torch.arange(10.0).reshape(5, 2)
+    rows = Rows(photos, np.array([9, 0, 3, 3, 1]), words, targets)
+    order = np.array([3, 1, 4, 0, 2])
+    batches = list(rows.batches(2, CPU, order))
+    assert [len(batch.targets) for batch in batches] == [2, 2, 1]
+    seen = torch.cat([batch.images for batch in batches])
+    expected = torch.from_numpy(photos.gather(np.array([3, 0, 1, 9, 3]))).permute(0, 3, 1, 2)
+    assert seen.dtype == torch.uint8
+    assert torch.equal(seen, expected)
+    assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(torch.cat([batch.targets for batch in batches]), targets[order])
+    assert batches[0].words.tolist() == [[5, 6], [4, 0]]  # cut to the longest
+    assert batches[0].lengths.tolist() == [2, 1]
+    assert batches[2].words.tolist() == [[0]]
+    assert batches[2].lengths.tolist() == [0]
+
+
+def test_several_devices_read_their_slices_of_each_batch(tmp_path):
+    rows = Rows(store(tmp_path), np.arange(7), None, torch.arange(7.0)[:, None])
+    order = np.array([6, 5, 4, 3, 2, 1, 0])
+    read = []
+    for rank in range(2):
+        group = Group(CPU, rank, 2)
+        batches = list(rows.batches(4, CPU, order, group.slice))
+        assert [batch.slice for batch in batches] == [group.slice(4), group.slice(3)]
+        read.append([batch.targets[:, 0].tolist() for batch in batches])
+        assert all(len(batch.images) == len(batch.targets) for batch in batches)
+    assert read == [[[6, 5], [2]], [[4, 3], [1, 0]]]
+
+
+def test_what_a_network_does_not_use_is_not_read(tmp_path):
+    (batch,) = Rows(None, np.arange(3), None, None).batches(8, CPU)
+    assert batch.images is None
+    assert batch.words is None
+    assert batch.targets is None
+    assert list(Rows(None, np.arange(0), None, None).batches(8, CPU)) == []
+
+
+def test_an_error_while_reading_reaches_the_loop(tmp_path):
+    rows = Rows(store(tmp_path), np.array([0, 99_999]), None, None)
+    with pytest.raises(IndexError):
+        list(rows.batches(2, CPU))

@@ -1,0 +1,138 @@
+"""A network on disk and in use: saved, loaded, fed, and asked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import log_loss
+
+from stages.ingest.images import ImageStore
+from stages.network import network as networks
+from stages.network.description import Description
+from tests.network import tiny_bert
+
+CPU = torch.device("cpu")
+LABELS = ["a", "b", "c"]
+ROWS = 12
+TEXT = {
+    "encoder": "gru",
+    "bidirectional": True,
+    "embedding": 4,
+    "embeddings": None,
+    "hidden": 3,
+    "transformer": None,
+    "max_tokens": 8,
+    "frozen_layers": 0,
+    "dropout": 0.0,
+    "caption_dropout": 0.0,
+}
+DESCRIPTION = Description(
+    labels=LABELS,
+    inputs="image+caption",
+    backbone="small_cnn",
+    stored_size=32,
+    crop=None,
+    feature_norm="layer",
+    fusion="concat",
+    dropout=0.0,
+    flip=False,
+    precision="fp32",
+    text=TEXT,
+    vocabulary={
+        "words": ["one", "two", "three"],
+        "normalize": "none",
+        "drop_stop_words": False,
+        "max_length": 6,
+    },
+)
+
+
+def store_of(pixels: np.ndarray, folder: Path) -> ImageStore:
+    folder.mkdir()
+    np.save(folder / "00000.npy", pixels)
+    return ImageStore(folder)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (ROWS, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def store(pixels: np.ndarray, tmp_path: Path) -> ImageStore:
+    return store_of(pixels, tmp_path / "images")
+
+
+def rows_of(description: Description, words, store: ImageStore) -> networks.Rows:
+    captions = ["one two", None, "three", "two three one"] * (ROWS // 4)
+    records = pl.DataFrame({"image": range(ROWS), "caption": captions})
+    targets = np.random.default_rng(1).random((ROWS, len(LABELS))) < 0.4
+    return networks.rows_for(description, records, store, words, targets)
+
+
+def logits_of(network, description: Description, rows: networks.Rows) -> torch.Tensor:
+    batches = rows.batches(5, CPU)
+    return torch.cat([each for _, each in networks.logits(network, description, batches, "fp32")])
+
+
+@pytest.mark.parametrize("encoder", ["gru", "transformer"])
+@pytest.mark.parametrize("fusion", ["concat-batchnorm", "late"])
+def test_loaded_it_says_what_it_said(tmp_path: Path, store: ImageStore, encoder, fusion):
+    torch.manual_seed(0)
+    bert = tiny_bert.write(tmp_path / "bert") if encoder == "transformer" else None
+    text = TEXT | {"encoder": encoder, "transformer": bert and str(bert)}
+    description = replace(DESCRIPTION, text=text, fusion=fusion)
+    network, words = networks.build(description)
+    rows = rows_of(description, words, store)
+    said = logits_of(network, description, rows)
+    networks.save(network, description, words, tmp_path / "network")
+    if bert is not None:
+        bert.rename(tmp_path / "gone")
+    again, description_again, words = networks.load(tmp_path / "network")
+    assert replace(description_again, mean=description.mean, std=description.std) == description
+    assert torch.equal(logits_of(again, description, rows_of(description, words, store)), said)
+    assert not list((tmp_path / "network").rglob("*.bin"))
+
+
+def test_a_flip_takes_the_mean_with_the_mirror_image(
+    pixels: np.ndarray, store: ImageStore, tmp_path: Path
+):
+    torch.manual_seed(0)
+    network, words = networks.build(DESCRIPTION)
+    rows = rows_of(DESCRIPTION, words, store)
+    plain = logits_of(network, DESCRIPTION, rows)
+    mirror = store_of(pixels[:, :, ::-1], tmp_path / "mirror")
+    mirrored = logits_of(network, DESCRIPTION, rows_of(DESCRIPTION, words, mirror))
+    assert not torch.allclose(plain, mirrored)
+    both = logits_of(network, replace(DESCRIPTION, flip=True), rows)
+    assert torch.allclose(both, (plain + mirrored) / 2, atol=1e-5)
+
+
+def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
+    torch.manual_seed(0)
+    description = replace(DESCRIPTION, fusion="late")
+    network, words = networks.build(description)
+    network.fusion.image.weight.data *= 5  # so that the best share is inside
+    rows = rows_of(description, words, store)
+    found = networks.find_share(network, description, rows.batches(5, CPU), "fp32")
+    assert float(network.fusion.share) == pytest.approx(found)
+
+    def loss(share: float) -> float:
+        network.fusion.share.fill_(share)
+        probabilities = logits_of(network, description, rows).sigmoid()
+        return log_loss(rows.targets.numpy().ravel(), probabilities.numpy().ravel())
+
+    best = loss(found)
+    assert all(best <= loss(share) + 1e-6 for share in np.linspace(0, 1, 21))
+    assert 0 <= found <= 1
+
+
+def test_word_vectors_in_a_file_are_where_training_starts(tmp_path: Path):
+    file = tmp_path / "vectors.txt"
+    file.write_text("two 1 2 3 4\n")
+    network, _ = networks.build(replace(DESCRIPTION, text=TEXT | {"embeddings": str(file)}))
+    assert network.captions.vectors.weight[3].tolist() == [1, 2, 3, 4]
+    assert network.captions.coverage == pytest.approx(1 / 3)
