@@ -30,6 +30,7 @@ from stages.threshold import decision as decisions
 from stages.threshold.decision import Decision
 
 MB = 2**20  # bytes
+BATCH = 64  # photos that are asked about at a time
 ONNX_PHOTOS = 64  # that the two runtimes are compared on …
 ONNX_TOLERANCE = 1e-4  # … and what their probabilities may differ by
 
@@ -84,7 +85,7 @@ def keep(
     model, compared = keep_weights(folder, content, known, store, params)
     alone = None
     if description.inputs == "image+caption":
-        found = parity.ask(model, parity.without_captions(known.rows), store)
+        found = model.ask(parity.without_captions(known.rows), store, BATCH, "bundle")
         alone = parity.measure(decision, known.truth, found)
     onnx = keep_graph(folder, content, known.rows, store) if params.onnx else None
     return {"weights": compared, "without_captions": alone, "onnx": onnx}
@@ -99,7 +100,7 @@ def keep_weights(
         half_precision.write(networks.NETWORK / WEIGHTS, folder / WEIGHTS, precision)
         bundles.seal(folder, content)
         model = models.load(folder)
-        found = parity.ask(model, known.rows, store)
+        found = model.ask(known.rows, store, BATCH, "bundle")
         compared = parity.compare(Decision(**content["decision"]), known, found)
         if parity.holds(compared, params.tolerance):
             break
@@ -117,11 +118,11 @@ def keep_graph(
         UserError: the network cannot be written as ONNX, or the answers differ.
     """
     from stages.bundle import graph
-    from stages.bundle.inference import Answer
+    from stages.bundle.inference import InferenceModule
 
     bundle = bundles.read(folder)
     words = words_of(bundle.description, folder)
-    answer = Answer.of(bundle, words)
+    answer = InferenceModule.of(bundle, words)
     graph.write(graph.export(answer), folder / bundles.ONNX, folder / WEIGHTS)
     bundles.seal(folder, content)
     rows = rows.head(ONNX_PHOTOS)
@@ -129,7 +130,8 @@ def keep_graph(
         rows = pl.concat([rows, parity.without_captions(rows)])
     sides = models.Model(bundle, words, answer.ask), models.load(folder, "onnx")
     decision = bundle.content.decision
-    found = parity.differences(decision, *(parity.ask(side, rows, store) for side in sides))
+    probabilities = (side.ask(rows, store, BATCH, "bundle") for side in sides)
+    found = parity.differences(decision, *probabilities)
     if not found["max_difference"] <= ONNX_TOLERANCE:
         raise UserError(
             f"ONNX Runtime gives probabilities that differ by {found['max_difference']:.2g} from "

@@ -20,7 +20,7 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 
 from stages import UserError
-from stages.bundle.inference import Answer
+from stages.bundle.inference import InferenceModule
 from stages.bundle.recurrent import AsOnnx
 from stages.network.nets.caption import CaptionEncoder
 
@@ -38,7 +38,7 @@ class Kept(NamedTuple):
     offset: int
 
 
-def export(answer: Answer) -> onnx.ModelProto:
+def export(answer: InferenceModule) -> onnx.ModelProto:
     """``answer`` as a graph, its weights in it.
 
     Inputs are what the network takes of ``photos``, uint8 (n, stored size, stored size, 3), and
@@ -85,7 +85,7 @@ def write(model: onnx.ModelProto, file: Path, weights: Path | None = None) -> No
 
 
 def examples(
-    answer: Answer, words: int | None = None
+    answer: InferenceModule, words: int | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
     """What ``answer`` takes, for an exporter to follow; and those axes that may be of any length.
 

@@ -17,7 +17,7 @@ from stages.network.preprocess import prepare
 from stages.network.tokens import PADDING, Words
 
 
-class Answer(nn.Module):
+class InferenceModule(nn.Module):
     """A network with all that comes before and after it: crop, normalisation, mirror, calibration.
 
     Args:
@@ -30,7 +30,7 @@ class Answer(nn.Module):
         self.eval()
 
     @classmethod
-    def of(cls, bundle: Bundle, words: Words | None) -> "Answer":
+    def of(cls, bundle: Bundle, words: Words | None) -> "InferenceModule":
         """That of a bundle, on the CPU; ``words`` is what makes numbers of captions for it."""
         network = networks.rebuilt(bundle.description, words, bundle.folder)
         return cls(network, bundle.description, bundle.temperature)
@@ -59,8 +59,5 @@ class Answer(nn.Module):
         if words is not None:
             lengths = (words != PADDING).sum(dim=1).cpu()  # where packing needs them
         batch = Batch(images, None, words, lengths, None)
-        logits = self.network(batch).logits
-        if self.description.flip:
-            mirrored = self.network(batch.map_images(lambda images: images.flip(3)))
-            logits = (logits + mirrored.logits) / 2
+        logits = networks.answer(self.network, batch, self.description.flip)
         return (logits / self.temperature).sigmoid()

@@ -5,9 +5,11 @@ Importing this module imports neither torch nor onnxruntime; the runtime ``onnx`
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,8 +18,14 @@ from stages.bundle import bundle as bundles
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle
 from stages.network.description import WEIGHTS
 from stages.network.tokens import PADDING, Words, words_of
+from stages.progress import Progress
 
-Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``Answer`` takes them
+if TYPE_CHECKING:
+    import polars as pl
+
+    from stages.ingest.images import ImageStore
+
+Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``InferenceModule`` takes them
 
 
 class Model:
@@ -58,6 +66,32 @@ class Model:
             return np.empty((0, len(self.bundle.labels)), np.float32)
         return self._answer(inputs)
 
+    def ask(
+        self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int, what: str
+    ) -> np.ndarray:
+        """``probabilities`` of photos of the data set, ``batch_size`` at a time, in order.
+
+        Args:
+            rows: their records; the photos of the next batch are read meanwhile.
+            what: is done, for the progress.
+        """
+
+        def photos_of(batch: "pl.DataFrame") -> np.ndarray | None:
+            sees_images = self.bundle.description.sees_images
+            return store.gather(batch["image"].to_numpy()) if sees_images else None
+
+        parts = [np.empty((0, len(self.bundle.labels)), np.float32)]
+        batches = list(rows.iter_slices(batch_size))
+        with ThreadPoolExecutor(1) as ahead, Progress(what, len(rows), "photos") as progress:
+            following = [ahead.submit(photos_of, batch) for batch in batches[:1]]
+            for batch, after in zip_longest(batches, batches[1:]):
+                photos = following.pop().result()
+                if after is not None:
+                    following.append(ahead.submit(photos_of, after))
+                parts.append(self.probabilities(photos, batch["caption"].to_list()))
+                progress.advance(len(batch))
+        return np.concatenate(parts)
+
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """float (n, labels) → bool (n, labels): which labels hold."""
         return self.bundle.content.decision.decide(probabilities)
@@ -85,11 +119,11 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
 def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray]:
     import torch
 
-    from stages.bundle.inference import Answer
+    from stages.bundle.inference import InferenceModule
     from stages.network.precision import precision_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = Answer.of(bundle, words).to(device, memory_format=torch.channels_last)
+    module = InferenceModule.of(bundle, words).to(device, memory_format=torch.channels_last)
     # On a CPU in single precision, whatever training took: the two runtimes say the same there.
     wish = bundle.description.precision if device.type == "cuda" else "fp32"
     return partial(module.ask, precision=precision_for(device, wish))

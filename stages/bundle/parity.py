@@ -6,14 +6,9 @@ import numpy as np
 import polars as pl
 
 from stages import metrics
-from stages.bundle.model import Model
 from stages.ingest import records
-from stages.ingest.images import ImageStore
 from stages.network import probabilities as tables
-from stages.progress import Progress
 from stages.threshold.decision import Decision
-
-BATCH = 64  # photos that are asked about at a time
 
 
 class Answers(NamedTuple):
@@ -36,17 +31,6 @@ def answers(decision: Decision) -> Answers:
     rows = table.select("id").join(records.read(), on="id", how="left", maintain_order="left")
     truth = records.label_matrix(table["labels"], decision.labels)
     return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()))
-
-
-def ask(model: Model, rows: pl.DataFrame, store: ImageStore) -> np.ndarray:
-    """What ``model`` says of ``rows`` of the records: float32 (rows, labels)."""
-    found = [np.empty((0, len(model.bundle.labels)), np.float32)]
-    with Progress("bundle", len(rows), "photos") as progress:
-        for part in rows.iter_slices(BATCH):
-            photos = store.gather(part["image"].to_numpy())
-            found.append(model.probabilities(photos, part["caption"].to_list()))
-            progress.advance(len(part))
-    return np.concatenate(found)
 
 
 def without_captions(rows: pl.DataFrame) -> pl.DataFrame:

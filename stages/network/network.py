@@ -226,22 +226,29 @@ def outputs(
             yield batch, network(batch)
 
 
+def answer(network: Classifier, batch: Batch, flip: bool) -> torch.Tensor:
+    """Logits of a prepared batch, float32 (n, labels).
+
+    With ``flip`` they are the mean of the photo's and its mirror image's.
+    """
+    logits = network(batch).logits
+    if flip:
+        mirrored = network(batch.map_images(lambda images: images.flip(3))).logits
+        logits = (logits + mirrored) / 2
+    return logits
+
+
 @torch.inference_mode()
 def logits(
     network: Classifier, description: Description, batches: Iterator[Batch], precision: str
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Yields each batch with its logits, float32 (n, labels), on the network's device.
-
-    With ``description.flip`` they are the mean of the photo's and its mirror image's.
-    """
+    """Yields each batch, its photos prepared, with its ``answer``, on the network's device."""
+    network.eval()
     context = autocast(next(network.parameters()).device, precision)
-    for batch, output in outputs(network, description, batches, precision):
-        found = output.logits
-        if description.flip:
-            with context():
-                mirrored = network(batch.map_images(lambda images: images.flip(3)))
-            found = (found + mirrored.logits) / 2
-        yield batch, found
+    for stored in batches:
+        batch = prepared(stored, description)
+        with context():
+            yield batch, answer(network, batch, description.flip)
 
 
 def find_share(

@@ -1,4 +1,4 @@
-"""report: network, decision, figures and validation photos → a page that shows what came out."""
+"""report: bundle, figures and validation photos → a page that shows what came out."""
 
 import time
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from stages import metrics, run
+from stages.bundle.bundle import read as read_bundle
 from stages.explain import word_effects
+from stages.explain.explainer import Explainer
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
 from stages.network.description import Description
 from stages.params import read
 from stages.report import (
@@ -37,17 +37,17 @@ WORDS = Path("metrics/report/words.csv")
 def main() -> None:
     params = read(Report)
     started = time.perf_counter()
-    validation, photos, store = validations.read(), records.read(), ImageStore()
+    bundle = read_bundle()
+    description, explainer = bundle.description, Explainer(bundle)
+    validation, photos, store = validations.read(bundle), records.read(), ImageStore()
     judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
-    network, description, words = networks.load()
-    network.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
     places = example_choice.places(
         validation.truth, validation.predicted, validation.probabilities, validation.thresholds,
         params.labels, params.photos,
     )  # fmt: skip
     looks = reading = None
     if description.sees_images:
-        looks = explanations.look(network, description, words, validation.photos, places, store)
+        looks = explanations.look(explainer, validation.photos, places, store)
         if looks is None:
             print(
                 f"report: {description.backbone} keeps no maps of photos of "
@@ -55,7 +55,7 @@ def main() -> None:
             )
     if description.reads_captions:
         reading = explanations.read(
-            network, description, words, validation.photos, places, store, params.captions
+            explainer, validation.names, validation.photos, places, store, params.captions
         )
     found = Findings(places, looks, reading)
 

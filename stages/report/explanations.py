@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from stages.explain import feature_maps, heat_maps, layers, word_effects
+from stages.explain import feature_maps, word_effects
+from stages.explain.explainer import Explainer
 from stages.explain.layers import Layer
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
-from stages.network.description import Description
-from stages.network.nets.classifier import Classifier
-from stages.network.network import Words
 
 FEATURE_PHOTOS, FEATURE_CHANNELS = 8, 4
 WORDS_OF_A_LABEL, LEAST_CAPTIONS = 12, 3
@@ -84,12 +81,7 @@ class Findings:
 
 
 def look(
-    network: Classifier,
-    description: Description,
-    words: Words | None,
-    photos: pl.DataFrame,
-    places: pl.DataFrame,
-    store: ImageStore,
+    explainer: Explainer, photos: pl.DataFrame, places: pl.DataFrame, store: ImageStore
 ) -> Looks | None:
     """Heat maps of the places, and feature maps of the best photo of each of several labels.
 
@@ -99,27 +91,23 @@ def look(
     Returns:
         None where the backbone keeps no maps.
     """
-    found = layers.find(network.backbone, description.input_size)
-    if not found:
+    if not explainer.layers:
         return None
     labels = places["label"].to_numpy()
-    chosen = networks.rows_for(description, photos[places["row"]], store, words, targets=None)
-    heat = heat_maps.of_rows(network, description, found[-1], chosen, labels)
+    heat = explainer.heat_maps(photos[places["row"]], store, labels)
 
     best = places.filter(pl.col("kind") == "best").unique(
         "label", keep="first", maintain_order=True
     )
     rows = best["row"].unique(maintain_order=True).head(FEATURE_PHOTOS).to_numpy()
-    stations = feature_maps.stations(found)
-    shown = networks.rows_for(description, photos[rows], store, words, targets=None)
-    maps = feature_maps.of_rows(network, description, stations, shown, FEATURE_CHANNELS)
-    return Looks(found[-1], heat, rows, stations, maps)
+    shown = feature_maps.stations(explainer.layers)
+    maps = explainer.feature_maps(photos[rows], store, shown, FEATURE_CHANNELS)
+    return Looks(explainer.layers[-1], heat, rows, shown, maps)
 
 
 def read(
-    network: Classifier,
-    description: Description,
-    words: Words,
+    explainer: Explainer,
+    label_names: list[str],
     photos: pl.DataFrame,
     places: pl.DataFrame,
     store: ImageStore,
@@ -134,13 +122,13 @@ def read(
     even = np.linspace(0, len(given) - 1, min(captions, len(given))).round().astype(int)
     sample = given[even]
     asked = np.union1d(sample, places["row"].to_numpy())
-    table, effects = word_effects.effects(network, description, photos[asked], store, words)
+    table, effects = explainer.word_effects(photos[asked], store)
     table = table.with_columns(row=pl.Series(asked).gather(table["row"]))
     sampled = table["row"].is_in(sample).to_numpy()
     strongest = word_effects.strongest(
         table.filter(sampled),
         effects[sampled],
-        description.labels,
+        label_names,
         LEAST_CAPTIONS,
         WORDS_OF_A_LABEL,
     )

@@ -13,7 +13,6 @@ from PIL import Image
 from stages import UserError
 from stages.ingest.images import ImageStore
 from stages.network.description import Description
-from stages.report.photos import as_seen
 
 SIDES = (208, 160, 128, 96, 64)  # of thumbnails in pixels, the largest that fits
 ROOM = 4_000_000  # bytes for all thumbnails together, of the page's 10 MB
@@ -67,6 +66,16 @@ def thumbnails(images: Iterable[int], store: ImageStore, description: Descriptio
         )
     sources = (uri(content, "webp") for content in encoded)
     return Thumbnails(dict(zip(wanted, sources, strict=True)), set())
+
+
+def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:
+    """The photos at ``images`` of the store: uint8 (n, size, size, 3), only what is looked at."""
+    photos = store.gather(images)
+    if not description.sees_images:
+        return photos
+    margin = (store.size - description.input_size) // 2
+    cut = slice(margin, margin + description.input_size)
+    return photos[:, cut, cut]
 
 
 def webp(pixels: np.ndarray, side: int) -> bytes:

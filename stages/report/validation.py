@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 
 from stages import UserError
+from stages.bundle.bundle import Bundle
 from stages.ingest import records
 from stages.network import probabilities
-from stages.threshold import decision as decisions
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Row by row.
+    """A row a photo, in all of them the same.
 
     Attributes:
         names: of the labels.
@@ -31,8 +31,9 @@ class Validation:
     thresholds: list[float]
 
 
-def read() -> Validation:
-    table, decision = probabilities.read(), decisions.read()
+def read(bundle: Bundle) -> Validation:
+    """``data/validation.parquet``, calibrated and decided as ``bundle`` does."""
+    table, decision = probabilities.read(), bundle.content.decision
     if len(table) == 0:
         raise UserError(f"{probabilities.VALIDATION} has no row; the split left none to look at")
     known = records.read().select("id", "image", "caption", "width", "height")

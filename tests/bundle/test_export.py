@@ -12,7 +12,7 @@ from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle import export, graph
 from stages.bundle import model as models
-from stages.bundle.inference import Answer
+from stages.bundle.inference import InferenceModule
 from stages.bundle.recurrent import Unpacked
 from stages.network import network as networks
 from stages.network.description import Description
@@ -27,14 +27,14 @@ CAPTIONS = ["one two three one", None, "three", "unheard of", "two", " ", "one o
 PHOTOS = np.random.default_rng(0).integers(0, 256, (len(CAPTIONS), SIDE, SIDE, 3), np.uint8)
 
 
-def built(described: Description) -> tuple[Answer, dict[str, np.ndarray]]:
+def built(described: Description) -> tuple[InferenceModule, dict[str, np.ndarray]]:
     """A random network with something to ask it."""
     torch.manual_seed(0)
     network, words = networks.build(described)
     inputs = {"photos": PHOTOS} if described.sees_images else {}
     if words is not None:
         inputs["words"] = words.encode(CAPTIONS)
-    return Answer(network, described, temperature=1.3), inputs
+    return InferenceModule(network, described, temperature=1.3), inputs
 
 
 def described(inputs: str, text: dict[str, Any] | None = None, **more: Any) -> Description:

@@ -71,11 +71,11 @@ def test_in_single_precision_it_says_what_predict_says(project: Path):
     assert not Path("models/bundle", bundles.ONNX).exists()
     predict()
     test = records.read().filter(pl.col("subset") == "test")
-    found = parity.ask(models.load(), test, ImageStore())
-    said = pl.read_parquet(PREDICTIONS)
-    assert np.abs(found - said["probabilities"].to_numpy()).max() < 1e-6
-    labels = records.label_lists(models.load().decide(found), models.load().bundle.labels)
-    assert labels.to_list() == said["predicted"].to_list()
+    model, table = models.load(), pl.read_parquet(PREDICTIONS)
+    probabilities = model.ask(test, ImageStore(), 64, "test")
+    assert np.abs(probabilities - table["probabilities"].to_numpy()).max() < 1e-6
+    labels = records.label_lists(model.decide(probabilities), model.bundle.labels)
+    assert labels.to_list() == table["predicted"].to_list()
     measured = json.loads(Path("metrics/bundle.json").read_text("utf-8"))
     assert measured["weights"]["precision"] == "float32"
     assert measured["weights"]["changed_decisions"] == 0

@@ -1,4 +1,4 @@
-"""The stage as it runs, after a real train and threshold."""
+"""The stage as it runs, after a real train, threshold and bundle."""
 
 import csv
 import json
@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from stages import metrics
+from stages.bundle.__main__ import main as bundle
 from stages.ingest import records
 from stages.network import probabilities
 from stages.predict.__main__ import PREDICTIONS, SHEET, SUBMISSION, main
@@ -23,6 +24,7 @@ from stages.train.__main__ import main as train
 def trained(prepared: Path) -> Path:
     train()
     threshold()
+    bundle()
     return prepared
 
 
@@ -51,6 +53,7 @@ def test_each_test_photo_gets_its_labels(trained: Path):
     f1 = f1_score(truth, expected, average="micro")
     assert said()["micro_f1"] == pytest.approx(f1, abs=1e-6)
     assert said()["photos"] == said()["photos_with_known_labels"] == 40
+    assert said()["model"] == "models/bundle"
     with Image.open(SHEET) as sheet:
         assert sheet.width > 500
 
