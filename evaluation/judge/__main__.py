@@ -87,18 +87,16 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
-    in_use, new = load(champion.bundle), load()
-    sides = {"champion": in_use_side(in_use, rows, names), "challenger": new_side(new, rows, truth)}
+    in_use, trained = load(champion.bundle), load()
+    sides = {
+        "champion": in_use_side(in_use, rows, names),
+        "challenger": new_side(trained, rows, truth),
+    }
+    old, new = ((side.probabilities, side.decided) for side in sides.values())
     return {
         "rows": len(rows),
         "metric": params.metric,
-        "gain": paired_gain(
-            truth,
-            *((side.probabilities, side.decided) for side in sides.values()),
-            params.metric,
-            params.bootstrap,
-            params.seed,
-        ),
+        "gain": paired_gain(truth, old, new, params.metric, params.bootstrap, params.seed),
         **{who: measure(truth, side, params) for who, side in sides.items()},
         "labels": by_label(truth, names, sides, params),
         "drift": drift(

@@ -85,8 +85,8 @@ def keep(
     model, compared = keep_weights(folder, content, known, store, params)
     alone = None
     if description.inputs == "image+caption":
-        found = model.ask(parity.without_captions(known.rows), store, BATCH, "bundle")
-        alone = parity.measure(decision, known.truth, found)
+        probabilities = model.ask(parity.without_captions(known.rows), store, BATCH, "bundle")
+        alone = parity.measure(decision, known.truth, probabilities)
     onnx = keep_graph(folder, content, known.rows, store) if params.onnx else None
     return {"weights": compared, "without_captions": alone, "onnx": onnx}
 
@@ -100,8 +100,8 @@ def keep_weights(
         half_precision.write(networks.NETWORK / WEIGHTS, folder / WEIGHTS, precision)
         bundles.seal(folder, content)
         model = models.load(folder)
-        found = model.ask(known.rows, store, BATCH, "bundle")
-        compared = parity.compare(Decision(**content["decision"]), known, found)
+        probabilities = model.ask(known.rows, store, BATCH, "bundle")
+        compared = parity.compare(Decision(**content["decision"]), known, probabilities)
         if parity.holds(compared, params.tolerance):
             break
     return model, {"precision": precision, **compared}
@@ -131,14 +131,14 @@ def keep_graph(
     sides = models.Model(bundle, words, answer.ask), models.load(folder, "onnx")
     decision = bundle.content.decision
     probabilities = (side.ask(rows, store, BATCH, "bundle") for side in sides)
-    found = parity.differences(decision, *probabilities)
-    if not found["max_difference"] <= ONNX_TOLERANCE:
+    differences = parity.differences(decision, *probabilities)
+    if not differences["max_difference"] <= ONNX_TOLERANCE:
         raise UserError(
-            f"ONNX Runtime gives probabilities that differ by {found['max_difference']:.2g} from "
-            f"PyTorch's, more than {ONNX_TOLERANCE:g}; set bundle.onnx to false, or try another "
-            "version of either"
+            "ONNX Runtime gives probabilities that differ by "
+            f"{differences['max_difference']:.2g} from PyTorch's, more than {ONNX_TOLERANCE:g}; "
+            "set bundle.onnx to false, or try another version of either"
         )
-    return {"rows": len(rows), **found}
+    return {"rows": len(rows), **differences}
 
 
 def validation(known: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class InferenceModule(nn.Module):
         device = next(self.parameters()).device
         given = {name: torch.from_numpy(rows).to(device) for name, rows in inputs.items()}
         with autocast(device, precision)():
-            return self(**given).float().cpu().numpy()
+            probabilities: torch.Tensor = self(**given)
+            return probabilities.float().cpu().numpy()
 
     def forward(
         self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None

@@ -16,6 +16,7 @@ import numpy as np
 from stages import UserError
 from stages.bundle import bundle as bundles
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle
+from stages.cores import cores
 from stages.network.description import WEIGHTS
 from stages.network.tokens import PADDING, Words, words_of
 from stages.progress import Progress
@@ -50,13 +51,14 @@ class Model:
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
-        inputs, count = {}, len(captions or ()) if photos is None else len(photos)
+        inputs: Inputs = {}
+        count = len(captions or ()) if photos is None else len(photos)
         if self.bundle.description.sees_images:
             side = self.bundle.stored_size
             if photos is None or photos.dtype != np.uint8 or photos.shape[1:] != (side, side, 3):
                 raise ValueError(f"this network takes photos as uint8 (n, {side}, {side}, 3)")
             # torch warns of arrays that cannot be written, as Pillow gives them.
-            inputs["photos"] = np.require(photos, requirements="CW")
+            inputs["photos"] = np.require(photos, requirements=["C", "W"])
         if self._words is not None:
             captions = [None] * count if captions is None else captions
             if len(captions) != count:
@@ -123,7 +125,7 @@ def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray
     from stages.network.precision import precision_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = InferenceModule.of(bundle, words).to(device, memory_format=torch.channels_last)
+    module = InferenceModule.of(bundle, words).to(device).to(memory_format=torch.channels_last)
     # On a CPU in single precision, whatever training took: the two runtimes say the same there.
     wish = bundle.description.precision if device.type == "cuda" else "fp32"
     return partial(module.ask, precision=precision_for(device, wish))
@@ -139,7 +141,7 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
 
     options = onnxruntime.SessionOptions()
     # Its own choice would be all cores of the machine, also those that this process may not use.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
     # Handed over as bytes: it refuses files that are links, as DVC may make them.
     weights = (bundle.folder / WEIGHTS).read_bytes()
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
@@ -148,15 +150,10 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # it has a kind of its own for each way to fail
         raise UserError(f"{bundle.folder / ONNX} cannot be loaded: {error}") from error
-    return lambda inputs: session.run(["probabilities"], inputs)[0]
+    return lambda inputs: np.asarray(session.run(["probabilities"], inputs)[0])
 
 
 def _without_padding(words: np.ndarray) -> np.ndarray:
     """Columns that are padding in all rows are left out, all but one."""
     longest = (words != PADDING).sum(axis=1).max(initial=1)
     return np.ascontiguousarray(words[:, :longest])
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

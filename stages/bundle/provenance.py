@@ -70,13 +70,13 @@ def data(records: pl.DataFrame) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:  # an extra that this network does without
             continue
-    return found
+    return versions
 
 
 def _git(*arguments: str) -> str | None:
