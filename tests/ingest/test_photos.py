@@ -39,9 +39,9 @@ def test_photos_come_in_the_order_of_their_rows(root: Path, photo: Callable[...,
     contents = [photo(seed, (20 + 30 * (seed % 7), 10)) for seed in range(100)]
     for seed, content in enumerate(contents):
         (root / f"{seed}.jpg").write_bytes(content)
-    found = opened(root, *(f"{seed}.jpg" for seed in range(100)))
-    assert [one.sha256 for one in found] == [sha256(content).hexdigest() for content in contents]
-    assert [one.width for one in found] == [20 + 30 * (seed % 7) for seed in range(100)]
+    outcomes = opened(root, *(f"{seed}.jpg" for seed in range(100)))
+    assert [one.sha256 for one in outcomes] == [sha256(content).hexdigest() for content in contents]
+    assert [one.width for one in outcomes] == [20 + 30 * (seed % 7) for seed in range(100)]
 
 
 @pytest.mark.skipif(not workers.CAN_FORK, reason="no processes by fork here")
@@ -115,16 +115,16 @@ def test_another_file_with_the_old_date_and_size_is_read(
     noted = knowing(noting(padded))
     good.write_bytes(other.ljust(length, b"\0"))
     os.utime(good, ns=(padded.file[1], padded.file[1]))
-    found = again(root, noted)
-    assert found.file[:2] == padded.file[:2]
-    assert found.sha256 == sha256(other.ljust(length, b"\0")).hexdigest()
+    outcome = again(root, noted)
+    assert outcome.file[:2] == padded.file[:2]
+    assert outcome.sha256 == sha256(other.ljust(length, b"\0")).hexdigest()
 
 
 def test_a_file_touched_or_put_back_is_read_and_known(root: Path, noted: DecodeCache) -> None:
     os.utime(root / "good.jpg", ns=(1, 1))
-    found = again(root, noted)
-    assert found.image == Known((3,))
-    assert found.file[1] == 1
+    outcome = again(root, noted)
+    assert outcome.image == Known((3,))
+    assert outcome.file[1] == 1
 
 
 def test_a_noted_file_is_checked_as_any_other(root: Path, noted: DecodeCache) -> None:
@@ -143,7 +143,7 @@ def test_a_file_that_changed_a_moment_ago_gets_no_note(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("../outside.jpg", "leaves ingest.root"),
         ("deep/../good.jpg", "leaves ingest.root"),
@@ -156,8 +156,8 @@ def test_a_file_that_changed_a_moment_ago_gets_no_note(
         ("x" * 300 + ".jpg", "name too long"),
     ],
 )
-def test_paths_that_lead_to_no_photo(root: Path, name: str, told: str) -> None:
-    assert told in reason(root, name.replace("{tmp}", str(root.parent)))
+def test_paths_that_lead_to_no_photo(root: Path, name: str, message: str) -> None:
+    assert message in reason(root, name.replace("{tmp}", str(root.parent)))
 
 
 def test_links(root: Path) -> None:
