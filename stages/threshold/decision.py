@@ -46,8 +46,10 @@ class Decision:
 
 
 def write(decision: Decision, path: Path = DECISION) -> None:
+    """Writes ``decision``, whole or not at all."""
     write_json(path, asdict(decision))
 
 
 def read(path: Path = DECISION) -> Decision:
+    """The decision that ``write`` has written."""
     return Decision(**json.loads(path.read_text("utf-8")))

@@ -55,40 +55,44 @@ def test_quoted_captions_with_bare_quotes_are_exact(caption: str, end: str, last
         [f'7.jpg,3 1,"{others[0]}"', f'8.jpg,2,"{caption}"', f'9.JPEG,11,"{others[1]}"']
     )
     header = HEADER.replace("\n", end)
-    found = list(parse(header + body + (end if last_end else ""))[1])
-    assert [fields for _, fields in found] == [
+    parsed = list(parse(header + body + (end if last_end else ""))[1])
+    assert [fields for _, fields in parsed] == [
         ["7.jpg", "3 1", others[0]],
         ["8.jpg", "2", caption],
         ["9.JPEG", "11", others[1]],
     ]
-    assert [line for line, _ in found] == [2, 3, 4 + caption.count("\n")]
+    assert [line for line, _ in parsed] == [2, 3, 4 + caption.count("\n")]
 
 
 def test_unquoted_captions_may_hold_commas_and_quotes() -> None:
-    found = records('0.jpg,1,a, b and c\n1.jpg,2 3,say "hi"\n2.jpg,1,\n')
-    assert found == [["0.jpg", "1", "a, b and c"], ["1.jpg", "2 3", 'say "hi"'], ["2.jpg", "1", ""]]
+    parsed = records('0.jpg,1,a, b and c\n1.jpg,2 3,say "hi"\n2.jpg,1,\n')
+    assert parsed == [
+        ["0.jpg", "1", "a, b and c"],
+        ["1.jpg", "2 3", 'say "hi"'],
+        ["2.jpg", "1", ""],
+    ]
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "1", "photo one.png", "sub/1.webp"])
 def test_an_unclosed_quote_does_not_swallow_the_next_record(name: str) -> None:
-    found = list(
+    parsed = list(
         parse(f'{HEADER}0.jpg,1,"a "b" c"\n5.jpg,2,"never closed\n{name},3,"fine "x""\n')[1]
     )
-    assert found[0] == (2, ["0.jpg", "1", 'a "b" c'])
-    assert found[1][0] == 3
-    assert "nothing closes" in found[1][1]
-    assert found[2] == (4, [name, "3", 'fine "x"'])
+    assert parsed[0] == (2, ["0.jpg", "1", 'a "b" c'])
+    assert parsed[1][0] == 3
+    assert "nothing closes" in parsed[1][1]
+    assert parsed[2] == (4, [name, "3", 'fine "x"'])
 
 
 def test_a_line_that_belongs_to_no_record_is_one_of_its_own() -> None:
-    found = records('0.jpg,1,a dog\nrubbish\n1.jpg,2\n2.jpg,1,"a "b""\n')
-    assert [isinstance(fields, str) for fields in found] == [False, True, True, False]
-    assert found[3] == ["2.jpg", "1", 'a "b"']
+    parsed = records('0.jpg,1,a dog\nrubbish\n1.jpg,2\n2.jpg,1,"a "b""\n')
+    assert [isinstance(fields, str) for fields in parsed] == [False, True, True, False]
+    assert parsed[3] == ["2.jpg", "1", 'a "b"']
 
 
 def test_ids_without_a_suffix() -> None:
-    found = records('12,1 3,"a "quoted" word"\n13,2,"two\nlines"\nfourteen,1,"x"\n')
-    assert found == [
+    parsed = records('12,1 3,"a "quoted" word"\n13,2,"two\nlines"\nfourteen,1,"x"\n')
+    assert parsed == [
         ["12", "1 3", 'a "quoted" word'],
         ["13", "2", "two\nlines"],
         ["fourteen", "1", "x"],
@@ -96,8 +100,8 @@ def test_ids_without_a_suffix() -> None:
 
 
 def test_a_quoted_id_may_hold_a_comma() -> None:
-    found = records('"a, b.jpg",1,"one "x""\n"c, d.jpg","1 3","two"\n')
-    assert found == [["a, b.jpg", "1", 'one "x"'], ["c, d.jpg", "1 3", "two"]]
+    parsed = records('"a, b.jpg",1,"one "x""\n"c, d.jpg","1 3","two"\n')
+    assert parsed == [["a, b.jpg", "1", 'one "x"'], ["c, d.jpg", "1 3", "two"]]
 
 
 def test_blank_lines_between_records_do_not_count_as_records() -> None:
@@ -120,19 +124,18 @@ def test_well_formed_files_read_as_csv_does(quoting: int, end: str) -> None:
     writer = csv.writer(stream, quoting=quoting, lineterminator=end)
     writer.writerows([["ImageID", "Labels", "Caption"], *expected])
     header, parsed = parse(stream.getvalue())
-    found = list(parsed)
     assert header == ["ImageID", "Labels", "Caption"]
-    assert [fields for _, fields in found] == expected
+    assert [fields for _, fields in parsed] == expected
 
 
 def test_one_bad_record_in_a_well_formed_file_costs_only_itself() -> None:
     body = '0.jpg,1,"say ""hi"" to"\n1.jpg,1\n2.jpg,2,"""x"" and\n""y"""\n3.jpg,1,a,b\n4.jpg,1,z\n'
-    found = records(body)
-    assert found[0] == ["0.jpg", "1", 'say "hi" to']
-    assert "3 fields" in found[1]
-    assert found[2] == ["2.jpg", "2", '"x" and\n"y"']
-    assert "3 fields" in found[3]
-    assert found[4] == ["4.jpg", "1", "z"]
+    parsed = records(body)
+    assert parsed[0] == ["0.jpg", "1", 'say "hi" to']
+    assert "3 fields" in parsed[1]
+    assert parsed[2] == ["2.jpg", "2", '"x" and\n"y"']
+    assert "3 fields" in parsed[3]
+    assert parsed[4] == ["4.jpg", "1", "z"]
     assert lines(body) == [2, 3, 4, 6, 7]
 
 
@@ -155,20 +158,20 @@ def test_rows_of_both_files(tmp_path: Path) -> None:
 def test_a_test_file_of_ids_only(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageID,Labels\n0.jpg,8 3\n1.jpg,\n")
     (tmp_path / "test.csv").write_text("ImageID\n2.jpg\nplain\n")
-    found = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
-    assert [row.id for row in found] == ["0.jpg", "1.jpg", "2.jpg", "plain"]
-    assert [row.labels for row in found] == [["8", "3"], [], None, None]
+    listed = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
+    assert [row.id for row in listed] == ["0.jpg", "1.jpg", "2.jpg", "plain"]
+    assert [row.labels for row in listed] == [["8", "3"], [], None, None]
 
 
 def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageID,Labels\n0.jpg,8 3\n1.jpg,\n")
     (tmp_path / "test.csv").write_text("ImageID,Labels\n2.jpg,\n3.jpg,8\n")
-    found = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
-    assert [row.labels for row in found] == [["8", "3"], [], None, ["8"]]
+    listed = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
+    assert [row.labels for row in listed] == [["8", "3"], [], None, ["8"]]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "the header is ''"),
         (b"id;labels\n1;2\n", "the header is 'id;labels'"),
@@ -177,9 +180,9 @@ def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
         (b"x" * 10**6, "the header is 'xxx"),
     ],
 )
-def test_a_file_of_another_kind(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_of_another_kind(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "train.csv").write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(told)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         list(rows(tmp_path, OPTIONS))
     assert str(tmp_path / "train.csv") in str(error.value)
     assert len(str(error.value)) < 400
@@ -202,9 +205,9 @@ def test_a_file_that_dvc_would_not_watch(tmp_path: Path, outside: str) -> None:
 @pytest.mark.shared
 def test_every_published_record_is_exact(shared: Path) -> None:
     options = OPTIONS.model_copy(update={"test": "test.csv"})
-    found = list(rows(shared / "coco18", options))
-    assert not [row for row in found if isinstance(row, Unreadable)]
-    read = [(row.id, row.labels, row.caption) for row in found]
+    listed = list(rows(shared / "coco18", options))
+    assert not [row for row in listed if isinstance(row, Unreadable)]
+    read = [(row.id, row.labels, row.caption) for row in listed]
 
     # Another reader, for this data only: ids are numbers, all captions are quoted. What it takes
     # for the records makes up the file to the last byte.
@@ -222,10 +225,10 @@ def test_every_published_record_is_exact(shared: Path) -> None:
 
 @pytest.mark.shared
 def test_published_records_that_general_readers_spoil(shared: Path) -> None:
-    found = {row.id: row for row in rows(shared / "coco18", OPTIONS)}
-    assert found["9084.jpg"].labels == ["3", "1", "11"]
-    assert found["9084.jpg"].caption.startswith('A street sign labeled "Seltzer Way," with a red')
-    assert found["1338.jpg"].caption == 'A man surfing with titling that reads "spray."'
-    assert found["2259.jpg"].caption == "Men loading up a van with bags and suitcases.\n."
-    assert found["6751.jpg"].row == 6755
-    assert found["6751.jpg"].caption.startswith("Red motor \nscooter parked")
+    by_id = {row.id: row for row in rows(shared / "coco18", OPTIONS)}
+    assert by_id["9084.jpg"].labels == ["3", "1", "11"]
+    assert by_id["9084.jpg"].caption.startswith('A street sign labeled "Seltzer Way," with a red')
+    assert by_id["1338.jpg"].caption == 'A man surfing with titling that reads "spray."'
+    assert by_id["2259.jpg"].caption == "Men loading up a van with bags and suitcases.\n."
+    assert by_id["6751.jpg"].row == 6755
+    assert by_id["6751.jpg"].caption.startswith("Red motor \nscooter parked")
