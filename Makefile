@@ -2,6 +2,8 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
+# Compiling all modules and rewriting all tests anew would take a third of the start of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
 .PHONY: help repro report quick style types check test ui bench pictures screenshots rooms lock
