@@ -25,8 +25,8 @@ from experiments.dvc_project import (
     ProjectError,
     Silent,
     Transient,
+    child_process,
     fetch,
-    leashed,
     locked_outputs,
     output_lines,
     push,
@@ -182,7 +182,7 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
     params = read(workspace.folder)
-    with leashed(command, options, workspace.claim) as (process, _):
+    with child_process(command, options, workspace.claim) as (process, _):
         lines = output_lines(process, params.get(PATIENCE), of_stage=True)
         try:
             for text in filter(str.strip, lines):

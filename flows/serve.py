@@ -137,7 +137,7 @@ async def serve(server: Server, name: str, flows: Mapping[Flow, CronSchedule | N
 
 
 def _kill_runs() -> None:
-    """Ends the runs in progress; their leashes end what they have started."""
+    """Ends the runs in progress; their reapers end what they have started."""
     for process in psutil.Process().children():
         with suppress(psutil.Error):
             if "PREFECT__FLOW_RUN_ID" in process.environ():

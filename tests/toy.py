@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 
 # A change of b leaves first and side as they are; a change of a leaves nothing.

@@ -16,7 +16,7 @@ from experiments.dvc_project.experiments import (
 )
 from experiments.dvc_project.git import git, git_file, git_folder, head, identity
 from experiments.dvc_project.output import FROZEN, RESTORED, UNCHANGED, Line, output_lines
-from experiments.dvc_project.processes import check_room, leashed
+from experiments.dvc_project.processes import check_room, child_process
 from experiments.dvc_project.project import Project, open_project, sources, stage_names
 from experiments.dvc_project.queue import Queue, hydra
 from experiments.dvc_project.remotes import (
@@ -44,6 +44,7 @@ __all__ = [
     "check_out",
     "check_outputs",
     "check_room",
+    "child_process",
     "experiment_ref",
     "experiments",
     "fetch",
@@ -53,7 +54,6 @@ __all__ = [
     "head",
     "hydra",
     "identity",
-    "leashed",
     "locked_outputs",
     "open_project",
     "output_lines",

@@ -26,7 +26,7 @@ from experiments.dvc_project.errors import ProjectError, Silent, Transient
 from experiments.dvc_project.experiments import Experiment, of_state
 from experiments.dvc_project.git import git, git_file, head
 from experiments.dvc_project.output import ERROR, Line, last_words, mark, output_lines
-from experiments.dvc_project.processes import environment, leashed
+from experiments.dvc_project.processes import child_process, environment
 from experiments.dvc_project.project import hash_of
 
 CLAIM = 20.0  # seconds for what a sweep that was killed has left running to end
@@ -48,7 +48,7 @@ class Queue:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._commit = head(self.root)
-        self._leashes: list[IO[bytes]] = []
+        self._reapers: list[IO[bytes]] = []
         self._stopped = False
         self._reading = threading.Lock()
         self._hashes: dict[str, str | None] = {}
@@ -71,8 +71,8 @@ class Queue:
     def __exit__(self, *_: object) -> None:
         """Ends what other threads run."""
         self._stopped = True
-        for leash in self._leashes:
-            leash.close()
+        for reaper in self._reapers:
+            reaper.close()
         self._claim.close()
 
     def result(self, name: str) -> Experiment | None:
@@ -169,10 +169,10 @@ class Queue:
         # With -P, modules beside this file do not pass for packages of the same name. What a
         # sweep that was killed has left running holds the project until it has ended.
         command = [sys.executable, "-P", worker.__file__, *arguments]
-        with leashed(command, options, self._claim) as (process, leash):
-            self._leashes.append(leash)
+        with child_process(command, options, self._claim) as (process, reaper):
+            self._reapers.append(reaper)
             if self._stopped:
-                leash.close()
+                reaper.close()
             yield process
 
     @cached_property

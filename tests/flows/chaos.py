@@ -97,7 +97,7 @@ TARGETS = {
     "dvc": "cli.py exp run",
     "stage": "python stage.py",
     "judge": "evaluation.judge",
-    "leash": "leash.py",
+    "reaper": "reaper.py",
 }
 PROMOTING = "flow, promoting"  # from the first ref that changes
 SHORT = 0.3  # seconds of the life of what was not seen yet
