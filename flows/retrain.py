@@ -38,7 +38,7 @@ from experiments.verdict_page import SKIPPED, page
 from experiments.workspace import Workspace
 from flows.command import run
 from flows.reproduce import failure, run_stages
-from flows.retries import told
+from flows.retries import failed_or_retried
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
 JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
@@ -46,9 +46,11 @@ JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "dat
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the new model takes the place of the one in use, and why or why not.
+    """Whether the new model takes the place of the one in use.
 
-    ``figures`` are those of ``evaluation.judge``; None where the two could not be compared.
+    Attributes:
+        reason: why or why not, for people.
+        figures: of ``evaluation.judge``; None where the two could not be compared.
     """
 
     promoted: bool
@@ -57,7 +59,7 @@ class Verdict:
 
 
 @flow(description="Retrains where something is new; promotes the model only if it is better.")
-@told
+@failed_or_retried
 def retrain(force: bool = False) -> State:
     """Retrains the DVC project in the current folder at the commit that is checked out.
 
@@ -74,21 +76,22 @@ def retrain(force: bool = False) -> State:
     with Workspace(root) as workspace, chdir(workspace.folder):
         for remark in (remarks := list(remarks_on(workspace))):
             log.warning(remark)
-        found = challenger(workspace, registry, force)
-        if found is None:
+        new = challenger(workspace, registry, force)
+        if new is None:
             return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
-        name, rev = found
+        name, rev = new
         champion = registry.champion()
         if same := same_as(workspace, rev, champion, force):
-            # Also forced, or a run that promoted it was killed before it had taken that down.
-            workspace.keep(rev)
+            # Also forced, or a run that promoted it was killed before it had recorded that.
+            workspace.mark_judged(rev)
             return Completed(name=SKIPPED, message=f"{name} came out as {same}")
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
             promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}")
-        workspace.keep(rev)
+        workspace.mark_judged(rev)
         now = registry.champion()
+        assert now is not None
         text = page(root, name, verdict.reason, verdict.figures, champion, rev, now, remarks)
         create_markdown_artifact(text, key="retrain", description=verdict.reason)
     return Completed(
@@ -97,7 +100,7 @@ def retrain(force: bool = False) -> State:
 
 
 def remarks_on(workspace: Workspace) -> Iterator[str]:
-    """What whoever reads of a retraining has to know of what it is of."""
+    """How the sources of a retraining differ from what people may expect, a sentence each."""
     if workspace.uncommitted:
         yield (
             f"What is retrained is the commit {workspace.base[:7]}, and the checkout differs from "
@@ -113,7 +116,7 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
     What ran and still waits for its verdict or promotion is not run again, even by ``force``. That
     the new model could be compared and promoted is seen to before it is trained.
     """
-    project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
+    project = Project(workspace.folder, lock=workspace.lock, repo=workspace.repo)
     is_stale = project.is_stale()
     if not is_stale and (unfinished := workspace.unfinished()):
         get_run_logger().info("%s ran before, and was not judged to the end", unfinished[0])
@@ -182,7 +185,7 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
     params = read(workspace.folder)
-    with child_process(command, options, workspace.claim) as (process, _):
+    with child_process(command, options, workspace.lock) as (process, _):
         lines = output_lines(process, params.get(PATIENCE), of_stage=True)
         try:
             for text in filter(str.strip, lines):
@@ -201,7 +204,7 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
         return Verdict(False, figures["incomparable"])
     gain, metric = figures["gain"], figures["metric"]
     least, most = params["retrain.min_gain"], params["retrain.max_label_drop"]
-    said = (
+    gained = (
         f"{metric} {figures['challenger'][metric]['value']:.3f} on {figures['rows']:,} photos, "
         f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}) over the model in use"
     )
@@ -211,7 +214,7 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     for label, each in figures["labels"].items():
         if (drop := each["champion"]["value"] - each["challenger"]["value"]) > most:
             reasons.append(f"F1 of {label} falls by {drop:.3f}, more than {most:g}")
-    return Verdict(not reasons, "; ".join([said, *reasons]), figures)
+    return Verdict(not reasons, "; ".join([gained, *reasons]), figures)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="promote")
@@ -222,7 +225,7 @@ def promote(registry: Registry, workspace: Workspace, rev: str, message: str) ->
     the next run judges and pushes this one again.
     """
     try:
-        remote = push(workspace.folder, workspace.claim)
+        remote = push(workspace.folder, workspace.lock)
     except Transient as error:
         raise Transient(
             f"{error}. The new model is better, but is not in use before the remote has it: the "
@@ -230,7 +233,7 @@ def promote(registry: Registry, workspace: Workspace, rev: str, message: str) ->
         ) from None
     if remote:
         get_run_logger().info("The remote %s has the model and all that it was made from", remote)
-    return registry.promote(rev, workspace.began(rev), message)
+    return registry.promote(rev, workspace.base_of(rev), message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -242,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")
-    print(f"retrain: {state.name.lower()}: {state.message}")
+    print(f"retrain: {str(state.name).lower()}: {state.message}")
 
 
 if __name__ == "__main__":

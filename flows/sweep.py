@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -24,6 +25,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -35,14 +37,14 @@ from experiments.plan import (
     Planned,
     complaint,
     differences,
-    flatten,
     plan,
     read,
 )
+from experiments.sources import listed
 from flows.command import run
 from flows.params import check_params
-from flows.reproduce import Override
-from flows.retries import told
+from flows.reproduce import Override, values_of
+from flows.retries import failed_or_retried
 
 THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
 SHOWN_CHANGES = 3
@@ -64,7 +66,7 @@ or --prefix.
 
 
 @flow(description="Runs presets × a grid as DVC experiments; goes on where it was stopped.")
-@told
+@failed_or_retried
 def sweep(
     files: Sequence[str] = (),
     grid: Sequence[Override] = (),
@@ -89,24 +91,24 @@ def sweep(
     log = get_run_logger()
     root = Path.cwd()
     planned = plan(root, files, grid, overrides, prefix)
-    own = read(root)
-    check(root, planned, own)
+    current = read(root)
+    check(root, planned, current)
     project = Project(root)
     project.check_readable()
-    shared = agreed(project, planned, own)
+    shared = common_stages(project, planned, current)
     with Queue(root) as queue:
-        found = results(queue, planned, own, force)
-        left = {each.name: each.changes for each in planned if each.name not in found}
-        log.info("%d experiments to run, %d there already", len(left), len(found))
+        done = results(queue, planned, current, force)
+        left = {each.name: each.changes for each in planned if each.name not in done}
+        log.info("%d experiments to run, %d there already", len(left), len(done))
         if left:
             queue.add(left)
         states = {
             name: keep.with_options(name=name, task_run_name=name)(
                 _sentence(headline(experiment)), return_state=True
             )
-            for name, experiment in found.items()
+            for name, experiment in done.items()
         }
-        wanted = {name: own | changes for name, changes in left.items()}
+        wanted = {name: current | changes for name, changes in left.items()}
         states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
         rows = table(queue, {each.name: states[each.name] for each in planned})
     create_table_artifact(rows, key="sweep", description=f"{len(rows)} experiments")
@@ -114,14 +116,14 @@ def sweep(
     failed = [name for name, state in states.items() if not state.is_completed()]
     if failed:
         return Failed(message=f"{len(failed)} of {len(states)} failed: {', '.join(failed)}")
-    return Completed(message=f"{len(left)} ran, {len(found)} were there already")
+    return Completed(message=f"{len(left)} ran, {len(done)} were there already")
 
 
-def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
+def check(root: Path, planned: Sequence[Planned], current: Params) -> None:
     """Raises PlanError with what is wrong with the parameters of experiments, a line each."""
 
     def wrong(each: Planned) -> str:
-        if text := complaint(each, own):
+        if text := complaint(each, current):
             return text
         try:
             # JSON is YAML.
@@ -139,31 +141,29 @@ def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
 
 
 def results(
-    queue: Queue, planned: Sequence[Planned], own: Params, force: bool
+    queue: Queue, planned: Sequence[Planned], current: Params, force: bool
 ) -> dict[str, Experiment]:
     """The experiments that ran to their end as planned, by name.
 
     Raises PlanError where others have their names, except with ``force``.
     """
-    found, others = {}, []
+    same, others = {}, []
     for each in planned:
         experiment = queue.result(each.name)
         if experiment is None or unusable(experiment):
             continue
-        changed = differences(experiment.params, own | each.changes)
+        changed = differences(experiment.params, current | each.changes)
         changed = changed or [f"{path} changed since" for path in queue.changes(experiment)]
         if not changed:
-            found[each.name] = experiment
+            same[each.name] = experiment
         else:
-            more = len(changed) - SHOWN_CHANGES
-            shown = [*changed[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])]
-            others.append(f"{each.name}: {', '.join(shown)}")
+            others.append(f"{each.name}: {listed(changed, SHOWN_CHANGES)}")
     if others and not force:
         raise PlanError(
             "Experiments of these names are there, but made otherwise. Replace them with --force, "
             "or keep them and give the new ones a --prefix:\n" + "\n".join(others)
         )
-    return found
+    return same
 
 
 def unusable(experiment: Experiment) -> str:
@@ -171,36 +171,40 @@ def unusable(experiment: Experiment) -> str:
     return experiment.problem or ("" if experiment.metrics else "it left no metrics")
 
 
-def agreed(project: Project, planned: Sequence[Planned], own: Params) -> set[str]:
+def common_stages(project: Project, planned: Sequence[Planned], current: Params) -> set[str]:
     """The stages that come out the same in all experiments: they need to run only once."""
-    values = [own | each.changes for each in planned]
-    same: set[str] = set()
+    values = [current | each.changes for each in planned]
+    common: set[str] = set()
     for stage, upstream in project.upstream.items():
         reads = tuple(f"{key}." for key in project.reads[stage])
-        seen = {
+        variants = {
             repr([(key, value) for key, value in each.items() if f"{key}.".startswith(reads)])
             for each in values
         }
-        if len(seen) == 1 and same.issuperset(upstream):
-            same.add(stage)
-    return same
+        if len(variants) == 1 and common.issuperset(upstream):
+            common.add(stage)
+    return common
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:
     """What each of ``jobs`` experiments at a time has in its environment: its GPU, its cores."""
     gpus = devices()
     count = jobs or len(gpus) or 1
-    found = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)]
+    variables = [
+        {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)
+    ]
     if count > 1 and THREADS not in os.environ:
         # Trainings whose threads outnumber the cores wait for each other, several times as long.
         share = max(1, cores() // count)
-        found = [slot | {THREADS: str(share)} for slot in found]
-    return found
+        variables = [slot | {THREADS: str(share)} for slot in variables]
+    return variables
 
 
 def cores() -> int:
     """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def devices() -> list[str]:
@@ -229,10 +233,12 @@ def run_all(
     DVC's cache: else each of the first ones would run them.
     """
     states: dict[str, State] = {}
-    waiting, running = deque(wanted), {}
-    events: SimpleQueue[Any] = SimpleQueue()
+    waiting = deque(wanted)
+    running: dict[PrefectFuture[State], tuple[str, dict[str, str]]] = {}
+    events: SimpleQueue[PrefectFuture[State] | None] = SimpleQueue()  # one ended, or None: begun
     at_a_time, most = 1, len(free)
     bar = create_progress_artifact(100 * (1 - len(wanted) / total), key="sweep-progress")
+    assert isinstance(bar, UUID)  # a coroutine in asynchronous code only
 
     def begun(stage: str) -> None:
         if stage not in shared:
@@ -276,7 +282,7 @@ def run_experiment(
     try:
         for line in queue.run(name, slot, wanted.get(PATIENCE)):
             log.info(line.text)
-            if line.outcome:
+            if line.outcome and line.stage:
                 begun(line.stage)
     except ProjectError as error:
         return Failed(message=str(error))
@@ -292,16 +298,12 @@ def run_experiment(
 
 def headline(experiment: Experiment) -> dict[str, Any]:
     """The figures that experiments are compared by; of another project, its first numbers."""
-    from experiments.compare import (  # brings Matplotlib
-        METRICS,
-        Row,
-        row_of,
-    )
+    from experiments.compare import METRICS, Row, row_of  # brings Matplotlib
 
     row = row_of(experiment)
     if isinstance(row, Row):
         return {label: round(row.figures[key].value, 4) for key, label in METRICS.items()}
-    values = [pair for file in experiment.metrics.values() for pair in flatten(file).items()]
+    values = [pair for file in experiment.metrics.values() for pair in values_of(file).items()]
     numbers = [(key, value) for key, value in values if isinstance(value, int | float)]
     return dict(numbers[:SHOWN_METRICS])
 
@@ -309,7 +311,7 @@ def headline(experiment: Experiment) -> dict[str, Any]:
 def table(queue: Queue, states: Mapping[str, State]) -> list[dict[str, Any]]:
     """A row an experiment: its figures, as DVC has them now, or its error."""
     figures = {
-        name: headline(queue.result(name)) if state.is_completed() else {}
+        name: headline(result) if state.is_completed() and (result := queue.result(name)) else {}
         for name, state in states.items()
     }
     columns = dict.fromkeys(label for each in figures.values() for label in each)

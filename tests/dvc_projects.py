@@ -80,18 +80,18 @@ def client(server: None) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="session")
-def _never_trained(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _retraining_project(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is retrained as photos come, to be copied."""
     return retraining_project.make(tmp_path_factory.mktemp("growing")).folder
 
 
 @pytest.fixture
-def untrained(_never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def retraining_project(_retraining_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
-    return _copy(_never_trained, tmp_path / "growing", monkeypatch)
+    return _copy(_retraining_project, tmp_path / "growing", monkeypatch)
 
 
 @pytest.fixture
-def growing(untrained: Toy, server: None) -> Toy:
+def growing(retraining_project: Toy, server: None) -> Toy:
     """That project, and a server to run its flows with."""
-    return untrained
+    return retraining_project

@@ -1,30 +1,50 @@
 """Child processes that end with this one, DVC's command line among them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from dvc.dirs import site_cache_dir
 
-from experiments.dvc_project.errors import ProjectError
+from experiments.dvc_project.errors import ProjectError, Transient
 from experiments.dvc_project.git import identity
 
-REAPER = Path(__file__).parents[1] / "reaper.py"
-CLI = Path(__file__).with_name("cli.py")
+REAPER = str(Path(__file__).parents[1] / "reaper.py")
+CLI = str(Path(__file__).with_name("cli.py"))
 LEAST_ROOM, NO_ROOM = 8.0, 0.5  # MB free: to begin with, and to go on
 LOOK = 1.0  # seconds between two looks at the disk
+LOCK_WAIT = 20.0  # seconds for what a run that was killed has left running to end
+
+
+def locked_file(path: Path, busy: str) -> IO[str]:
+    """Opens and locks ``path``: while it is open, here or in a child that has it, nobody else can.
+
+    Raises Transient, saying that it is ``busy``, where others have it for ``LOCK_WAIT`` seconds.
+    """
+    lock = path.open("a")  # to add: whatever lies there by that name keeps what it holds
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise Transient(busy) from None
+            time.sleep(0.1)
 
 
 @contextmanager
 def child_process(
-    command: Sequence[str | Path], options: dict[str, Any], lock: IO[str] | None = None
+    command: list[str], options: dict[str, Any], lock: IO[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Starts the command in a process group of its own, which ends with the block at the latest.
 

@@ -138,11 +138,11 @@ def test_what_is_in_use_is_to_be_had_from_the_remote(
 
     eventually(lambda: "dvc push to the remote store failed" in last("logs", "TIMESTAMP_DESC"))
     assert first.name in last("artifacts", "UPDATED_DESC")
-    told = last("logs", "TIMESTAMP_DESC") + last("artifacts", "UPDATED_DESC")
-    told += last("flow_runs", "START_TIME_DESC") + last("task_runs", "ID_DESC")
-    told += growing.git("log", "--all", "--patch")
-    assert KEY not in told
-    assert SECRET not in told
+    shown = last("logs", "TIMESTAMP_DESC") + last("artifacts", "UPDATED_DESC")
+    shown += last("flow_runs", "START_TIME_DESC") + last("task_runs", "ID_DESC")
+    shown += growing.git("log", "--all", "--patch")
+    assert KEY not in shown
+    assert SECRET not in shown
 
 
 def track(toy: Toy, *command: str) -> None:
@@ -224,7 +224,7 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (".", "which holds the project itself"),
         ("raw/..", "which holds the project itself"),
@@ -233,10 +233,10 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
         ("../photos", "outside the repository, give a full path"),
     ],
 )
-def test_a_folder_that_cannot_be_taken_in(raw: str, said: str, toy: Toy) -> None:
+def test_a_folder_that_cannot_be_taken_in(raw: str, message: str, toy: Toy) -> None:
     (toy.folder / "params.yaml").write_text(f"a: in.txt\nb: 1\ningest:\n  root: {raw}\n")
     toy.commit("other photos")
-    with pytest.raises(ProjectError, match=said), Workspace(toy.folder):
+    with pytest.raises(ProjectError, match=message), Workspace(toy.folder):
         pass
 
 

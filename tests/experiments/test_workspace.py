@@ -43,8 +43,8 @@ def test_a_link_that_was_pointed_elsewhere_is_no_way_to_anybodys_photos(
     untrained.commit("link")
     lead(untrained, second)
     before = state(first, second)
-    said = f"raw is a link to {first} in the commit"
-    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+    message = f"raw is a link to {first} in the commit"
+    with pytest.raises(ProjectError, match=message), Workspace(untrained.folder):
         pass
     # One that Git does not know leads to what it leads to.
     untrained.git("rm", "--quiet", "--cached", "raw")
@@ -91,8 +91,8 @@ def test_what_stages_write_stays_in_the_clone(untrained: Toy, tmp_path: Path) ->
     (tmp_path / "store" / "records.parquet").write_text("somebody's")
     (untrained.folder / "data").symlink_to(tmp_path / "store")
     untrained.commit("link")
-    said = "data/records.parquet would be written to"
-    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+    message = "data/records.parquet would be written to"
+    with pytest.raises(ProjectError, match=message), Workspace(untrained.folder):
         pass
     assert (tmp_path / "store" / "records.parquet").read_text() == "somebody's"
 
@@ -138,10 +138,10 @@ def test_what_the_checkout_has_otherwise_is_said(untrained: Toy) -> None:
 
 
 def test_other_data_than_the_commit_says_is_refused(untrained: Toy) -> None:
-    (untrained.folder / "own").mkdir()
-    (untrained.folder / "params.yaml").write_text(PARAMS.replace("root: raw", "root: own"))
-    said = "ingest.root 'own', not 'raw'"
-    with pytest.raises(ProjectError, match=said), Workspace(untrained.folder):
+    (untrained.folder / "other").mkdir()
+    (untrained.folder / "params.yaml").write_text(PARAMS.replace("root: raw", "root: other"))
+    message = "ingest.root 'other', not 'raw'"
+    with pytest.raises(ProjectError, match=message), Workspace(untrained.folder):
         pass
 
 
@@ -159,13 +159,13 @@ def test_photos_that_come_after_others_of_which_dvc_knows_nothing(
     make = growing.folder / "make.py"
     make.write_text(make.read_text().replace('"raw"', '"raw/X"'))
     growing.dvc("add", "raw/X")
-    growing.commit("own photos")
+    growing.commit("other photos")
     (growing.folder / "new.dvc").touch()
     assert run()[0] == "Promoted"
     assert in_use(growing) == 1
     path = {"key": "retrain"}
-    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
-    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\.dvc\*\*", told)
+    page = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
+    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\.dvc\*\*", page)
 
 
 def test_a_stage_is_not_stale_for_what_is_hidden(toy: Toy) -> None:
@@ -200,7 +200,7 @@ def test_worktrees_keep_apart_what_they_ran(untrained: Toy, tmp_path: Path) -> N
     untrained.git("worktree", "add", "--quiet", "-b", "other", str(other))
     base = untrained.git("rev-parse", "HEAD")
     with Workspace(untrained.folder) as here, Workspace(other) as there:
-        here.keep(base)
+        here.mark_judged(base)
         assert (here.judged(), there.judged()) == (base, None)
     untrained.git("branch", "champion")
     Toy(other).git("checkout", "--quiet", "champion")

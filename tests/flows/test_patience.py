@@ -80,16 +80,16 @@ def test_lines_come_as_they_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_limited"),
+    ("line", "is_limited"),
     [
         ("Running stage 'one':", True),
         ("Stage 'one' didn't change, skipping", False),
         ("Updating lock file 'dvc.lock'", False),
     ],
 )
-def test_only_a_stage_has_to_talk(said: str, is_limited: bool, tmp_path: Path) -> None:
+def test_only_a_stage_has_to_talk(line: str, is_limited: bool, tmp_path: Path) -> None:
     begun = time.monotonic()
-    with talking(f'print("Running stage \'one\':")\nprint("{said}")\ntime.sleep(2)') as process:
+    with talking(f'print("Running stage \'one\':")\nprint("{line}")\ntime.sleep(2)') as process:
         lines = output_lines(process, patience=0.01)
         if is_limited:
             with pytest.raises(Silent, match=r"for 0\.01 minutes"):

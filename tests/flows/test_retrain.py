@@ -57,11 +57,11 @@ def test_better_models_are_promoted_and_others_are_not(
     assert len(growing.dvc("exp", "list", "--name-only").split()) == 3
     assert "0.7" in growing.dvc("metrics", "diff", "model@v0.0.1", BRANCH)
     path = {"key": "retrain"}
-    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
-    assert "| micro_f1 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) |" in told
-    assert "| cat | 5 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) | 0.500 | 0.500 |" in told
-    assert "| size, MB | 1.5 | 1.5 |" in told
-    assert "New labels: owl" in told
+    page = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
+    assert "| micro_f1 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) |" in page
+    assert "| cat | 5 | 0.700 (0.600–0.800) | 0.600 (0.500–0.700) | 0.500 | 0.500 |" in page
+    assert "| size, MB | 1.5 | 1.5 |" in page
+    assert "New labels: owl" in page
 
     registry_command(["--use", "v0.0.1"])
     assert registry.champion() == first
@@ -104,7 +104,7 @@ def test_a_damaged_workspace_is_made_anew(growing: Toy) -> None:
 
 
 def test_one_at_a_time(growing: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.workspace.CLAIM", 0.2)
+    monkeypatch.setattr("experiments.dvc_project.processes.LOCK_WAIT", 0.2)
     with Workspace(growing.folder):
         assert run() == ("Failed", "Another retraining is running in this project")
 
@@ -130,19 +130,19 @@ def test_a_cancelled_run_ends_within_seconds_and_the_next_one_finishes(
     deliver(growing, "1", "slow")
     made = growing.folder / FOLDER
     with serving(tmp_path / "log", PREFECT_API_URL=str(client.api_url)) as process:
-        found = eventually(lambda: deployment(client, "retrain"), 60)
+        served = eventually(lambda: deployment(client, "retrain"), 60)
 
         def ended(run: FlowRun) -> str | None:
             state = client.read_flow_run(run.id).state
             return state.name if state.is_final() else None
 
-        run = client.create_flow_run_from_deployment(found.id)
+        run = client.create_flow_run_from_deployment(served.id)
         eventually(lambda: _in(made, "make.py"), 60)
         client.set_flow_run_state(run.id, Cancelling())  # what the button in the UI does
         eventually(lambda: not _in(made, "make.py"), 20)
         assert eventually(lambda: ended(run)) == "Cancelled"
         deliver(growing, "1", 1)
-        run = client.create_flow_run_from_deployment(found.id)
+        run = client.create_flow_run_from_deployment(served.id)
         assert eventually(lambda: ended(run), 60) == "Promoted"
         process.send_signal(signal.SIGINT)
         process.wait(END)
@@ -185,15 +185,15 @@ FIGURES = {
 
 
 @pytest.mark.parametrize(
-    ("min_gain", "max_drop", "said"),
+    ("min_gain", "max_drop", "refusal"),
     [
         (0.0, 0.2, None),
         (0.01, 0.2, "the gain is not surely above 0.01"),
         (0.0, 0.1, "F1 of cat falls by 0.150, more than 0.1"),
     ],
 )
-def test_what_decides(min_gain: float, max_drop: float, said: str | None) -> None:
+def test_what_decides(min_gain: float, max_drop: float, refusal: str | None) -> None:
     params = {"retrain.min_gain": min_gain, "retrain.max_label_drop": max_drop}
     verdict = decide(FIGURES, params)
-    assert verdict.promoted is (said is None)
-    assert said is None or verdict.reason.endswith(said)
+    assert verdict.promoted is (refusal is None)
+    assert refusal is None or verdict.reason.endswith(refusal)
