@@ -9,7 +9,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.flows import retraining_project, runs
+from tests.flows import runs
+from tests.flows.retraining_project import make as make_retraining_project
 from tests.toy import FILES, Toy
 
 
@@ -80,18 +81,20 @@ def client(server: None) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="session")
-def _retraining_project(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _untrained_project(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is retrained as photos come, to be copied."""
-    return retraining_project.make(tmp_path_factory.mktemp("growing")).folder
+    return make_retraining_project(tmp_path_factory.mktemp("untrained")).folder
 
 
 @pytest.fixture
-def retraining_project(_retraining_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def untrained_project(
+    _untrained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
-    return _copy(_retraining_project, tmp_path / "growing", monkeypatch)
+    return _copy(_untrained_project, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture
-def growing(retraining_project: Toy, server: None) -> Toy:
+def retraining_project(untrained_project: Toy, server: None) -> Toy:
     """That project, and a server to run its flows with."""
-    return retraining_project
+    return untrained_project

@@ -139,7 +139,7 @@ def test_switching_off_what_is_off_is_no_error(plain: dict[str, Any]):
 
 def test_every_rule_names_keys_that_there_are(content: dict[str, Any]):
     keys = [*flatten(content)]
-    for effect in overrides.EFFECTS:
+    for effect in EFFECTS:
         for pattern in effect.keys.split():
             assert any(fnmatchcase(key, pattern) for key in keys), pattern
 
