@@ -10,7 +10,6 @@ from typing import Any
 from experiments.dvc_project import git_file
 from experiments.registry import Version
 
-SKIPPED = "Skipped"
 COSTS = {  # of metrics/train.json: the words, and how a number is written
     "mb": ("size, MB", "{:,.1f}"),
     "seconds": ("training, seconds", "{:,.0f}"),

@@ -25,10 +25,10 @@ from pydantic import AfterValidator, Field
 from experiments.dvc_project import Line, Project, ProjectError, stage_names
 from experiments.params import params_of
 from experiments.plan import PATIENCE, PlanError, split
+from experiments.results import values_of
 from flows.command import run
 from flows.params import check_params
 from flows.retries import failed_or_retried
-from stages.params import flatten
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
 
@@ -147,11 +147,6 @@ def _rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         for path, content in metrics.items()
         for key, value in values_of(content).items()
     ]
-
-
-def values_of(content: Any) -> dict[str, Any]:
-    """What a metrics file holds, by whole key; the key of a file that is one value is empty."""
-    return flatten(content) if isinstance(content, dict) else {"": content}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

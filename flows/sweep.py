@@ -5,8 +5,6 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections import deque
@@ -29,7 +27,8 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from experiments.dvc_project import Experiment, Project, ProjectError, Queue
+from experiments.devices import cores, slots
+from experiments.dvc_project import Project, ProjectError, Queue
 from experiments.plan import (
     PATIENCE,
     Params,
@@ -40,15 +39,12 @@ from experiments.plan import (
     plan,
     read,
 )
-from experiments.sources import listed
+from experiments.results import common_stages, headline, results, unusable
 from flows.command import run
 from flows.params import check_params
-from flows.reproduce import Override, values_of
+from flows.reproduce import Override
 from flows.retries import failed_or_retried
 
-THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
-SHOWN_CHANGES = 3
-SHOWN_METRICS = 4
 EPILOG = """\
 Values are YAML: 1e-4, null, true, [0.08,1], 'a text, with commas'. A sweep file has presets (a list
 of files), a grid (a list of values by key), or both. Each experiment is one of DVC's, named after
@@ -140,86 +136,6 @@ def check(root: Path, planned: Sequence[Planned], current: Params) -> None:
         raise PlanError("\n".join(errors))
 
 
-def results(
-    queue: Queue, planned: Sequence[Planned], current: Params, force: bool
-) -> dict[str, Experiment]:
-    """The experiments that ran to their end as planned, by name.
-
-    Raises PlanError where others have their names, except with ``force``.
-    """
-    same, others = {}, []
-    for each in planned:
-        experiment = queue.result(each.name)
-        if experiment is None or unusable(experiment):
-            continue
-        changed = differences(experiment.params, current | each.changes)
-        changed = changed or [f"{path} changed since" for path in queue.changes(experiment)]
-        if not changed:
-            same[each.name] = experiment
-        else:
-            others.append(f"{each.name}: {listed(changed, SHOWN_CHANGES)}")
-    if others and not force:
-        raise PlanError(
-            "Experiments of these names are there, but made otherwise. Replace them with --force, "
-            "or keep them and give the new ones a --prefix:\n" + "\n".join(others)
-        )
-    return same
-
-
-def unusable(experiment: Experiment) -> str:
-    """Why the experiment is no result; empty where it is one."""
-    return experiment.problem or ("" if experiment.metrics else "it left no metrics")
-
-
-def common_stages(project: Project, planned: Sequence[Planned], current: Params) -> set[str]:
-    """The stages that come out the same in all experiments: they need to run only once."""
-    values = [current | each.changes for each in planned]
-    common: set[str] = set()
-    for stage, upstream in project.upstream.items():
-        reads = tuple(f"{key}." for key in project.reads[stage])
-        variants = {
-            repr([(key, value) for key, value in each.items() if f"{key}.".startswith(reads)])
-            for each in values
-        }
-        if len(variants) == 1 and common.issuperset(upstream):
-            common.add(stage)
-    return common
-
-
-def slots(jobs: int | None) -> list[dict[str, str]]:
-    """What each of ``jobs`` experiments at a time has in its environment: its GPU, its cores."""
-    gpus = devices()
-    count = jobs or len(gpus) or 1
-    variables = [
-        {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)
-    ]
-    if count > 1 and THREADS not in os.environ:
-        # Trainings whose threads outnumber the cores wait for each other, several times as long.
-        share = max(1, cores() // count)
-        variables = [slot | {THREADS: str(share)} for slot in variables]
-    return variables
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def devices() -> list[str]:
-    """The GPUs that may be used, in the words of CUDA_VISIBLE_DEVICES."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for each in visible.split(",") if (name := each.strip()) not in ("", "-1")]
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    except OSError:  # no such program, no such GPU
-        return []
-    count = sum(line.startswith("GPU ") for line in done.stdout.splitlines())
-    return [str(number) for number in range(count)]
-
-
 def run_all(
     queue: Queue,
     wanted: Mapping[str, Params],
@@ -294,18 +210,6 @@ def run_experiment(
         return Failed(message=f"It ran to its end, but is no result: {problem}")
     seconds = time.perf_counter() - start
     return Completed(message=f"{_sentence(headline(experiment))}; ran for {seconds:.1f} s")
-
-
-def headline(experiment: Experiment) -> dict[str, Any]:
-    """The figures that experiments are compared by; of another project, its first numbers."""
-    from experiments.compare import METRICS, Row, row_of  # brings Matplotlib
-
-    row = row_of(experiment)
-    if isinstance(row, Row):
-        return {label: round(row.figures[key].value, 4) for key, label in METRICS.items()}
-    values = [pair for file in experiment.metrics.values() for pair in values_of(file).items()]
-    numbers = [(key, value) for key, value in values if isinstance(value, int | float)]
-    return dict(numbers[:SHOWN_METRICS])
 
 
 def table(queue: Queue, states: Mapping[str, State]) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from prefect.states import Cancelling
 
 from experiments.registry import BRANCH, Registry
 from experiments.registry import main as registry_command
+from experiments.verdict import decide
 from experiments.workspace import FOLDER, Workspace
-from flows.retrain import decide, main
+from flows.retrain import main
 from tests.flows.retraining_project import deliver, in_use, run
 from tests.flows.test_serve import END, deployment, serving
 from tests.toy import ROOT, Toy, eventually

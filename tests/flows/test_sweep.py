@@ -16,9 +16,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.utilities.callables import parameter_schema
 
+from experiments.devices import devices, slots
 from experiments.dvc_project import Project, ProjectError, Queue, worker
 from experiments.plan import PlanError, Planned, complaint, plan, read
-from flows.sweep import check, common_stages, devices, main, results, slots, sweep
+from experiments.results import common_stages, results
+from flows.sweep import check, main, sweep
 from tests.flows.test_reproduce import log, tasks
 from tests.toy import ROOT, Toy, eventually
 
@@ -201,7 +203,7 @@ def test_devices_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_trainings_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("flows.sweep.cores", lambda: 8)
+    monkeypatch.setattr("experiments.devices.cores", lambda: 8)
     assert slots(None) == [{}]
     assert slots(2) == [{"OMP_NUM_THREADS": "4"}] * 2
     assert slots(9) == [{"OMP_NUM_THREADS": "1"}] * 9
