@@ -86,20 +86,22 @@ def client(server: None) -> "Iterator[SyncPrefectClient]":
 
 
 @pytest.fixture(scope="session")
-def _never_trained(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _untrained_project(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is retrained as photos come, to be copied."""
-    from tests.flows import retraining_project
+    from tests.flows.retraining_project import make
 
-    return retraining_project.make(tmp_path_factory.mktemp("growing")).folder
+    return make(tmp_path_factory.mktemp("untrained")).folder
 
 
 @pytest.fixture
-def untrained(_never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def untrained_project(
+    _untrained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
-    return _copy(_never_trained, tmp_path / "growing", monkeypatch)
+    return _copy(_untrained_project, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture
-def growing(untrained: Toy, server: None) -> Toy:
+def retraining_project(untrained_project: Toy, server: None) -> Toy:
     """That project, and a server to run its flows with."""
-    return untrained
+    return untrained_project
