@@ -20,7 +20,7 @@ QUALITY = 78  # of WebP; below, textures begin to smear
 AT_ONCE = 64  # photos
 
 LEVELS = 32  # of a heat map: few enough for half a kilobyte; the browser smooths them
-WARM, COLD_TO_HOT = colormaps["inferno"], colormaps["viridis"]
+HEAT_COLOURS, FEATURE_COLOURS = colormaps["inferno"], colormaps["viridis"]
 OPAQUE = 0.85  # a heat map's hottest place
 FEATURE_SIDE = 48  # pixels of a feature map, at most
 
@@ -96,7 +96,7 @@ def heat_map(heat: np.ndarray) -> str:
     """
     share = heat / (float(heat.max()) or 1.0)
     levels = np.linspace(0, 1, LEVELS)
-    palette = (WARM(levels)[:, :3] * 255).round().astype(np.uint8)
+    palette = (HEAT_COLOURS(levels)[:, :3] * 255).round().astype(np.uint8)
     alphas = (OPAQUE * np.sqrt(levels) * 255).round().astype(np.uint8)
     return _indexed((share * (LEVELS - 1)).round().astype(np.uint8), palette, alphas.tobytes())
 
@@ -109,7 +109,7 @@ def feature_map(channel: np.ndarray) -> str:
         small = Image.fromarray(levels).resize((FEATURE_SIDE, FEATURE_SIDE), Image.Resampling.BOX)
         levels = np.asarray(small)
     levels = levels // 8  # 32 of them
-    palette = (COLD_TO_HOT(np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
+    palette = (FEATURE_COLOURS(np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
     return _indexed(levels, palette, None)
 
 

@@ -64,16 +64,16 @@ def write_bundle(card: str) -> None:
 
 @pytest.fixture(scope="session")
 def looked_at(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What eda says of the small sample, and nothing else."""
-    folder, found = (tmp_path_factory.mktemp(name) for name in ("eda", "looked-at"))
+    """What eda writes for the small sample, and nothing else."""
+    folder, outs = (tmp_path_factory.mktemp(name) for name in ("eda", "looked-at"))
     shutil.copytree(_prepared, folder, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         eda()
     for name in ("data/eda", "metrics/eda", "metrics/eda.json"):
-        (found / name).parent.mkdir(exist_ok=True)
-        (folder / name).rename(found / name)
-    return found
+        (outs / name).parent.mkdir(exist_ok=True)
+        (folder / name).rename(outs / name)
+    return outs
 
 
 @pytest.fixture(scope="session")
