@@ -17,7 +17,13 @@ VALIDATION = Path("data/validation.parquet")
 
 
 def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
-    """``probabilities`` is float32 (rows, labels)."""
+    """The table described above.
+
+    Args:
+        ids: String (rows,).
+        labels: List(String) (rows,).
+        probabilities: float32 (rows, labels).
+    """
     width = probabilities.shape[1]
     return pl.DataFrame(
         [
@@ -38,4 +44,5 @@ def read(path: Path = VALIDATION) -> pl.DataFrame:
 
 
 def read_label_names(path: Path = VALIDATION) -> list[str]:
-    return json.loads(pl.read_parquet_metadata(path)["labels"])
+    names: list[str] = json.loads(pl.read_parquet_metadata(path)["labels"])
+    return names

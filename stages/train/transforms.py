@@ -1,4 +1,4 @@
-"""What can be done to the photos of a batch, all at once; nothing here is left to chance.
+"""What can be done to the photos of a batch, all at once; nothing here is random.
 
 Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a photo, (n,), on the
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
@@ -97,7 +97,7 @@ def affine(
 def affine_matrices(
     degrees: torch.Tensor, scales: torch.Tensor, rights: torch.Tensor, downs: torch.Tensor
 ) -> torch.Tensor:
-    """Those with which ``sample`` does what ``affine`` does, float32 (n, 2, 3)."""
+    """The matrices, float32 (n, 2, 3), with which ``sample`` does what ``affine`` does."""
     angles = torch.deg2rad(degrees)
     cos, sin = torch.cos(angles) / scales, torch.sin(angles) / scales
     columns = [cos, sin, -cos * rights - sin * downs]
