@@ -110,7 +110,7 @@ def look(
         "label", keep="first", maintain_order=True
     )
     rows = best["row"].unique(maintain_order=True).head(FEATURE_PHOTOS).to_numpy()
-    stations = feature_maps.stations(found)
+    stations = feature_maps.choose_layers(found)
     shown = networks.rows_for(description, photos[rows], store, words, targets=None)
     maps = feature_maps.of_rows(network, description, stations, shown, FEATURE_CHANNELS)
     return Looks(found[-1], heat, rows, stations, maps)
