@@ -1,4 +1,4 @@
-"""What a network is, as ``models/network/network.json`` says it. No module here needs torch."""
+"""What a network is, as ``models/network/network.json`` says it. To be read without torch."""
 
 import json
 from dataclasses import dataclass

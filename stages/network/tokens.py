@@ -1,4 +1,4 @@
-"""What makes rows of numbers of captions, for any network. No module here needs torch."""
+"""Captions to rows of numbers, for whatever network reads them. Needs no torch."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -18,7 +18,7 @@ from stages.train.distributed import Group
 from stages.train.loop import fit, predict
 from stages.train.params import Train
 from stages.train.run_metrics import cost, outcome
-from stages.train.start import check, describe, start
+from stages.train.start import build_network, check, describe
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def train(params: Train, group: Group) -> None:
     torch.manual_seed(params.seed)
     precision = precision_for(group.device, params.precision)
     description = describe(params, label_names, store.size)
-    network, words = start(params, description, group)
+    network, words = build_network(params, description, group)
     train_rows, validation_rows = (
         rows_for(description, part, store, words, records.label_matrix(part["labels"], label_names))
         for part in (training, validation)

@@ -99,7 +99,7 @@ def _geometry(
 
 
 def _scale(images: torch.Tensor) -> torch.Tensor:
-    """0 to 255 → float32 in [0, 1], each channel in one piece, as it is then gone through."""
+    """0 to 255 → float32 in [0, 1], channels contiguous: what follows goes through one by one."""
     return images.to(torch.float32, memory_format=torch.contiguous_format) / 255
 
 
@@ -139,7 +139,7 @@ def _regularise(
 def _randaugment(
     pixels: torch.Tensor, operations: torch.Tensor, signs: torch.Tensor, magnitude: int
 ) -> torch.Tensor:
-    """Operations and signs with a row a photo."""
+    """``randaugment`` with a row of operations and signs a photo, (n, number)."""
     return randaugment(pixels, operations.T, signs.T, magnitude)
 
 
@@ -149,7 +149,7 @@ def sample_either_way(numbers: int, photos: int, generator: torch.Generator) -> 
 
 
 def sample_events(photos: int, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Bool (photos,)."""
+    """Bool (photos,), each true with ``probability``."""
     return torch.rand(photos, generator=generator) < probability
 
 

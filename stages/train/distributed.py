@@ -150,7 +150,11 @@ class Group:
             self.store.set(what, "done")
 
     def check_same(self, key: str) -> None:
-        """Ends the run where the processes' keys, of all that decides what they do, differ."""
+        """Checks that all processes come with the same key, of all that decides what they do.
+
+        Raises:
+            UserError: they do not.
+        """
         if len(set(self.all(key))) > 1:
             raise UserError(
                 "the processes of this run differ in parameters, data, code, versions or GPUs; "
@@ -168,7 +172,7 @@ class SyncedNorm(_BatchNorm):
     momentum: float
 
     def _check_input_dim(self, input: torch.Tensor) -> None:
-        """Any is right: it was right for the batch norm that this one was made of."""
+        """Checks nothing: the batch norm that this one is made of took the same inputs."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(n, channels, …) → the same shape."""

@@ -1,4 +1,4 @@
-"""What a run starts from: the network that the parameters ask for, where it can be."""
+"""The start of a run: the network that is asked for, checked, described and built."""
 
 import polars as pl
 import torch
@@ -52,7 +52,9 @@ def describe(params: Train, label_names: list[str], stored_size: int) -> Descrip
     )
 
 
-def start(params: Train, description: Description, group: Group) -> tuple[Classifier, Words | None]:
+def build_network(
+    params: Train, description: Description, group: Group
+) -> tuple[Classifier, Words | None]:
     """The network on the device of ``group``, and what makes numbers of captions for it.
 
     Raises:

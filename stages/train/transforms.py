@@ -273,7 +273,7 @@ def _levels(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _blend(without: torch.Tensor, pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """0: the photo ``without`` something; 1: the photo; beyond: more of that than it had."""
+    """Factor 0 gives ``without``, 1 the photo, more leads further that way; cut to [0, 1]."""
     # Not torch.lerp, which takes one number at a time where two of its three sides are broadcast.
     factors = _each(pixels, factors)
     return (pixels * factors).add_(without * (1 - factors)).clamp_(0, 1)
