@@ -71,7 +71,7 @@ class Explainer:
         [batch] = rows.batches(len(labels), self._device)
         batch = prepared(batch, self._description)
         asked = torch.tensor(list(labels))
-        return list(heat_maps.heat_maps(self._network, self._layer, batch, asked).cpu().numpy())
+        return list(heat_maps.of_batch(self._network, self._layer, batch, asked).cpu().numpy())
 
     def words(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]

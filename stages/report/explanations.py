@@ -113,7 +113,7 @@ def explain_photos(
         "label", keep="first", maintain_order=True
     )
     rows = best["row"].unique(maintain_order=True).head(FEATURE_PHOTOS).to_numpy()
-    layers = feature_maps.stations(explainer.layers)
+    layers = feature_maps.choose_layers(explainer.layers)
     maps = explainer.feature_maps(photos[rows], store, layers, FEATURE_CHANNELS)
     return PhotoExplanations(heat_maps, rows, layers, maps)
 
