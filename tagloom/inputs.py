@@ -5,15 +5,14 @@ CSV in its rows' order; one that was named twice comes twice. Nothing is held in
 names of the folder that is being read.
 """
 
-import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages import UserError
+from stages import UserError, csv_tables
+from stages.csv_tables import Record
 from stages.ingest.records import separator
-from stages.ingest.sources.kaggle_csv import Record, parse
 from tagloom import decoding
 
 # Columns by their names in lower case.
@@ -155,44 +154,17 @@ def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def read_csv(path: Path) -> tuple[list[str], Iterator[Record]]:
-    """The header of a CSV, and its records as ``kaggle_csv.parse`` gives them.
-
-    A CSV that is well formed is read row by row; another one whole, and as the stage ingest does:
-    captions that people hand out hold quotes that are not doubled.
+    """The header and the records of a CSV, as the stage ingest reads them.
 
     Raises:
         UserError: it cannot be read, or is not UTF-8.
     """
     try:
-        if _is_well_formed(path):
-            records = _rows(path)
-            _, header = next(records, (1, []))
-            return header, records
-        return parse(path.read_bytes().decode("utf-8-sig"))
+        return csv_tables.read(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.start} is wrong") from error
-
-
-def _is_well_formed(path: Path) -> bool:
-    try:
-        rows = _rows(path)
-        _, header = next(rows, (1, []))
-        return all(len(fields) == len(header) for _, fields in rows)
-    except csv.Error:
-        return False
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows, each with the line that it starts on; blank lines are none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        first = 1
-        for fields in reader:
-            if fields:
-                yield first, fields
-            first = reader.line_num + 1
 
 
 class Captions:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import polars as pl
 
 from stages import UserError
+from stages.csv_tables import csv_table
 from stages.ingest.listing import Rejected
 from stages.ingest.records import SEPARATOR
-from stages.ingest.sources.table import csv_table
 from stages.ingest.spool import Spool
 
 CHECKED = Path("data/checked.csv")

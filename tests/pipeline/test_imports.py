@@ -118,6 +118,13 @@ def is_in(name: str, room: str) -> bool:
     return f"{name}.".startswith(f"{room}.") and not any(is_in(name, each) for each in inner)
 
 
+def test_the_command_knows_no_source_and_no_report():
+    for file in (ROOT / "tagloom").rglob("*.py"):
+        names = imported(file)
+        walls = ("stages.ingest.sources.", "stages.report.")
+        assert not {name for name in names if f"{name}.".startswith(walls)}, file
+
+
 def test_every_module_of_ours_is_in_a_room():
     ours = {f for top in ("stages", "evaluation", "experiments", "flows", "tagloom")
             for f in (ROOT / top).rglob("*.py")}  # fmt: skip
