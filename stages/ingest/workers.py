@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from stages import UserError
+from stages.cores import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,11 +33,6 @@ CAN_FORK = sys.platform == "linux"
 AHEAD = 4  # chunks for each process, done or to do
 CHUNK = 32  # items a process takes at once, at most,
 CHUNK_BYTES = 2 << 20  # and of so many pixels
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
