@@ -7,18 +7,19 @@ from http import HTTPStatus
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tagloom.serve.metrics import Measures
+from tagloom.serve.metrics import Metrics
 from tagloom.serve.middleware import LINGER
 
 
-def protocol(seconds: float, measures: Measures) -> type[asyncio.Protocol]:
+def protocol(seconds: float, metrics: Metrics) -> type[asyncio.Protocol]:
     """A protocol for uvicorn's ``http`` that waits so many seconds for the headers of a request."""
 
     class Patient(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _has_refused = False
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
+        # uvicorn's own type; asyncio gives a server of TCP no other transport.
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._timer = self.loop.call_later(seconds, self._too_slow)
 
@@ -31,7 +32,8 @@ def protocol(seconds: float, measures: Measures) -> type[asyncio.Protocol]:
             if self.conn.their_state is not h11.IDLE:
                 self._stop_timer()
 
-        def eof_received(self) -> bool:
+        # uvicorn returns None always; asyncio takes True for: keep the connection open.
+        def eof_received(self) -> bool:  # type: ignore[override]
             """A client that sends no more may still read: its answer, or what was missing."""
             if self._has_refused or self.cycle is None or self.cycle.response_complete:
                 return False
@@ -60,7 +62,7 @@ def protocol(seconds: float, measures: Measures) -> type[asyncio.Protocol]:
                 self._timer = None
 
         def _refuse(self, status: int, reason: str, sentence: str) -> None:
-            measures.rejected.labels(reason).inc()
+            metrics.rejected.labels(reason).inc()
             self._has_refused = True
             self._stop_timer()
             if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):

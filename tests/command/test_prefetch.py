@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.ingest.workers import cores
+from stages.cores import cores
 from tagloom.decoding import read
 from tagloom.inputs import Asked, Unreadable
-from tagloom.prefetch import batches, counted
+from tagloom.prefetch import batches, with_progress
 from tests.command.conftest import photo
 
 
@@ -62,7 +62,7 @@ def test_however_many_photos_few_are_read_ahead(in_tmp: Path):
 @pytest.mark.parametrize("quiet", [False, True])
 def test_progress_counts_what_was_taken(quiet: bool, in_tmp: Path, capsys):
     asked = [Asked("a", photo(in_tmp / "a")), Unreadable("b", "reason"), Asked("a", Path("a"))]
-    shown = counted(batches(asked, {8}, 2, []), "predict", 3, quiet)
+    shown = with_progress(batches(asked, {8}, 2, []), "predict", 3, quiet)
     assert np.sum([len(batch.asked) for batch in shown]) == 2
     said = capsys.readouterr()
     assert said.out == ""

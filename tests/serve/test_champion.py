@@ -14,7 +14,7 @@ from stages import UserError
 from stages.bundle import bundle as bundles
 from tagloom.serve.model_reload import Champion, ready
 from tests.serve.conftest import running
-from tests.serve.test_models import change, until
+from tests.serve.test_model_reload import change, until
 
 # DVC 3.67 reads an attribute that the newest pygtrie means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
