@@ -10,6 +10,8 @@ from tagloom import options
 if TYPE_CHECKING:
     import numpy as np
 
+    from tagloom.drawing import Explained
+
 MOST_PROBABLE = 3  # labels that are explained where none holds
 HTML = (".html", ".htm")
 
@@ -103,10 +105,7 @@ def explain(
     write = drawing.write_page if output.suffix.lower() in HTML else drawing.write_picture
     write(output, photo.name, shown, caption, parts)
     for n, part in zip(chosen, parts, strict=True):
-        verdict = "holds" if part.holds else "does not hold"
-        print(f"{part.label}: {part.probability:.2f}, {verdict} (from {known.thresholds[n]:.2f})")
-        if part.strongest:
-            print(f"  words, by how much each raises the logit: {part.strongest}")
+        _print(part, known.thresholds[n])
     if description.sees_images and any(each is None for each in warm):
         note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
     print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
@@ -123,3 +122,10 @@ def _choose(
         return chosen
     print("No label holds; these are the most probable.")
     return order[:MOST_PROBABLE]
+
+
+def _print(part: "Explained", threshold: float) -> None:
+    verdict = "holds" if part.holds else "does not hold"
+    print(f"{part.label}: {part.probability:.2f}, {verdict} (from {threshold:.2f})")
+    if part.strongest:
+        print(f"  words, by how much each raises the logit: {part.strongest}")

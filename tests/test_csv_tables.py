@@ -2,10 +2,11 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from stages.csv_tables import parse
+from stages.csv_tables import parse, read
 
 HEADER = "ImageID,Labels,Caption\n"
 
@@ -134,6 +135,13 @@ def test_one_bad_record_in_a_well_formed_file_costs_only_itself() -> None:
     assert "3 fields" in parsed[3]
     assert parsed[4] == ["4.jpg", "1", "z"]
     assert lines(body) == [2, 3, 4, 6, 7]
+
+
+@pytest.mark.parametrize("body", ['0.jpg,1,"two\nlines"\n\n1.jpg,2,\n', '0.jpg,1,"a "b""\n1.jpg\n'])
+def test_a_file_reads_as_its_text_does(body: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + body, "utf-8-sig")
+    (header, records), (expected, others) = read(tmp_path / "a.csv"), parse(HEADER + body)
+    assert (header, list(records)) == (expected, list(others))
 
 
 @pytest.mark.timeout(30)  # seconds; where time grows with the square, it takes minutes
