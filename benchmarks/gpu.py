@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.loading import NO_GPU, Trainer, fill, s0, wait_for
 from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
-from stages.ingest.sources.kaggle_csv import parse
+from stages.csv_tables import parse
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.train.augment import augment

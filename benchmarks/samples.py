@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from stages.ingest.sources.kaggle_csv import parse
+from stages.csv_tables import parse
 
 SEED = 7
 LABELS = 18

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from stages import UserError
-from tagloom.compare import compare
+from tagloom.compare_models import compare
 from tagloom.explain import explain
 from tagloom.export import export
 from tagloom.info import info
@@ -22,12 +22,13 @@ from tagloom.serve.command import serve
 class Commands(TyperGroup):
     """Turns errors that are not bugs into one sentence and exit status 1."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    # Typer calls it with a Context of its own, whose base class is another one with its version.
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
         except UserError as error:
             _fail(str(error))
-        except BrokenPipeError:  # whoever read the results has seen enough
+        except BrokenPipeError:  # whoever reads the results has seen enough
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""

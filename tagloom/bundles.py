@@ -1,4 +1,4 @@
-"""The bundle that a subcommand is told of."""
+"""The bundle that an option or a variable names."""
 
 from pathlib import Path
 

@@ -28,32 +28,31 @@ class Quality(NamedTuple):
     Attributes:
         photos: whose labels are known.
         gain: ``value``, ``low`` and ``high`` of its 95 % interval, on the same photos drawn.
-        strange: labels that the photos carry and not both models know.
+        unshared: labels that the photos carry and not both models know.
     """
 
     photos: int
     one: float
     other: float
     gain: dict[str, float]
-    strange: list[str]
+    unshared: list[str]
 
 
 class Comparison:
-    """Adds up what ``one`` and ``other`` say.
+    """Adds up the answers of two models, ``one`` and ``other``, batch by batch.
 
-    Memory does not grow with the photos, but for those whose labels are known: a byte a label.
+    Memory grows only with the photos whose labels are known.
 
     Args:
         one, other: the labels of both models.
         most: how many differences to keep.
 
     Attributes:
-        photos, alike: how many there were, and to how many both give the same of the labels that
-            both know.
         shared: the labels that both know.
-        counts: int, (2, labels): on how many photos each says a label that both know.
-        both: int, (labels,): on how many both say it.
-        own: by model, on how many photos it says each of the labels that only it knows.
+        photos, alike: how many there were, and to how many both give the same shared labels.
+        counts: int (2, shared labels): to how many photos each gives the label.
+        both: int (shared labels,): to how many both give it.
+        unshared: by model, to how many photos it gives each label that only it knows.
     """
 
     def __init__(self, one: list[str], other: list[str], most: int) -> None:
@@ -65,14 +64,14 @@ class Comparison:
         self.photos = self.alike = 0
         self.counts = np.zeros((2, len(self.shared)), int)
         self.both = np.zeros(len(self.shared), int)
-        self.own = [
+        self.unshared = [
             dict.fromkeys((label for label in of if label not in self.shared), 0)
             for of in self._labels
         ]
         self._differences: list[Difference] = []
         self._truth: list[np.ndarray] = []
         self._answers: list[list[tuple[np.ndarray, np.ndarray]]] = []
-        self._strange: set[str] = set()
+        self._unshared: set[str] = set()
 
     def add(
         self,
@@ -84,20 +83,20 @@ class Comparison:
 
         Args:
             truth: the labels that each carries; None: not known.
-            answers: of both models, probabilities float32 and what holds bool, (n, its labels).
+            answers: of each model, probabilities, float32, and what holds, bool: both (n, labels).
         """
         shared = [
-            (found[:, places], holds[:, places])
-            for (found, holds), places in zip(answers, self._places, strict=True)
+            (probabilities[:, places], holds[:, places])
+            for (probabilities, holds), places in zip(answers, self._places, strict=True)
         ]
         (one, one_holds), (other, other_holds) = shared
         self.photos += len(names)
         self.alike += int((one_holds == other_holds).all(axis=1).sum())
         self.counts += [one_holds.sum(axis=0), other_holds.sum(axis=0)]
         self.both += (one_holds & other_holds).sum(axis=0)
-        for (_, holds), labels, own in zip(answers, self._labels, self.own, strict=True):
-            for label in own:
-                own[label] += int(holds[:, labels.index(label)].sum())
+        for (_, holds), labels, counts in zip(answers, self._labels, self.unshared, strict=True):
+            for label in counts:
+                counts[label] += int(holds[:, labels.index(label)].sum())
         self._keep_differences(names, one, other)
         self._keep_known(truth, shared)
 
@@ -117,14 +116,17 @@ class Comparison:
     def _keep_known(
         self, truth: Sequence[list[str] | None], shared: list[tuple[np.ndarray, np.ndarray]]
     ) -> None:
-        known = [row for row, labels in enumerate(truth) if labels is not None]
+        known = {row: labels for row, labels in enumerate(truth) if labels is not None}
         if not known:
             return
-        self._strange.update(*(set(truth[row]) - set(self.shared) for row in known))
+        rows = list(known)
+        self._unshared.update(*(set(labels) - set(self.shared) for labels in known.values()))
         self._truth.append(
-            np.array([[label in truth[row] for label in self.shared] for row in known], bool)
+            np.array([[label in each for label in self.shared] for each in known.values()], bool)
         )
-        self._answers.append([(found[known], holds[known]) for found, holds in shared])
+        self._answers.append(
+            [(probabilities[rows], holds[rows]) for probabilities, holds in shared]
+        )
 
     @property
     def differences(self) -> list[Difference]:
@@ -136,16 +138,16 @@ class Comparison:
         if not self._truth or not self.shared:
             return None
         truth = np.concatenate(self._truth)
-        one, other = (
-            tuple(
-                np.concatenate([batch[model][part] for batch in self._answers]) for part in (0, 1)
-            )
-            for model in (0, 1)
-        )
+        one, other = self._known_answers(0), self._known_answers(1)
         return Quality(
             len(truth),
             metrics.micro_f1(truth, one[1]),
             metrics.micro_f1(truth, other[1]),
             paired_gain(truth, one, other, "micro_f1", SAMPLES, SEED),
-            sorted(self._strange),
+            sorted(self._unshared),
         )
+
+    def _known_answers(self, model: int) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and what holds, of the photos whose labels are known."""
+        probabilities, holds = zip(*(batch[model] for batch in self._answers), strict=True)
+        return np.concatenate(probabilities), np.concatenate(holds)

@@ -23,11 +23,11 @@ MOST_BYTES = 2**29  # of a file; no photo is as large, and what is would fill th
 
 
 def read(content: bytes, size: int) -> Photo:
-    """Decodes a photo just as those were that the model has learnt from.
+    """Decodes a photo as the stage ingest does those of the data set.
 
     Args:
         content: of the file.
-        size: height and width of what is made of it, in pixels.
+        size: height and width to bring it to, in pixels.
 
     Returns:
         ``pixels`` uint8 (size, size, 3), the photo's own ``width`` and ``height``, its ``dhash``.
@@ -52,11 +52,11 @@ def read_file(path: Path) -> bytes:
         UnreadablePhoto: it is missing, no file, too large or cannot be read.
     """
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")
-        if found.st_size > MOST_BYTES:
-            raise UnreadablePhoto(f"it has {found.st_size:,} bytes, more than {MOST_BYTES:,}")
+        if status.st_size > MOST_BYTES:
+            raise UnreadablePhoto(f"it has {status.st_size:,} bytes, more than {MOST_BYTES:,}")
         return path.read_bytes()
     except FileNotFoundError as error:
         missing = "it is a link that leads nowhere" if path.is_symlink() else "the file is missing"
@@ -69,9 +69,9 @@ def read_file(path: Path) -> bytes:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """How the names of photos end, in lower case: all that Pillow opens and calls an image.
+    """The suffixes of all image formats that Pillow opens, with their dots, in lower case.
 
-    HEIC's are among them whether or not it can be read here, so that such photos are not
+    Those of HEIC are among them whether or not it can be read here, so that such photos are not
     passed over in silence.
     """
     known = Image.registered_extensions().items()
@@ -80,5 +80,5 @@ def suffixes() -> frozenset[str]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether a format of Pillow's is one of images: PostScript, films and HDF5 are not."""
+    """Whether a format that Pillow knows is of images; PostScript, films and HDF5 are not."""
     return Image.MIME.get(name, "").startswith("image/")

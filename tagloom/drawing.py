@@ -48,18 +48,24 @@ class Explained:
         return ", ".join(f"{word} {effect:+.2f}" for word, effect in most if abs(effect) >= 0.005)
 
     def marked(self, caption: str | None) -> list[tuple[str, float]]:
-        """The caption in pieces, each with the strength of its mark: 0, none, to 1."""
+        """The caption in pieces, each with the strength of its mark, from 0 (none) to 1."""
+        text = caption or ""
         pieces, end = [], 0
-        for word in LETTERS.finditer(caption or ""):
+        for word in LETTERS.finditer(text):
             effect = self.words.get(word[0].lower(), 0.0)
             strength = min(effect / FULL_EFFECT, 1.0) if effect >= LEAST_EFFECT else 0.0
-            pieces += [(caption[end : word.start()], 0.0), (word[0], strength)]
+            pieces += [(text[end : word.start()], 0.0), (word[0], strength)]
             end = word.end()
-        return [*pieces, ((caption or "")[end:], 0.0)]
+        return [*pieces, (text[end:], 0.0)]
 
 
 def upright(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A photo that was made square, uint8 (size, size, 3), in its own shape again."""
+    """Brings a photo that was made square back to its shape, ``SIDE`` pixels at its longer side.
+
+    Args:
+        pixels: uint8 (size, size, 3).
+        width, height: of the photo's file.
+    """
     scale = SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
@@ -97,12 +103,12 @@ def write_picture(
     figure = figures.new(WIDTH * columns, (tall + BELOW) * rows + 0.4, figures.short(title, 60))
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
-    for axes, (said, picture, below) in zip(figure.axes, cells, strict=False):
+    for axes, (part, picture, below) in zip(figure.axes, cells, strict=False):
         if picture is not None:
             axes.imshow(picture)
-        if said is not None:
-            text = f"{figures.short(said.label)} {said.probability:.2f}"
-            figures.titled(axes, text if said.holds else f"({text})", weight="bold")
+        if part is not None:
+            text = f"{figures.short(part.label)} {part.probability:.2f}"
+            figures.titled(axes, text if part.holds else f"({text})", weight="bold")
         lines = textwrap.wrap(below, LETTERS_BELOW, max_lines=3, placeholder=" …")
         axes.text(
             0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,

@@ -1,13 +1,18 @@
 """``tagloom explain``: what in a photo speaks for its labels."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagloom import options
 
-FOUND = 3  # labels that are explained where none holds
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tagloom.drawing import Explained
+
+MOST_PROBABLE = 3  # labels that are explained where none holds
 HTML = (".html", ".htm")
 
 
@@ -84,37 +89,43 @@ def explain(
         raise UserError(f"{photo}: {error}") from error
 
     model = models.load(bundle)
-    found = model.probabilities(pixels[None] if description.sees_images else None, [caption])
-    [holds], [found] = model.decide(found), found
-    chosen = _choose(label, names, found, holds)
+    answers = model.probabilities(pixels[None] if description.sees_images else None, [caption])
+    [probabilities], [holds] = answers, model.decide(answers)
+    chosen = _choose(label, names, probabilities, holds)
     explanation = explained(known, pixels, caption, chosen)
 
     shown = drawing.upright(large.pixels, large.width, large.height)
     seen = description.input_size / known.stored_size
     warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
     parts = [
-        drawing.Explained(names[n], float(found[n]), bool(holds[n]), *each)
-        for n, *each in zip(chosen, warm, explanation.words, strict=True)
+        drawing.Explained(names[n], float(probabilities[n]), bool(holds[n]), picture, words)
+        for n, picture, words in zip(chosen, warm, explanation.words, strict=True)
     ]
     output = output or Path(f"{photo.stem}-explained.png")
     write = drawing.write_page if output.suffix.lower() in HTML else drawing.write_picture
     write(output, photo.name, shown, caption, parts)
     for n, part in zip(chosen, parts, strict=True):
-        verdict = "holds" if part.holds else "does not hold"
-        print(f"{part.label}: {part.probability:.2f}, {verdict} (from {known.thresholds[n]:.2f})")
-        if part.strongest:
-            print(f"  words, by how much each raises the logit: {part.strongest}")
+        _print(part, known.thresholds[n])
     if description.sees_images and any(each is None for each in warm):
         note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
     print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
 
 
-def _choose(wanted, names: list[str], found, holds) -> list[int]:
+def _choose(
+    wanted: list[str] | None, names: list[str], probabilities: "np.ndarray", holds: "np.ndarray"
+) -> list[int]:
     """The places of the labels to explain."""
     if wanted:
         return [names.index(name) for name in dict.fromkeys(wanted)]
-    order = (-found).argsort(kind="stable").tolist()
+    order = (-probabilities).argsort(kind="stable").tolist()
     if chosen := [n for n in order if holds[n]]:
         return chosen
     print("No label holds; these are the most probable.")
-    return order[:FOUND]
+    return order[:MOST_PROBABLE]
+
+
+def _print(part: "Explained", threshold: float) -> None:
+    verdict = "holds" if part.holds else "does not hold"
+    print(f"{part.label}: {part.probability:.2f}, {verdict} (from {threshold:.2f})")
+    if part.strongest:
+        print(f"  words, by how much each raises the logit: {part.strongest}")

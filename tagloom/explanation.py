@@ -9,8 +9,8 @@ import torch
 
 from stages.bundle.bundle import Bundle
 from stages.explain import heat_maps, layers, word_effects
-from stages.network import network as networks
-from stages.network.network import prepared
+from stages.ingest.images import ImageStore
+from stages.network.network import prepared, rebuilt, rows_for
 from stages.network.tokens import words_of
 
 
@@ -29,45 +29,43 @@ class Explanation:
     words: list[Mapping[str, float]]
 
 
-class _Held:
-    """One photo in memory, as ``ImageStore`` gives those on disk."""
+class _OnePhoto(ImageStore):
+    """One photo in memory, at row 0: uint8 (size, size, 3)."""
 
     def __init__(self, pixels: np.ndarray) -> None:
-        self._pixels, self.size = pixels, len(pixels)
-
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        return np.repeat(self._pixels[None], len(rows), axis=0)
+        self._shards = [pixels[None]]
 
 
 class Explainer:
-    """Looks for what speaks for labels, with a network of its own in single precision.
+    """Explains labels with the bundle's network, rebuilt in single precision.
 
-    One thread at a time may ask.
+    Not safe for several threads at once.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self._description = description = bundle.description
         self._words = words_of(description, bundle.folder)
-        self._network = networks.rebuilt(description, self._words, bundle.folder)
+        self._network = rebuilt(description, self._words, bundle.folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network.to(self._device, memory_format=torch.channels_last)
-        size = description.input_size
-        found = layers.find(self._network.backbone, size) if description.sees_images else []
-        self._layer = found[-1] if found else None
+        self._network.to(self._device).to(memory_format=torch.channels_last)
+        backbone = self._network.backbone  # None: the network does not look at photos
+        with_maps = [] if backbone is None else layers.find(backbone, description.input_size)
+        self._layer = with_maps[-1] if with_maps else None
 
     def heat(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
     ) -> list[np.ndarray | None]:
-        """As in ``Explanation``, for the labels at these places among the bundle's.
+        """As ``Explanation.heat``.
 
         Args:
             pixels: uint8 (stored size, stored size, 3).
+            labels: their places among the bundle's.
         """
         if self._layer is None:
             return [None] * len(labels)
         again = _row(caption)[np.zeros(len(labels), int)]
-        store = _Held(pixels)
-        rows = networks.rows_for(self._description, again, store, self._words, targets=None)
+        store = _OnePhoto(pixels)
+        rows = rows_for(self._description, again, store, self._words, targets=None)
         [batch] = rows.batches(len(labels), self._device)
         batch = prepared(batch, self._description)
         asked = torch.tensor(list(labels))
@@ -76,18 +74,18 @@ class Explainer:
     def words(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
     ) -> list[Mapping[str, float]]:
-        """As in ``Explanation``, for the labels at these places among the bundle's.
+        """As ``Explanation.words``.
 
         Args:
             pixels: uint8 (stored size, stored size, 3).
+            labels: their places among the bundle's.
         """
-        if not (self._description.reads_captions and caption):
+        if self._words is None or not caption:
             return [{} for _ in labels]
-        photo, store = _row(caption), _Held(pixels)
-        table, each = word_effects.effects(
-            self._network, self._description, photo, store, self._words
+        table, effects = word_effects.effects(
+            self._network, self._description, _row(caption), _OnePhoto(pixels), self._words
         )
-        return [dict(zip(table["word"], each[:, n].tolist(), strict=True)) for n in labels]
+        return [dict(zip(table["word"], effects[:, n].tolist(), strict=True)) for n in labels]
 
 
 def _row(caption: str | None) -> pl.DataFrame:
@@ -98,11 +96,13 @@ def _row(caption: str | None) -> pl.DataFrame:
 def explain(
     bundle: Bundle, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
 ) -> Explanation:
-    """Looks for what speaks for each of ``labels``, places among the bundle's.
+    """Where in a photo and in which words of its caption something speaks for labels.
 
     Args:
         pixels: uint8 (stored size, stored size, 3).
+        labels: their places among the bundle's.
     """
     explainer = Explainer(bundle)
-    asked = (pixels, caption, labels)
-    return Explanation(explainer.heat(*asked), explainer.words(*asked))
+    return Explanation(
+        explainer.heat(pixels, caption, labels), explainer.words(pixels, caption, labels)
+    )

@@ -79,10 +79,10 @@ def _interval(figure: Mapping[str, float]) -> list[str]:
     return [f"{figure['value']:.3f}", f"{figure['low']:.3f}–{figure['high']:.3f}"]
 
 
-def _of_label(found: Mapping[str, float]) -> list[str]:
-    figures = [f"{found[name]:.3f}" for name in ("precision", "recall", "average_precision")]
-    f1 = _interval({"value": found["f1"], "low": found["low"], "high": found["high"]})
-    return [*f1, *figures, f"{found['count']:,}"]
+def _of_label(measured: Mapping[str, float]) -> list[str]:
+    figures = [f"{measured[name]:.3f}" for name in ("precision", "recall", "average_precision")]
+    f1 = _interval({"value": measured["f1"], "low": measured["low"], "high": measured["high"]})
+    return [*f1, *figures, f"{measured['count']:,}"]
 
 
 def _origin(provenance: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -5,15 +5,14 @@ CSV in its rows' order; one that was named twice comes twice. Nothing is held in
 names of the folder that is being read.
 """
 
-import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages import UserError
+from stages import UserError, csv_tables
+from stages.csv_tables import Record
 from stages.ingest.records import separator
-from stages.ingest.sources.kaggle_csv import Record, parse
 from tagloom import decoding
 
 # Columns by their names in lower case.
@@ -23,10 +22,10 @@ LABELS = ("labels",)
 
 
 class Asked(NamedTuple):
-    """A photo that something is asked about.
+    """A photo to answer.
 
     Attributes:
-        name: as it was named; bytes that are no text are shown escaped.
+        name: as the user named it; bytes that are not text are escaped.
         path: of its file.
         caption: None: it has none.
         labels: what the CSV says under Labels; None: nothing.
@@ -39,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """What was named and gives no photo, and why."""
+    """A file or a row that gives no photo, and why."""
 
     name: str
     reason: str
@@ -67,7 +66,7 @@ def asked(places: Sequence[Path], below: Path | None = None) -> Iterator[Asked |
 
 
 def count(places: Sequence[Path], below: Path | None = None) -> int:
-    """How many photos ``asked`` yields, with what gives none.
+    """How many items ``asked`` yields: photos, and what gives none.
 
     Raises:
         UserError: none at all; or as ``asked`` does.
@@ -83,10 +82,10 @@ def count(places: Sequence[Path], below: Path | None = None) -> int:
 def captioned(
     photos: Iterable[Asked | Unreadable], captions: "Captions | None", needed: bool
 ) -> Iterator[Asked | Unreadable]:
-    """The photos with the captions that ``captions`` has for them.
+    """The photos, with a caption from ``captions`` where it has one.
 
     Args:
-        needed: the model reads nothing else, so that a photo without a caption says nothing.
+        needed: the model reads nothing else; a photo without a caption becomes ``Unreadable``.
     """
     for photo in photos:
         if isinstance(photo, Unreadable):
@@ -100,15 +99,15 @@ def captioned(
 
 
 def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
-    """The labels of a cell, parted as in data/predictions.csv; None where there is no cell.
+    """The labels of a cell, separated as in data/predictions.csv; None where there is no cell.
 
     Args:
-        names: the labels that there may be; if one holds a blank, | is between them.
+        names: the labels that there may be; if one holds a blank, | separates them.
     """
     if cell is None:
         return None
-    between = separator(names).strip()  # a blank stands for any
-    return [part for each in cell.split(between or None) if (part := each.strip())]
+    between = separator(names).strip()  # none: any blank separates
+    return [label for part in cell.split(between or None) if (label := part.strip())]
 
 
 def shown(path: Path | str) -> str:
@@ -118,8 +117,8 @@ def shown(path: Path | str) -> str:
 
 def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
     try:
-        with os.scandir(folder) as found:
-            names = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in found)
+        with os.scandir(folder) as entries:
+            names = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries)
     except OSError as error:
         yield Unreadable(shown(folder), f"cannot be read: {error.strerror}")
         return
@@ -146,8 +145,8 @@ def _of_csv(path: Path, below: Path) -> Iterator[Asked | Unreadable]:
         elif not fields[photo].strip():
             yield Unreadable(f"{shown(path)}, row {line}", "it names no photo")
         else:
-            said = (None if place is None else fields[place] for place in (caption, labels))
-            yield Asked(fields[photo], below / fields[photo], *said)
+            cells = (None if place is None else fields[place] for place in (caption, labels))
+            yield Asked(fields[photo], below / fields[photo], *cells)
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
@@ -155,44 +154,17 @@ def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def read_csv(path: Path) -> tuple[list[str], Iterator[Record]]:
-    """The header of a CSV, and its records as ``kaggle_csv.parse`` gives them.
-
-    A CSV that is well formed is read row by row; another one whole, and as the stage ingest does:
-    captions that people hand out hold quotes that are not doubled.
+    """The header and the records of a CSV, as the stage ingest reads them.
 
     Raises:
         UserError: it cannot be read, or is not UTF-8.
     """
     try:
-        if _is_well_formed(path):
-            records = _rows(path)
-            _, header = next(records, (1, []))
-            return header, records
-        return parse(path.read_bytes().decode("utf-8-sig"))
+        return csv_tables.read(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.start} is wrong") from error
-
-
-def _is_well_formed(path: Path) -> bool:
-    try:
-        rows = _rows(path)
-        _, header = next(rows, (1, []))
-        return all(len(fields) == len(header) for _, fields in rows)
-    except csv.Error:
-        return False
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows, each with the line that it starts on; blank lines are none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        first = 1
-        for fields in reader:
-            if fields:
-                yield first, fields
-            first = reader.line_num + 1
 
 
 class Captions:

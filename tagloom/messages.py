@@ -1,4 +1,4 @@
-"""What is said to people beside the results: on stderr, so that stdout holds nothing else."""
+"""Messages beside the results: on stderr, so that stdout holds nothing else."""
 
 import sys
 from collections.abc import Sequence

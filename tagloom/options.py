@@ -1,14 +1,19 @@
-"""What several subcommands are told in the same way. Nothing here takes time to import."""
+"""The options that several subcommands share. Nothing here takes time to import."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-BUNDLE = Path("models/bundle")
-FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".pq": "parquet"}
-
 Format = Literal["table", "csv", "json", "parquet"]
+
+BUNDLE = Path("models/bundle")
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 
 
 def file_to_write(path: Path | None) -> Path | None:

@@ -70,16 +70,17 @@ def predict(
     from stages.network.allocation import keep_freed_memory
     from tagloom import bundles, inputs, results, thresholds
     from tagloom.messages import list_unreadable, memory_for, note
-    from tagloom.prefetch import batches, counted
+    from tagloom.prefetch import batches, with_progress
 
     keep_freed_memory()
     known = bundles.read(bundle)
     sees, reads = known.description.sees_images, known.description.reads_captions
     least = thresholds.overridden(known.thresholds, known.labels, threshold or [])
-    form = form or options.FORMATS.get(output.suffix.lower() if output else "", "table")
-    if form == "parquet" and output is None:
+    suffix = output.suffix.lower() if output else ""
+    kind: options.Format = form or options.FORMATS.get(suffix, "table")
+    if kind == "parquet" and output is None:
         raise typer.BadParameter("parquet is no text; add --output FILE", param_hint="--format")
-    if form == "parquet" and top is not None:
+    if kind == "parquet" and top is not None:
         raise typer.BadParameter("a Parquet file holds all probabilities", param_hint="--top")
     beside = inputs.Captions(captions) if captions else None
     if beside and not reads:
@@ -93,13 +94,15 @@ def predict(
     # A bar and a table on the same terminal would write over each other.
     quiet = output is None and sys.stdout.isatty()
     with (
-        results.writer(form, output, sys.stdout, known.labels, top) as writer,
+        results.writer(kind, output, sys.stdout, known.labels, top) as writer,
         memory_for(batch_size, onnx),
     ):
-        for batch in counted(read, "predict", total, quiet):
-            found = model.probabilities(batch.pixels.get(known.stored_size), batch.captions)
+        for batch in with_progress(read, "predict", total, quiet):
+            pixels = batch.pixels.get(known.stored_size)
+            probabilities = model.probabilities(pixels, batch.captions)
+            holds = probabilities.astype(float) >= least
             names = [each.name for each in batch.asked]
-            writer.write(results.Answers(names, found, found.astype(float) >= least))
+            writer.write(results.Answers(names, probabilities, holds))
     if beside and reads and not beside.used:
         note(f"no photo is in {captions}")
     list_unreadable(unreadable, total, strict)

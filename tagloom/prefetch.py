@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,12 +15,12 @@ from tagloom.inputs import Asked, Unreadable
 
 
 class Batch(NamedTuple):
-    """Photos that could be read, and how many were asked for to find them.
+    """Decoded photos.
 
     Attributes:
-        asked: what was asked, n times.
+        asked: the n photos that could be read.
         pixels: by size, uint8 (n, size, size, 3).
-        taken: photos that were asked for, with those that could not be read.
+        taken: how many photos were tried: n, and those that could not be read.
     """
 
     asked: list[Asked]
@@ -40,18 +41,18 @@ def batches(
     """Yields the photos ``batch_size`` at a time, in order; memory is that of a few batches.
 
     Args:
-        sizes: height and width that photos are brought to, in pixels; none: they stay closed.
+        sizes: height and width that photos are brought to, in pixels; none: no file is opened.
         unreadable: what cannot be read is added here.
     """
-    opened = in_threads(lambda each: _open(each, sizes), asked)
+    decoded = in_threads(partial(_decode, sizes=sizes), asked)
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(_batch, opened, sizes, batch_size, unreadable)
+        following = ahead.submit(_batch, decoded, sizes, batch_size, unreadable)
         while batch := following.result():
-            following = ahead.submit(_batch, opened, sizes, batch_size, unreadable)
+            following = ahead.submit(_batch, decoded, sizes, batch_size, unreadable)
             yield batch
 
 
-def counted(batches: Iterable[Batch], what: str, total: int, quiet: bool) -> Iterator[Batch]:
+def with_progress(batches: Iterable[Batch], what: str, total: int, quiet: bool) -> Iterator[Batch]:
     """Yields the batches and shows, unless ``quiet``, how many of ``total`` photos are done."""
     if quiet:
         yield from batches
@@ -62,10 +63,10 @@ def counted(batches: Iterable[Batch], what: str, total: int, quiet: bool) -> Ite
             progress.advance(batch.taken)
 
 
-Opened = tuple[Asked, dict[int, np.ndarray]] | Unreadable
+Decoded = tuple[Asked, dict[int, np.ndarray]] | Unreadable  # pixels by size
 
 
-def _open(asked: Asked | Unreadable, sizes: Collection[int]) -> Opened:
+def _decode(asked: Asked | Unreadable, sizes: Collection[int]) -> Decoded:
     if isinstance(asked, Unreadable):
         return asked
     try:
@@ -76,13 +77,16 @@ def _open(asked: Asked | Unreadable, sizes: Collection[int]) -> Opened:
 
 
 def _batch(
-    opened: Iterator[Opened], sizes: Collection[int], batch_size: int, unreadable: list[Unreadable]
+    decoded: Iterator[Decoded],
+    sizes: Collection[int],
+    batch_size: int,
+    unreadable: list[Unreadable],
 ) -> Batch | None:
-    taken = list(islice(opened, batch_size))
+    taken = list(islice(decoded, batch_size))
     unreadable += [each for each in taken if isinstance(each, Unreadable)]
     good = [each for each in taken if not isinstance(each, Unreadable)]
     pixels = {
-        size: np.array([made[size] for _, made in good], np.uint8).reshape(-1, size, size, 3)
+        size: np.array([by_size[size] for _, by_size in good], np.uint8).reshape(-1, size, size, 3)
         for size in sizes
     }
     return Batch([each for each, _ in good], pixels, len(taken)) if taken else None

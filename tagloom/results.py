@@ -1,6 +1,7 @@
 """Labels and probabilities of photos, written as they come: for people and for programs."""
 
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -42,14 +43,16 @@ class Writer(Protocol):
 def writer(
     form: Format, output: Path | None, stdout: TextIO, labels: list[str], top: int | None
 ) -> Iterator[Writer]:
-    """What writes answers to ``output``, whole or not at all, or, with None, to ``stdout``.
+    """A writer to the file ``output``, whole or not at all, or, with None, to ``stdout``.
 
     Args:
         labels: names of the probabilities' columns.
-        top: so many of the most probable labels; None: those that hold, and all probabilities.
+        top: how many of the most probable labels to write; None: those that hold, and all
+            probabilities.
     """
     if output is None:
-        stdout.reconfigure(errors="backslashreplace")  # where it can take only few letters
+        if isinstance(stdout, io.TextIOWrapper):
+            stdout.reconfigure(errors="backslashreplace")  # where it can take only few letters
         with _TEXTS[form](stdout, labels, top) as text:
             yield text
         return
@@ -66,7 +69,7 @@ def writer(
 
 
 class _Text:
-    """What goes into a text file, answers after answers."""
+    """Writes a row a photo to a text file; subclasses say how a row looks."""
 
     def __init__(self, file: TextIO, labels: list[str], top: int | None) -> None:
         self._file, self._labels, self._top = file, labels, top
@@ -111,12 +114,12 @@ class _Table(_Text):
 
     def _row(self, name: str, probabilities: np.ndarray, holds: np.ndarray) -> None:
         order = self._highest if self._top else lambda p: self._held(p, holds)
-        said = [
+        labels = [
             text if holds[n] else f"({text})"
             for n in order(probabilities)
             for text in [f"{printable(self._labels[n])} {probabilities[n]:.2f}"]
         ]
-        print(f"{printable(name):{self._width}}  {', '.join(said) or '–'}", file=self._file)
+        print(f"{printable(name):{self._width}}  {', '.join(labels) or '–'}", file=self._file)
 
 
 class _Csv(_Text):
@@ -135,14 +138,14 @@ class _Csv(_Text):
     def _row(self, name: str, probabilities: np.ndarray, holds: np.ndarray) -> None:
         held = [self._labels[n] for n in np.flatnonzero(holds)]
         if self._top:
-            said = [
-                each
+            cells = [
+                cell
                 for n in self._highest(probabilities)
-                for each in (self._labels[n], _rounded(probabilities[n]))
+                for cell in (self._labels[n], _rounded(probabilities[n]))
             ]
         else:
-            said = [_rounded(probability) for probability in probabilities]
-        self._writer.writerow([name, self._separator.join(held), *said])
+            cells = [_rounded(probability) for probability in probabilities]
+        self._writer.writerow([name, self._separator.join(held), *cells])
 
 
 class _Json(_Text):
@@ -184,7 +187,7 @@ class _Parquet:
         self._path, self._labels = path, labels
         self._schema = pl.Schema(
             {
-                "photo": pl.String,
+                "photo": pl.String(),
                 "labels": pl.List(pl.String),
                 "probabilities": pl.Array(pl.Float32, len(labels)),
             }
@@ -228,7 +231,7 @@ class _Parquet:
 
 
 def printable(text: str) -> str:
-    """``text`` in one line that tells a terminal nothing but letters."""
+    """``text`` in one line, without codes for the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -1,4 +1,4 @@
-"""``--threshold``: others than those of the bundle."""
+"""``--threshold``: other thresholds than those of the bundle."""
 
 import difflib
 from collections.abc import Sequence
@@ -16,11 +16,9 @@ def overridden(thresholds: np.ndarray, labels: list[str], changes: Sequence[str]
         typer.BadParameter: a change is none, or names no label.
     """
     changed = thresholds.astype(np.float64)
-    said = [part for change in changes for part in _parts(change, labels)]
-    for _, number in (pair for pair in said if pair[0] is None):
-        changed[:] = number
-    for label, number in (pair for pair in said if pair[0] is not None):
-        changed[labels.index(label)] = number
+    parts = [part for change in changes for part in _parts(change, labels)]
+    for label, number in sorted(parts, key=lambda part: part[0] is not None):
+        changed[slice(None) if label is None else labels.index(label)] = number
     return changed
 
 
@@ -32,8 +30,8 @@ def _parts(change: str, labels: list[str]) -> list[tuple[str | None, float]]:
 
 
 def _part(part: str, labels: list[str]) -> tuple[str | None, float]:
-    label, _, number = part.rpartition("=")
-    label = label.strip() if "=" in part else None
+    name, _, number = part.rpartition("=")
+    label = name.strip() if "=" in part else None
     if label is not None and label not in labels:
         raise typer.BadParameter(unknown(label, labels), param_hint="--threshold")
     try:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import polars as pl
 
 from stages import UserError
+from stages.csv_tables import csv_table
 from stages.ingest.listing import LabelLists
 from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
-from stages.ingest.sources.table import csv_table
 from stages.ingest.spool import Spool
 
 CHECKED = Path("data/checked.csv")

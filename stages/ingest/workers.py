@@ -12,7 +12,7 @@ import struct
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -36,7 +36,7 @@ CHUNK = 32  # items a process takes at once, at most,
 CHUNK_BYTES = 2 << 20  # and of so many pixels
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """``map`` on threads that runs only a little ahead."""
     with ThreadPoolExecutor(cores()) as pool:
         ahead: deque = deque()

@@ -1,7 +1,6 @@
 """The routes: photos in, labels out."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -15,13 +14,14 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from stages.cores import cores
 from tagloom import decoding
 from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.limits import Limits, Refused
-from tagloom.serve.metrics import Measures
-from tagloom.serve.middleware import Guard, answer
-from tagloom.serve.model_reload import Follower
+from tagloom.serve.metrics import Metrics
+from tagloom.serve.middleware import RequestMiddleware, refusal
+from tagloom.serve.model_reload import ModelReloader
 from tagloom.serve.schemas import Answer, Health, Labels, Problem
 from tagloom.serve.service import Service
 
@@ -29,8 +29,8 @@ PAGE = Path(__file__).parent / "page"
 
 
 def create_app(
-    follower: Follower,
-    measures: Measures,
+    reloader: ModelReloader,
+    metrics: Metrics,
     limits: Limits | None = None,
     hosts: Collection[str] = (),
     batch_size: int = 32,
@@ -40,7 +40,7 @@ def create_app(
     """The service.
 
     Args:
-        follower: of the model to answer with.
+        reloader: holds the model that answers.
         limits: None: those that suit photos of phones.
         hosts: names under which it may be asked for, besides localhost and addresses in figures.
         batch_size: photos that go through the network at once, at most.
@@ -48,13 +48,13 @@ def create_app(
         threads: that decode photos; None: as many as there are cores.
     """
     limits = limits or Limits()
-    batcher = Batcher(decode, batch_size, wait, threads or len(os.sched_getaffinity(0)), measures)
-    service = Service(follower, limits, measures, batcher)
+    batcher = Batcher(decode, batch_size, wait, threads or cores(), metrics)
+    service = Service(reloader, limits, metrics, batcher)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with pixels(limits.pixels):
-            tasks = [asyncio.create_task(work()) for work in (batcher.run, follower.run)]
+        with pixel_limit(limits.pixels):
+            tasks = [asyncio.create_task(work()) for work in (batcher.run, reloader.run)]
             yield
             for task in tasks:
                 task.cancel()
@@ -69,19 +69,22 @@ def create_app(
         redoc_url=None,
         responses={421: {"model": Problem, "description": "The service does not go by that name"}},
     )
-    app.add_middleware(Guard, hosts=hosts, limits=limits, measures=measures)
-    add_routes(app, service)
-    add_problems(app, measures)
+    app.add_middleware(RequestMiddleware, hosts=hosts, limits=limits, metrics=metrics)
+    add_answers(app, service)
+    add_state(app, service)
+    add_pages(app)
+    add_problems(app, metrics)
     return app
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
+    """The content of a photo's file → uint8 (size, size, 3)."""
     return decoding.read(content, size).pixels
 
 
 @contextmanager
-def pixels(most: int) -> Iterator[None]:
-    """Lets Pillow open no photo of more pixels, for this process."""
+def pixel_limit(most: int) -> Iterator[None]:
+    """Lets Pillow open no photo of more pixels in this process while the block runs."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most
     try:
         yield
@@ -89,7 +92,9 @@ def pixels(most: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def add_routes(app: FastAPI, service: Service) -> None:
+def add_answers(app: FastAPI, service: Service) -> None:
+    """What a photo is sent to."""
+
     @app.post(
         "/predict",
         response_model=Answer,
@@ -124,9 +129,13 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """
         return Response(await service.explain(request), media_type="image/png")
 
+
+def add_state(app: FastAPI, service: Service) -> None:
+    """What the service knows, and how it does."""
+
     @app.get("/labels", summary="What the model knows, and what it may be asked")
     async def labels() -> Labels:
-        return schemas.labels(service.follower.model, service.explains, service.limits)
+        return schemas.labels(service.reloader.model, service.explains, service.limits)
 
     @app.get(
         "/health",
@@ -134,19 +143,23 @@ def add_routes(app: FastAPI, service: Service) -> None:
         responses={503: {"model": Health, "description": "It does not answer"}},
     )
     async def health(response: Response) -> Health:
-        follower, ready = service.follower, service.batcher.is_running
+        reloader, ready = service.reloader, service.batcher.is_running
         response.status_code = 200 if ready else 503
         return Health(
             ready=ready,  # from the first, for the port opens once a model has answered
             version=app.version,
-            model=follower.model.bundle.sha256,
-            bundle=str(follower.model.bundle.folder),
-            problem=follower.problem,
+            model=reloader.model.bundle.sha256,
+            bundle=str(reloader.model.bundle.folder),
+            problem=reloader.problem,
         )
 
     @app.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        return Response(generate_latest(service.measures.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def add_pages(app: FastAPI) -> None:
+    """What people look at."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -159,12 +172,12 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.mount("/page", StaticFiles(directory=PAGE))
 
 
-def add_problems(app: FastAPI, measures: Measures) -> None:
-    """Every error is told in the same way: {"detail": a sentence}."""
+def add_problems(app: FastAPI, metrics: Metrics) -> None:
+    """Has every error answered alike: {"detail": a sentence}."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        return answer(error, measures)
+        return refusal(error, metrics)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
@@ -177,6 +190,6 @@ def add_problems(app: FastAPI, measures: Measures) -> None:
 
     @app.exception_handler(Exception)
     async def ours(_: Request, error: Exception) -> Response:
-        return answer(
-            Refused(500, "error", "the service met an error of its own; its log has more"), measures
+        return refusal(
+            Refused(500, "error", "the service met an error of its own; its log has more"), metrics
         )

@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from stages.bundle.model import Model
-from tagloom.serve.metrics import Measures
+from tagloom.serve.metrics import Metrics
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -25,14 +28,14 @@ class Job:
     model: Model
     photo: np.ndarray | None
     caption: str | None
-    answer: asyncio.Future
+    answer: asyncio.Future[np.ndarray]
 
 
 class Batcher:
     """Answers for single photos, computed in batches.
 
     Args:
-        decode: bytes and a size → uint8 (size, size, 3); raises what it likes.
+        decode: a file's content and a size → uint8 (size, size, 3).
         size: photos in a batch, at most.
         wait: seconds that photos which are ready wait for those being decoded, at most.
         threads: that decode.
@@ -47,9 +50,9 @@ class Batcher:
         size: int,
         wait: float,
         threads: int,
-        measures: Measures,
+        metrics: Metrics,
     ) -> None:
-        self.size, self.wait, self.measures = size, wait, measures
+        self.size, self.wait, self.metrics = size, wait, metrics
         self.is_running = False
         self._decode = decode
         self._decoders = ThreadPoolExecutor(threads, "decode")
@@ -61,14 +64,18 @@ class Batcher:
     async def probabilities(
         self, model: Model, content: bytearray | None, caption: str | None
     ) -> np.ndarray:
-        """Float32 (labels,): what ``model`` says of a photo's file, of a caption, or of both.
+        """Calibrated probabilities of a photo, a caption or both by ``model``, float32 (labels,).
 
-        Raises whatever ``decode`` raises.
+        Args:
+            content: of the photo's file.
+
+        Raises:
+            Exception: whatever ``decode`` raises.
         """
         photo = None
         if content is not None:
             photo = await self.decoded(model, content)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._queue.append(Job(model, photo, caption, answer))
         self._news.set()
         return await answer
@@ -85,10 +92,12 @@ class Batcher:
             self._news.set()
 
     def _decode_measured(self, content: bytearray, size: int) -> np.ndarray:
-        with self.measures.decode.time():
+        with self.metrics.decode.time():
             return self._decode(bytes(content), size)
 
-    async def apart(self, function: Callable, *arguments: object) -> object:
+    async def in_network_thread(
+        self, function: Callable[..., Result], *arguments: object
+    ) -> Result:
         """Runs a function in the network's thread, between two batches."""
         return await asyncio.get_running_loop().run_in_executor(self._network, function, *arguments)
 
@@ -98,7 +107,7 @@ class Batcher:
         try:
             while True:
                 batch = await self._batch()
-                self.measures.batches.observe(len(batch))
+                self.metrics.batches.observe(len(batch))
                 await self._answer(batch)
         finally:
             self.is_running = False
@@ -129,7 +138,7 @@ class Batcher:
 
     async def _answer(self, batch: list[Job]) -> None:
         try:
-            found = await self.apart(self._compute, batch)
+            probabilities = await self.in_network_thread(self._compute, batch)
         except Exception as error:
             # Whose fault it was shows when each is asked about alone; the others have their answer.
             if len(batch) > 1:
@@ -138,11 +147,12 @@ class Batcher:
             elif not batch[0].answer.done():
                 batch[0].answer.set_exception(error)
             return
-        for job, row in zip(batch, found, strict=True):
+        for job, row in zip(batch, probabilities, strict=True):
             if not job.answer.done():  # as when a client went away
                 job.answer.set_result(row)
 
     def _compute(self, batch: list[Job]) -> np.ndarray:
-        photos = None if batch[0].photo is None else np.stack([job.photo for job in batch])
-        with self.measures.network.time():
-            return batch[0].model.probabilities(photos, [job.caption for job in batch])
+        photos = [job.photo for job in batch if job.photo is not None]  # of all, or of none
+        captions = [job.caption for job in batch]
+        with self.metrics.network.time():
+            return batch[0].model.probabilities(np.stack(photos) if photos else None, captions)

@@ -1,4 +1,4 @@
-"""What a request may ask of the service, and how it is told that it asks too much."""
+"""How much a request may ask of the service, and its refusal when that is too much."""
 
 from dataclasses import dataclass
 

@@ -14,30 +14,51 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 PHOTOS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Measures:
+class Metrics:
     """Counters of one service; ``registry`` holds them."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        known = {"registry": self.registry, "namespace": "tagloom"}
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
         self.requests = Counter(
-            "requests", "Requests that were answered", ["path", "status"], **known
+            "tagloom_requests", "Requests that were answered", ["path", "status"], registry=registry
         )
         self.seconds = Histogram(
-            "request_seconds", "From its headers to its answer", ["path"], buckets=SECONDS, **known
+            "tagloom_request_seconds",
+            "From its headers to its answer",
+            ["path"],
+            buckets=SECONDS,
+            registry=registry,
         )
-        self.in_flight = Gauge("requests_in_flight", "Requests that are worked at", **known)
-        self.held = Gauge("held_bytes", "Bytes of requests that are held in memory", **known)
-        self.rejected = Counter("rejected", "Requests that were refused", ["reason"], **known)
-        self.photos = Counter("photos", "Photos, by what became of them", ["result"], **known)
+        self.in_flight = Gauge(
+            "tagloom_requests_in_flight", "Requests that are worked at", registry=registry
+        )
+        self.held = Gauge(
+            "tagloom_held_bytes", "Bytes of requests that are held in memory", registry=registry
+        )
+        self.rejected = Counter(
+            "tagloom_rejected", "Requests that were refused", ["reason"], registry=registry
+        )
+        self.photos = Counter(
+            "tagloom_photos", "Photos, by what became of them", ["result"], registry=registry
+        )
         self.batches = Histogram(
-            "batch_photos", "Photos that went through the network at once", buckets=PHOTOS, **known
+            "tagloom_batch_photos",
+            "Photos that went through the network at once",
+            buckets=PHOTOS,
+            registry=registry,
         )
-        self.decode = Histogram("decode_seconds", "Of one photo", buckets=SECONDS, **known)
-        self.network = Histogram("network_seconds", "Of one batch", buckets=SECONDS, **known)
+        self.decode = Histogram(
+            "tagloom_decode_seconds", "Of one photo", buckets=SECONDS, registry=registry
+        )
+        self.network = Histogram(
+            "tagloom_network_seconds", "Of one batch", buckets=SECONDS, registry=registry
+        )
         self.loads = Counter(
-            "model_loads", "New models, by whether they came in use", ["result"], **known
+            "tagloom_model_loads",
+            "New models, by whether they came in use",
+            ["result"],
+            registry=registry,
         )
-        self.model = Info("model", "The model in use", **known)
+        self.model = Info("tagloom_model", "The model in use", registry=registry)

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagloom.serve.limits import Limits, Refused
-from tagloom.serve.metrics import Measures
+from tagloom.serve.metrics import Metrics
 
 log = logging.getLogger("tagloom.serve")
 
@@ -34,16 +34,16 @@ SECURITY = {
 }
 
 
-def answer(refused: Refused, measures: Measures) -> Response:
-    """What a client is told that is not answered."""
-    measures.rejected.labels(refused.reason).inc()
+def refusal(refused: Refused, metrics: Metrics) -> Response:
+    """The response to a request that is refused; counts it."""
+    metrics.rejected.labels(refused.reason).inc()
     wait = refused.retry_after
     headers = None if wait is None else {"Retry-After": str(wait)}
     return JSONResponse({"detail": str(refused)}, refused.status, headers)
 
 
-class Guard:
-    """Wraps an application.
+class RequestMiddleware:
+    """Refuses what pages of other sites ask, ends what is refused in order, and counts requests.
 
     Args:
         hosts: names under which the service may be asked for, besides addresses in figures, which
@@ -51,9 +51,9 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Collection[str], limits: Limits, measures: Measures
+        self, app: ASGIApp, hosts: Collection[str], limits: Limits, metrics: Metrics
     ) -> None:
-        self.app, self.limits, self.measures = app, limits, measures
+        self.app, self.limits, self.metrics = app, limits, metrics
         self.names = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,17 +66,17 @@ class Guard:
             self._check(Headers(scope=scope))
             await self.app(scope, exchange.receive, exchange.send)
         except Refused as refused:
-            await answer(refused, self.measures)(scope, exchange.receive, exchange.send)
+            await refusal(refused, self.metrics)(scope, exchange.receive, exchange.send)
         except Exception:  # its answer is on its way; what it was is nobody's business but ours
             log.exception("a request ended with an error of ours")
         finally:
             path = getattr(scope.get("route"), "path", "other")
-            self.measures.requests.labels(path, exchange.status or "none").inc()
-            self.measures.seconds.labels(path).observe(time.perf_counter() - started)
+            self.metrics.requests.labels(path, exchange.status or "none").inc()
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
-        if not self._is_ours(host):
+        if not self._serves(host):
             raise Refused(
                 421,
                 "host",
@@ -84,15 +84,15 @@ class Guard:
                 "tagloom serve --allow-host makes it",
             )
         origin = headers.get("origin")
-        if origin is not None and not self._is_of_ours(origin, host):
+        if origin is not None and not self._is_own_page(origin, host):
             raise Refused(403, "origin", "pages of other sites may not ask this service")
 
-    def _is_ours(self, host: str) -> bool:
+    def _serves(self, host: str) -> bool:
         name = _name(f"//{host}")
         return name in self.names or name == "localhost" or is_address(name)
 
-    def _is_of_ours(self, origin: str, host: str) -> bool:
-        """Whether a page of ours asks; a proxy may go by another name than it passes on."""
+    def _is_own_page(self, origin: str, host: str) -> bool:
+        """Whether a page of the service asks; a proxy may have a name that it does not pass on."""
         return origin.partition("://")[2] == host or _name(origin) in self.names
 
 
@@ -114,7 +114,7 @@ def _name(address: str) -> str:
 
 
 class _Exchange:
-    """A request and its answer; notes what was read and said."""
+    """A request and its response: whether its body has been read, and the response's status."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
         self.status: int | None = None

@@ -15,7 +15,7 @@ import numpy as np
 
 from stages import UserError
 from stages.bundle.model import Model, load
-from tagloom.serve.metrics import Measures
+from tagloom.serve.metrics import Metrics
 
 Runtime = Literal["torch", "onnx"]
 log = logging.getLogger("tagloom.serve")
@@ -38,18 +38,18 @@ def ready(folder: Path, runtime: Runtime) -> Model:
     return model
 
 
-class Follower:
+class ModelReloader:
     """Holds the model in use, and puts a new one in its place when the bundle's folder changes.
 
     Args:
         model: the first one, ready to answer.
-        interval: seconds between two looks at the folder.
-        refresh: brings the folder up to date before each look, where something else is followed.
+        interval: seconds between two checks of the folder.
+        refresh: brings the folder up to date before each check; None: others do.
 
     Attributes:
         model: the one in use.
-        runtime: that it is computed with, and those to come.
-        problem: why the last new one is not in use, in words; None: it is.
+        runtime: of this model and of those to come.
+        problem: why the newest bundle is not in use, a sentence; None: it is.
     """
 
     def __init__(
@@ -57,39 +57,39 @@ class Follower:
         model: Model,
         runtime: Runtime,
         interval: float,
-        measures: Measures,
+        metrics: Metrics,
         refresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.model: Model = model
+        self.model = model
         self.problem: str | None = None
         self._broken: str | None = None  # the problem of the folder as it is
         self.runtime = runtime
         self._folder, self._interval = model.bundle.folder, interval
-        self._measures, self._refresh = measures, refresh
+        self._metrics, self._refresh = metrics, refresh
         self._seen = signature(self._folder)
-        self._say()
+        self._announce()
 
     async def run(self) -> None:
-        """Follows until it is cancelled."""
+        """Checks the folder every ``interval`` seconds until it is cancelled."""
         while True:
             await asyncio.sleep(self._interval)
-            await self.look()
+            await self._check()
 
-    async def look(self) -> None:
-        """Puts the bundle in use that the folder holds, if it is another; else says why not."""
+    async def _check(self) -> None:
+        """Puts the bundle in use that the folder holds, if it is another one and can be used."""
         try:
             if self._refresh is not None:
                 await self._refresh()
-            found = await asyncio.to_thread(signature, self._folder)
-        except Exception as error:  # what comes of looking, not of what is there
+            current = await asyncio.to_thread(signature, self._folder)
+        except Exception as error:  # of the check itself, not of what the folder holds
             self._refuse(error)
             return
-        if found != self._seen:
-            self._seen = found
-            await self._change()
+        if current != self._seen:
+            self._seen = current
+            await self._reload()
         self.problem = self._broken
 
-    async def _change(self) -> None:
+    async def _reload(self) -> None:
         try:
             model = await asyncio.to_thread(ready, self._folder, self.runtime)
         except Exception as error:  # whatever is wrong with it, the one in use goes on
@@ -98,27 +98,27 @@ class Follower:
         self._broken = None
         if model.bundle.sha256 != self.model.bundle.sha256:
             self.model = model
-            self._measures.loads.labels("in use").inc()
-            self._say()
+            self._metrics.loads.labels("in use").inc()
+            self._announce()
 
     def _refuse(self, error: Exception) -> str:
         sentence = str(error) if isinstance(error, UserError | OSError) else repr(error)
         if sentence != self.problem:
-            self._measures.loads.labels("refused").inc()
+            self._metrics.loads.labels("refused").inc()
             log.error("the new model is not put in use: %s", sentence)
         self.problem = sentence
         return sentence
 
-    def _say(self) -> None:
+    def _announce(self) -> None:
         bundle = self.model.bundle
-        self._measures.model.info({"sha256": bundle.sha256})
+        self._metrics.model.info({"sha256": bundle.sha256})
         log.info(
             "in use: %s, %d labels, SHA-256 %s", bundle.folder, len(bundle.labels), bundle.sha256
         )
 
 
-def signature(folder: Path) -> tuple:
-    """What changes whenever a file in the folder does: names, sizes and times."""
+def signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Each file's name, size, time and inode, which change whenever a file in the folder does."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     stats = [(path, path.stat()) for path in files]
     return tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats)

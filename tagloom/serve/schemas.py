@@ -59,12 +59,16 @@ class Health(BaseModel):
     problem: str | None = Field(description="Why a newer model is not in use; null: there is none")
 
 
-def threshold(said: str | None) -> float | None:
-    """The one threshold for all labels that a form asks for; None: each label has its own."""
-    if said is None:
+def threshold(text: str | None) -> float | None:
+    """The threshold for all labels in a form's field; None: each label's own.
+
+    Raises:
+        Refused: it is not a number from 0 to 1.
+    """
+    if text is None:
         return None
     try:
-        value = float(said)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
@@ -73,7 +77,12 @@ def threshold(said: str | None) -> float | None:
 
 
 def photo(filename: str, row: np.ndarray, model: Model, one: float | None) -> Photo:
-    """What float32 (labels,) probabilities say: labels by their thresholds, or all by ``one``."""
+    """What is answered for a photo.
+
+    Args:
+        row: its probabilities, float32 (labels,).
+        one: the threshold of all labels; None: each label's own.
+    """
     names = model.bundle.labels
     holds = model.decide(row[None])[0] if one is None else row.astype(np.float64) >= one
     labels = [names[place] for place in np.argsort(-row, kind="stable") if holds[place]]

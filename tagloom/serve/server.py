@@ -7,6 +7,7 @@ import logging
 import logging.config
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,12 +17,12 @@ from stages.files import cache_folder
 from stages.network.allocation import keep_freed_memory
 from tagloom.serve.app import create_app
 from tagloom.serve.limits import Limits
-from tagloom.serve.metrics import Measures
+from tagloom.serve.metrics import Metrics
 from tagloom.serve.middleware import is_address
-from tagloom.serve.model_reload import Champion, Follower, Runtime, ready
+from tagloom.serve.model_reload import Champion, ModelReloader, Runtime, ready
 from tagloom.serve.protocol import protocol
 
-GRACE = 30  # seconds that requests have to be answered once the service is told to stop
+GRACE = 30  # seconds that requests have to be answered once the service is to stop
 log = logging.getLogger("tagloom.serve")
 
 
@@ -52,14 +53,16 @@ def run(
     address: Address,
     poll: float,
     limits: Limits,
-    **batching: int | float | None,
+    batch_size: int,
+    wait: float,
+    threads: int | None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; the port opens once the model is ready.
 
     Args:
         folder: of the bundle; None: of the champion of the project in the current folder.
-        poll: seconds between two looks for a new model.
-        batching: as ``create_app`` has them.
+        poll: seconds between two checks for a new model.
+        batch_size, wait, threads: as ``create_app`` takes them.
 
     Raises:
         UserError: there is no model that can be served.
@@ -71,27 +74,27 @@ def run(
         champion = Champion(Path.cwd(), cache_folder("champion") / "bundle")
         asyncio.run(champion.fetch())
         folder = champion.folder
-    measures = Measures()
+    metrics = Metrics()
     model = ready(folder, runtime)
-    follower = Follower(model, runtime, poll, measures, champion.fetch if champion else None)
-    app = create_app(follower, measures, limits, address.names, **batching)
+    reloader = ModelReloader(model, runtime, poll, metrics, champion.fetch if champion else None)
+    app = create_app(reloader, metrics, limits, address.names, batch_size, wait, threads)
     if not address.is_loopback:
         log.warning(
             "listening at %s: whoever reaches this machine may ask, for there is neither a "
             "password nor encryption; put a reverse proxy with both in front",
             address.host,
         )
-    server(app, address, limits, measures).run()
+    server(app, address, limits, metrics).run()
 
 
-def server(app: FastAPI, address: Address, limits: Limits, measures: Measures) -> uvicorn.Server:
+def server(app: FastAPI, address: Address, limits: Limits, metrics: Metrics) -> uvicorn.Server:
     """What listens for the application and speaks HTTP; its logging is set up elsewhere."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
             address.host,
             address.port,
-            http=protocol(limits.seconds, measures),
+            http=protocol(limits.seconds, metrics),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -103,7 +106,7 @@ def server(app: FastAPI, address: Address, limits: Limits, measures: Measures) -
     )
 
 
-def logging_config() -> dict:
+def logging_config() -> dict[str, Any]:
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["tagloom"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return config

@@ -1,6 +1,7 @@
 """From a request's form to its answer."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,45 +16,47 @@ from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
-from tagloom.serve.metrics import Measures
-from tagloom.serve.model_reload import Follower
+from tagloom.serve.metrics import Metrics
+from tagloom.serve.model_reload import ModelReloader
 from tagloom.serve.schemas import Answer, Photo
 from tagloom.serve.upload import Form, Part, received
 
 if TYPE_CHECKING:
     from tagloom.explanation import Explainer
 
+NO_HEAT = "there are no heat maps: they take a model of photos, and torch"
+
 
 class Service:
     """What the routes share: who answers, how many may ask, and what is counted.
 
     Attributes:
-        follower: holds the model in use.
-        limits, measures: of all requests.
+        reloader: holds the model in use.
+        limits: of each request.
+        metrics: of all requests.
     """
 
     def __init__(
-        self, follower: Follower, limits: Limits, measures: Measures, batcher: Batcher
+        self, reloader: ModelReloader, limits: Limits, metrics: Metrics, batcher: Batcher
     ) -> None:
-        self.follower, self.limits = follower, limits
-        self.measures, self.batcher = measures, batcher
+        self.reloader, self.limits = reloader, limits
+        self.metrics, self.batcher = metrics, batcher
         self.gate = Gate(limits)
-        self._explained: Model | None = None  # whose heat maps the explainer draws
-        self._explainer: Explainer | None = None
-        measures.in_flight.set_function(lambda: self.gate.requests)
-        measures.held.set_function(lambda: self.gate.bytes)
+        self._explainer: tuple[Model, Explainer] | None = None  # and the model that it explains
+        metrics.in_flight.set_function(lambda: self.gate.requests)
+        metrics.held.set_function(lambda: self.gate.bytes)
 
     async def predict(self, request: Request) -> Answer:
         self.gate.check()  # before the upload: that of a request too many is not waited for
         async with received(request, self.gate, others=("threshold",)) as form:
             with self.gate:
-                return await self._answer(form, self.follower.model)
+                return await self._answer(form, self.reloader.model)
 
     async def _answer(self, form: Form, model: Model) -> Answer:
         threshold = schemas.threshold(form.others.get("threshold"))
         asked = pairs(form, model)
-        found = await asyncio.gather(*(self._photo(model, *pair, threshold) for pair in asked))
-        return Answer(model=model.bundle.sha256, photos=found)
+        photos = await asyncio.gather(*(self._photo(model, *pair, threshold) for pair in asked))
+        return Answer(model=model.bundle.sha256, photos=photos)
 
     async def _photo(
         self, model: Model, part: Part | None, caption: str | None, threshold: float | None
@@ -63,26 +66,24 @@ class Service:
         try:
             row = await self.batcher.probabilities(model, content, caption)
         except UnreadablePhoto as error:
-            self.measures.photos.labels("unreadable").inc()
+            self.metrics.photos.labels("unreadable").inc()
             return Photo(filename=filename, error=str(error))
-        self.measures.photos.labels("answered").inc()
+        self.metrics.photos.labels("answered").inc()
         return schemas.photo(filename, row, model, threshold)
 
     @property
     def explains(self) -> bool:
         """Whether there are heat maps: they take gradients, and a network that keeps maps."""
-        sees = self.follower.model.bundle.description.sees_images
-        return self.follower.runtime == "torch" and sees
+        sees = self.reloader.model.bundle.description.sees_images
+        return self.reloader.runtime == "torch" and sees
 
     async def explain(self, request: Request) -> bytes:
         if not self.explains:
-            raise Refused(
-                404, "explain", "there are no heat maps: they take a model of photos, and torch"
-            )
+            raise Refused(404, "explain", NO_HEAT)
         self.gate.check()
         async with received(request, self.gate, others=("label",)) as form:
             with self.gate:
-                return await self._heat(form, self.follower.model)
+                return await self._heat(form, self.reloader.model)
 
     async def _heat(self, form: Form, model: Model) -> bytes:
         names, label = model.bundle.labels, form.others.get("label")
@@ -92,17 +93,21 @@ class Service:
         if len(asked) > 1:
             raise Refused(422, "fields", "a heat map is drawn of one photo; send it alone")
         [(part, caption)] = asked
+        if part is None:  # a model of captions alone came in use as the form was read
+            raise Refused(404, "explain", NO_HEAT)
         try:
             pixels = await self.batcher.decoded(model, part.content)
         except UnreadablePhoto as error:
             raise Refused(422, "photo", f"the photo cannot be read: {error}") from error
-        return await self.batcher.apart(self._draw, model, pixels, caption, names.index(label))
+        return await self.batcher.in_network_thread(
+            self._draw, model, pixels, caption, names.index(label)
+        )
 
     def _draw(self, model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
         """A heat map as a PNG; in the network's thread."""
-        if self._explained is not model:
-            self._explainer, self._explained = explainer(model.bundle), model
-        [heat] = self._explainer.heat(pixels, caption, [label])
+        if self._explainer is None or self._explainer[0] is not model:
+            self._explainer = model, explainer(model.bundle)
+        [heat] = self._explainer[1].heat(pixels, caption, [label])
         if heat is None:
             raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
         description = model.bundle.description
@@ -110,14 +115,18 @@ class Service:
 
 
 def explainer(bundle: Bundle) -> "Explainer":
-    """What draws heat maps for a bundle, with a network of its own."""
+    """What draws heat maps for a bundle.
+
+    Raises:
+        Refused: the bundle's folder no longer holds it.
+    """
     from tagloom.explanation import Explainer  # torch
 
     try:
-        there = bundles.read(bundle.folder).sha256
+        sha256 = bundles.read(bundle.folder).sha256
     except UserError:
-        there = None
-    if there != bundle.sha256:
+        sha256 = None
+    if sha256 != bundle.sha256:
         raise Refused(404, "explain", "there are no heat maps: the bundle's folder has changed")
     return Explainer(bundle)
 
@@ -127,7 +136,8 @@ def pairs(form: Form, model: Model) -> list[tuple[Part | None, str | None]]:
 
     What the model does not look at, photos or captions, may be there: the next model may.
     """
-    parts, captions = form.photos, [caption or None for caption in form.captions]
+    parts: Sequence[Part | None] = form.photos
+    captions = [caption or None for caption in form.captions]
     if model.bundle.description.sees_images and not parts:
         raise Refused(422, "fields", "there is no photo in the form; its field is photos")
     if not parts and not captions:

@@ -1,13 +1,13 @@
 """Multipart forms, read as they stream in and held to limits with every chunk.
 
-A form is kept in memory, never on a disk. What it says of its own length is not believed.
+A form is kept in memory, never on a disk. The length in its headers is not believed.
 """
 
 import asyncio
+import dataclasses
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from fastapi import Request
 from python_multipart import MultipartParser
@@ -23,22 +23,22 @@ DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 LONGEST_FIELD = 1000  # bytes of what is neither photo nor caption
 
 
-@dataclass
+@dataclasses.dataclass
 class Part:
     """One part of a form: its field, its file's name (empty: none was given) and its bytes."""
 
     field: str
     filename: str
-    content: bytearray = field(default_factory=bytearray)
+    content: bytearray = dataclasses.field(default_factory=bytearray)
 
 
-@dataclass
+@dataclasses.dataclass
 class Form:
     """What a form held: photos and captions in its order, and every other field by name."""
 
-    photos: list[Part] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)
-    others: dict[str, str] = field(default_factory=dict)
+    photos: list[Part] = dataclasses.field(default_factory=list)
+    captions: list[str] = dataclasses.field(default_factory=list)
+    others: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -114,17 +114,19 @@ class _Reader:
         self.is_whole = False
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""
         self._most = {"photos": limits.photo_bytes, "captions": 4 * limits.caption}  # bytes
-        callbacks = {
-            "on_part_begin": self._begin_part,
-            "on_header_field": self._add_to_header,
-            "on_header_value": self._add_to_value,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._begin_content,
-            "on_part_data": self._add_content,
-            "on_end": self._end,
-        }
         try:
-            self._parser = MultipartParser(boundary, callbacks)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._add_to_header,
+                    "on_header_value": self._add_to_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._begin_content,
+                    "on_part_data": self._add_content,
+                    "on_end": self._end,
+                },
+            )
         except FormParserError as error:
             raise Refused(400, "form", f"the form cannot be read: {error}") from error
 

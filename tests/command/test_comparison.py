@@ -11,26 +11,26 @@ ONE, OTHER = ["dog", "cat", "bus"], ["cat", "dog", "cup"]
 
 
 def answers(rows: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    random = np.random.default_rng(seed)
-    found = [random.random((rows, 3), np.float32) for _ in range(2)]
-    return [(each, each >= 0.5) for each in found]
+    generator = np.random.default_rng(seed)
+    probabilities = [generator.random((rows, 3), np.float32) for _ in range(2)]
+    return [(each, each >= 0.5) for each in probabilities]
 
 
 def test_labels_are_matched_by_name():
     one = np.array([[0.9, 0.1, 0.8], [0.2, 0.7, 0.1]], np.float32)
     other = np.array([[0.2, 0.6, 0.9], [0.9, 0.7, 0.9]], np.float32)
-    found = Comparison(ONE, OTHER, 2)
-    found.add(["a", "b"], [None, None], [(one, one >= 0.5), (other, other >= 0.5)])
-    assert found.shared == ["dog", "cat"]
-    assert (found.photos, found.alike) == (2, 1)
-    assert found.counts.tolist() == [[1, 1], [2, 1]]
-    assert found.both.tolist() == [1, 1]
-    assert found.own == [{"bus": 1}, {"cup": 2}]
-    assert found.differences == [
+    comparison = Comparison(ONE, OTHER, 2)
+    comparison.add(["a", "b"], [None, None], [(one, one >= 0.5), (other, other >= 0.5)])
+    assert comparison.shared == ["dog", "cat"]
+    assert (comparison.photos, comparison.alike) == (2, 1)
+    assert comparison.counts.tolist() == [[1, 1], [2, 1]]
+    assert comparison.both.tolist() == [1, 1]
+    assert comparison.unshared == [{"bus": 1}, {"cup": 2}]
+    assert comparison.differences == [
         Difference(pytest.approx(0.5), "b", "dog", pytest.approx(0.2), pytest.approx(0.7)),
         Difference(pytest.approx(0.3), "a", "dog", pytest.approx(0.9), pytest.approx(0.6)),
     ]
-    assert found.quality() is None
+    assert comparison.quality() is None
 
 
 def test_parts_add_up_to_the_whole():
@@ -56,13 +56,13 @@ def test_parts_add_up_to_the_whole():
     assert quality.one == micro_f1(matrix, one_holds[known])
     assert quality.gain["value"] == pytest.approx(quality.other - quality.one)
     assert quality.gain["low"] < quality.gain["value"] < quality.gain["high"]
-    assert quality.strange == ["yak"]
+    assert quality.unshared == ["yak"]
 
 
 def test_models_without_a_common_label_can_be_compared():
-    found = Comparison(["dog", "cat", "bus"], ["a", "b", "c"], 5)
-    found.add(["x"], [["dog"]], answers(1, 0))
-    assert (found.shared, found.differences, found.quality()) == ([], [], None)
+    comparison = Comparison(["dog", "cat", "bus"], ["a", "b", "c"], 5)
+    comparison.add(["x"], [["dog"]], answers(1, 0))
+    assert (comparison.shared, comparison.differences, comparison.quality()) == ([], [], None)
 
 
 @pytest.mark.parametrize(

@@ -45,31 +45,31 @@ def test_heic_without_the_plug_in_says_what_is_missing(tmp_path: Path):
         "except UnreadablePhoto as error: print(error)"
     )
     command = [sys.executable, "-c", program, tmp_path / "photo.heic"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert said.stdout == "HEIC needs a plug-in of Pillow: pip install pillow-heif\n"
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "pip install pillow-heif" in result.stdout
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    "name, reason",
     [
-        ("missing.jpg", "the file is missing"),
-        ("broken", "it is a link that leads nowhere"),
-        ("itself", "cannot be read: Too many levels"),
-        ("folder", "it is not a file"),
-        ("pipe", "it is not a file"),
-        ("a\0b", "its path is not one"),
-        ("huge", "it has 1,000,000,000,000 bytes, more than 536,870,912"),
-        ("long" * 100, "cannot be read: File name too long"),
+        ("missing.jpg", "missing"),
+        ("broken", "link"),
+        ("itself", "Too many levels"),
+        ("folder", "not a file"),
+        ("pipe", "not a file"),
+        ("a\0b", "path"),
+        ("huge", "1,000,000,000,000 bytes, .* 536,870,912"),
+        ("long" * 100, "File name too long"),
     ],
 )
-def test_what_is_no_file_of_a_photo_is_told(name: str, said: str, in_tmp: Path):
+def test_what_is_no_file_of_a_photo_is_refused(name: str, reason: str, in_tmp: Path):
     Path("broken").symlink_to("nowhere")
     Path("itself").symlink_to("itself")
     Path("folder").mkdir()
     os.mkfifo("pipe")
     with Path("huge").open("wb") as file:
         file.truncate(10**12)  # which takes no room
-    with pytest.raises(UnreadablePhoto, match=said):
+    with pytest.raises(UnreadablePhoto, match=reason):
         read_file(Path(name))
 
 

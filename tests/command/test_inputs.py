@@ -89,33 +89,33 @@ def test_quotes_in_captions_need_not_be_doubled(in_tmp: Path):
     ]
 
 
-def test_rows_of_a_csv_that_cannot_be_read_are_told(in_tmp: Path):
+def test_rows_of_a_csv_that_cannot_be_read_are_listed(in_tmp: Path):
     Path("a.csv").write_text("photo,caption\na.jpg,x\n  ,y\nb.jpg\n")
     first, empty, short = asked([Path("a.csv")])
     assert first == Asked("a.jpg", Path("a.jpg"), "x")
-    assert empty == Unreadable("a.csv, row 3", "it names no photo")
-    assert short == Unreadable("a.csv, row 4", "not a record of 2 fields")
+    assert (empty.name, short.name) == ("a.csv, row 3", "a.csv, row 4")
+    assert "2 fields" in short.reason
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, fault",
     [
-        (b"", "no column of photos, called photo or ImageID; it has none at all"),
-        (b"a,b\n1,2\n", "no column of photos, called photo or ImageID; it has a, b"),
-        (b"photo\n\xff.jpg\n", "is not UTF-8 text: byte 6 is wrong"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "is not UTF-8 text: byte 0 is wrong"),
+        (b"", "no column of photos, .* it has none at all"),
+        (b"a,b\n1,2\n", "no column of photos, .* it has a, b"),
+        (b"photo\n\xff.jpg\n", "byte 6"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "byte 0"),
     ],
 )
-def test_a_csv_that_is_none_is_told(content: bytes, said: str, in_tmp: Path):
+def test_a_csv_that_cannot_be_read_is_named(content: bytes, fault: str, in_tmp: Path):
     Path("a.csv").write_bytes(content)
-    with pytest.raises(UserError, match=f"^a.csv .*{said}"):
+    with pytest.raises(UserError, match=f"^a.csv .*{fault}"):
         list(asked([Path("a.csv")]))
 
 
 def test_no_photo_at_all_is_an_error(in_tmp: Path):
     Path("photos").mkdir()
     Path("photos/notes.txt").touch()
-    with pytest.raises(UserError, match=r"there is no photo in photos; photos are files that"):
+    with pytest.raises(UserError, match="no photo in photos"):
         count([Path("photos")])
     Path("photos/a.jpg").touch()
     assert count([Path("photos"), Path("photos")]) == 2
@@ -127,10 +127,10 @@ def test_captions_are_found_by_path_and_else_by_name(in_tmp: Path):
         "photo,caption\n../photos/a.jpg,by path\nb.jpg,by name\nc.jpg,\n"
     )
     captions = Captions(Path("lists/captions.csv"))
-    found = [
+    texts = [
         captions.of(Path("photos") / name) for name in ("a.jpg", "sub/b.jpg", "c.jpg", "d.jpg")
     ]
-    assert found == ["by path", "by name", None, None]
+    assert texts == ["by path", "by name", None, None]
     assert captions.of(Path("elsewhere/a.jpg")) is None
 
 
@@ -139,22 +139,23 @@ def test_captions_win_over_those_of_the_csv_and_may_be_needed(in_tmp: Path):
     captions = Captions(Path("captions.csv"))
     assert not captions.used
     photos = [Asked(n, Path(n), c) for n, c in (("a.jpg", "a"), ("b.jpg", "b"), ("c.jpg", ""))]
-    found = list(captioned(photos, captions, needed=False))
-    assert [each.caption for each in found] == ["better", "b", None]
+    with_captions = captioned(photos, captions, needed=False)
+    assert [each.caption for each in with_captions] == ["better", "b", None]
     assert captions.used
     *_, last = captioned(photos, captions, needed=True)
-    assert last == Unreadable("c.jpg", "it has no caption, and the model reads nothing else")
+    assert isinstance(last, Unreadable)
+    assert last.name == "c.jpg"
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, fault",
     [
-        ("photo,text\na.jpg,x\n", "captions.csv must have the columns photo and caption; it has"),
-        ("photo,caption\na.jpg,x\na.jpg,y\n", "row 3: a second, other caption for a.jpg"),
-        ("photo,caption\na.jpg\n", "row 2: not a record of 2 fields"),
+        ("photo,text\na.jpg,x\n", ".*columns photo and caption; it has photo, text"),
+        ("photo,caption\na.jpg,x\na.jpg,y\n", ", row 3: .* a.jpg"),
+        ("photo,caption\na.jpg\n", ", row 2: .* 2 fields"),
     ],
 )
-def test_captions_that_cannot_be_told_apart_are_refused(content: str, said: str, in_tmp: Path):
+def test_captions_that_cannot_be_used_are_refused(content: str, fault: str, in_tmp: Path):
     Path("captions.csv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=f"^captions.csv{fault}"):
         Captions(Path("captions.csv"))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.ingest.workers import cores
+from stages.cores import cores
 from tagloom.decoding import read
 from tagloom.inputs import Asked, Unreadable
-from tagloom.prefetch import batches, counted
+from tagloom.prefetch import batches, with_progress
 from tests.command.conftest import photo
 
 
@@ -18,18 +18,15 @@ def test_photos_come_in_order_and_those_that_cannot_be_read_are_listed(in_tmp: P
     Path("b").write_bytes(b"no photo")
     asked.insert(3, Unreadable("row", "reason"))
     unreadable: list[Unreadable] = []
-    found = list(batches(asked, {8, 16}, 4, unreadable))
-    assert [[each.name for each in batch.asked] for batch in found] == [["a", "c"], ["d", "e"]]
-    assert [batch.taken for batch in found] == [4, 2]
-    assert found[1].captions == ["d", "e"]
-    assert unreadable == [
-        Unreadable("b", "not an image that Pillow can read"),
-        Unreadable("row", "reason"),
-    ]
+    first, second = batches(asked, {8, 16}, 4, unreadable)
+    assert [each.name for each in first.asked] == ["a", "c"]
+    assert [each.name for each in second.asked] == second.captions == ["d", "e"]
+    assert (first.taken, second.taken) == (4, 2)
+    assert [each.name for each in unreadable] == ["b", "row"]
     for size in (8, 16):
         expected = read(Path("e").read_bytes(), size).pixels
-        assert found[0].pixels[size].shape == (2, size, size, 3)
-        assert (found[1].pixels[size][1] == expected).all()
+        assert first.pixels[size].shape == (2, size, size, 3)
+        assert (second.pixels[size][1] == expected).all()
 
 
 def test_a_batch_of_none_that_can_be_read_is_empty(in_tmp: Path):
@@ -38,7 +35,7 @@ def test_a_batch_of_none_that_can_be_read_is_empty(in_tmp: Path):
     assert only.pixels[8].shape == (0, 8, 8, 3)
 
 
-def test_a_model_of_captions_leaves_files_closed(in_tmp: Path):
+def test_for_a_model_of_captions_no_file_is_opened(in_tmp: Path):
     [only] = batches([Asked("a", Path("nowhere"), "caption")], (), 4, [])
     assert (only.captions, only.pixels) == (["caption"], {})
 
@@ -52,18 +49,18 @@ def test_however_many_photos_few_are_read_ahead(in_tmp: Path):
             taken += 1
             yield Asked("a", path)
 
-    found = batches(endless(), {8}, 10, [])
+    decoded = batches(endless(), {8}, 10, [])
     for _ in range(20):
-        next(found)
-    found.close()
+        next(decoded)
+    decoded.close()
     assert 200 < taken <= 200 + 2 * 10 + 16 * cores() + 1
 
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_progress_counts_what_was_taken(quiet: bool, in_tmp: Path, capsys):
     asked = [Asked("a", photo(in_tmp / "a")), Unreadable("b", "reason"), Asked("a", Path("a"))]
-    shown = counted(batches(asked, {8}, 2, []), "predict", 3, quiet)
+    shown = with_progress(batches(asked, {8}, 2, []), "predict", 3, quiet)
     assert np.sum([len(batch.asked) for batch in shown]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("predict: 3 of 3 photos") != quiet
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("predict: 3 of 3 photos") != quiet

@@ -86,6 +86,13 @@ def test_a_room_imports_only_rooms_below(place: int):
         assert {name.split(".")[0] for name in outside} <= {allowed}, file
 
 
+def test_the_command_knows_no_source_and_no_report():
+    for file in (ROOT / "tagloom").rglob("*.py"):
+        names = imported(file)
+        walls = ("stages.ingest.sources.", "stages.report.")
+        assert not {name for name in names if f"{name}.".startswith(walls)}, file
+
+
 def test_every_module_of_ours_is_in_a_room():
     ours = {f for top in ("stages", "evaluation", "experiments", "flows", "tagloom")
             for f in (ROOT / top).rglob("*.py")}  # fmt: skip

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from stages.bundle.model import Model
 from tagloom.serve.app import create_app
 from tagloom.serve.limits import MB, Limits
-from tagloom.serve.metrics import Measures
-from tagloom.serve.model_reload import Follower, ready
+from tagloom.serve.metrics import Metrics
+from tagloom.serve.model_reload import ModelReloader, ready
 from tagloom.serve.server import Address, server
 
 LIMITS = Limits(photo_bytes=MB, request_bytes=4 * MB, seconds=20)  # those that hostile.py names
@@ -26,24 +26,24 @@ class Running:
     """A service that answers, and the application in it."""
 
     app: FastAPI
-    follower: Follower
-    measures: Measures
+    reloader: ModelReloader
+    metrics: Metrics
     port: int
     client: httpx.Client
 
     def count(self, name: str, **labels: str) -> float:
         """A figure of ``/metrics``; 0 where it was not counted yet."""
-        return self.measures.registry.get_sample_value(f"tagloom_{name}", labels) or 0.0
+        return self.metrics.registry.get_sample_value(f"tagloom_{name}", labels) or 0.0
 
 
 @contextmanager
 def running(
     model: Model, limits: Limits = LIMITS, poll: float = 3600, refresh=None, **more
 ) -> Iterator[Running]:
-    measures = Measures()
-    follower = Follower(model, "torch", poll, measures, refresh)
-    app = create_app(follower, measures, limits, **more)
-    served = server(app, Address("127.0.0.1", 0), limits, measures)
+    metrics = Metrics()
+    reloader = ModelReloader(model, "torch", poll, metrics, refresh)
+    app = create_app(reloader, metrics, limits, **more)
+    served = server(app, Address("127.0.0.1", 0), limits, metrics)
     thread = threading.Thread(target=served.run)
     thread.start()
     deadline = time.monotonic() + 20
@@ -53,7 +53,7 @@ def running(
         assert served.started
         port = served.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            yield Running(app, follower, measures, port, client)
+            yield Running(app, reloader, metrics, port, client)
     finally:
         served.should_exit = True
         thread.join(timeout=30)

@@ -1,4 +1,4 @@
-"""The service follows the model that a project has promoted."""
+"""The service loads the model that a project has promoted, and each that is promoted later."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from stages import UserError
 from stages.bundle import bundle as bundles
 from tagloom.serve.model_reload import Champion, ready
 from tests.serve.conftest import running
-from tests.serve.test_models import change, until
+from tests.serve.test_model_reload import change, until
 
 # DVC 3.67 reads an attribute that the newest pygtrie means to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
@@ -34,8 +34,8 @@ def project(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(bundle, folder / "models" / "bundle")
     run(folder, "git", "init", "-q", "--initial-branch=main")
     run(folder, sys.executable, "-m", "dvc", "init", "-q")
-    # The command of the registry is asked of the project's own folder.
-    shutil.copytree(Path(__file__).parents[2] / "flows", folder / "flows")
+    # The champion is fetched by the code in the project.
+    shutil.copytree(Path(__file__).parents[2] / "experiments", folder / "experiments")
     return folder
 
 
@@ -55,7 +55,7 @@ def promote(project: Path, threshold: float) -> str:
     return bundles.read(project / "models" / "bundle").sha256
 
 
-def test_the_champion_is_followed(project: Path, tmp_path: Path):
+def test_each_champion_comes_in_use(project: Path, tmp_path: Path):
     champion = Champion(project, tmp_path / "cache" / "bundle")
     with pytest.raises(UserError, match="no model is in use"):
         asyncio.run(champion.fetch())
@@ -67,7 +67,7 @@ def test_the_champion_is_followed(project: Path, tmp_path: Path):
     with running(model, poll=0.2, refresh=champion.fetch) as service:
         second = promote(project, 0.0)
         until(lambda: service.client.get("/health").json()["model"] == second)
-        # A champion without a bundle, as before there were bundles, is told of and not used.
+        # A champion without a bundle, as before there were bundles, is reported and not used.
         run(project, "git", "rm", "-q", "models/bundle.dvc")
         run(project, "git", "commit", "-q", "-m", "none")
         rev = run(project, "git", "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Slow, broken and far too many clients: each is told, and the others are served."""
+"""Slow, broken and far too many clients: each has an answer, and the others are served."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ def impatient(model: Model) -> Iterator[Running]:
 
 
 class Raw:
-    """A connection that says just what it is told to."""
+    """A connection that sends just the bytes it is given."""
 
     def __init__(self, service: Running) -> None:
         self.socket = socket.create_connection(("127.0.0.1", service.port), timeout=20)
@@ -64,25 +64,22 @@ def works(service: Running) -> bool:
 
 
 SLOW = {
-    "headers": (HEAD[:40], "the headers did not arrive within 1 s"),
-    "nothing": ("", "the headers did not arrive within 1 s"),
-    "body": (
-        HEAD + f"Content-Length: {len(BODY)}\r\n\r\n--bound",
-        "the request did not arrive within 1 s",
-    ),
-    "chunks": (
-        HEAD + "Transfer-Encoding: chunked\r\n\r\n4\r\n--bo\r\n",
-        "the request did not arrive within 1 s",
-    ),
+    "headers": (HEAD[:40], "the headers"),
+    "nothing": ("", "the headers"),
+    "body": (HEAD + f"Content-Length: {len(BODY)}\r\n\r\n--bound", "the request"),
+    "chunks": (HEAD + "Transfer-Encoding: chunked\r\n\r\n4\r\n--bo\r\n", "the request"),
 }
 
 
 @pytest.mark.parametrize("part_", SLOW)
 def test_a_slow_client_is_let_go(impatient: Running, part_: str):
-    said, sentence = SLOW[part_]
+    sent, missing = SLOW[part_]
     before = impatient.count("rejected_total", reason="slow")
     with Raw(impatient) as slow:
-        assert slow.say(said).hear() == (408, sentence)
+        status, sentence = slow.say(sent).hear()
+    assert status == 408
+    assert missing in sentence
+    assert "1 s" in sentence
     assert impatient.count("rejected_total", reason="slow") == before + 1
 
 
@@ -110,7 +107,7 @@ def test_an_upload_that_breaks_off(impatient: Running):
     with Raw(impatient) as client:
         client.say(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n", BODY[:300])
         client.socket.shutdown(socket.SHUT_WR)
-        assert client.hear() == (400, "the request broke off")
+        assert client.hear()[0] == 400
     with Raw(impatient) as client:  # this one does not wait for an answer
         client.say(HEAD + f"Content-Length: {len(BODY)}\r\n\r\n", BODY[:300])
     assert works(impatient)
@@ -148,7 +145,8 @@ def test_whoever_asks_first_is_told_before_sending(impatient: Running):
     with Raw(impatient) as client:
         client.say(HEAD + f"Expect: 100-continue\r\nContent-Length: {2 * MB}\r\n\r\n")
         status, sentence = client.hear()
-        assert (status, sentence[:29]) == (413, "a request may have 1 MB; send")
+        assert status == 413
+        assert "1 MB" in sentence
     with Raw(impatient) as client:
         client.say(HEAD + f"Expect: 100-continue\r\nContent-Length: {len(BODY)}\r\n\r\n")
         assert client.socket.recv(100).startswith(b"HTTP/1.1 100")
@@ -164,12 +162,13 @@ def test_memory_is_not_for_one_to_fill(impatient: Running):
             time.sleep(0.005)
         second.say(large, begin)
         status, sentence = second.hear()
-        assert (status, sentence[:24]) == (429, "other requests hold all ")
+        assert status == 429
+        assert "memory" in sentence
     assert works(impatient)
 
 
 def test_an_overload_loses_nobody(impatient: Running):
-    """Each of many requests at once has its answer, or is told at once to come back."""
+    """Each of many requests at once is answered, or is refused at once with a Retry-After."""
     ready = threading.Barrier(40)
 
     def ask(number: int) -> httpx.Response:
@@ -183,7 +182,6 @@ def test_an_overload_loses_nobody(impatient: Running):
     for answer in answers:
         if answer.status_code == 429:
             assert answer.headers["retry-after"] == "1"
-            assert "ask again in a moment" in answer.json()["detail"]
     assert works(impatient)
     assert impatient.count("requests_in_flight") == 0
 

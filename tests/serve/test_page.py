@@ -37,11 +37,11 @@ class Seen:
 
     def __init__(self, page: Page, service: Running) -> None:
         self.page, self.service = page, service
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.asked: list[str] = []
         self.address = f"http://127.0.0.1:{service.port}"
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda message: self.messages.append(message.text))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
         page.goto(self.address)
         expect(page.locator("#about")).to_contain_text("10 labels, from photos and their captions")
@@ -105,7 +105,7 @@ def test_a_photo_its_threshold_its_caption_and_its_heat_map(seen: Seen):
     expect(label).to_have_attribute("aria-pressed", "true")
     label.click()
     expect(heat).to_be_hidden()
-    assert seen.said == []
+    assert seen.messages == []
     assert all(url.startswith((seen.address, f"blob:{seen.address}")) for url in seen.asked)
 
 
@@ -120,7 +120,7 @@ def test_several_photos_and_the_keyboard(seen: Seen):
     expect(page.get_by_role("button", name="Remove one.jpg")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_label("Choose photos")).to_be_focused()
-    assert seen.said == []
+    assert seen.messages == []
 
 
 def test_errors_are_told_in_words(seen: Seen):
@@ -148,4 +148,4 @@ def test_what_there_is_for_programs(seen: Seen):
     page.get_by_role("link", name="For programs").click()
     expect(page.get_by_role("heading", name="POST /predict")).to_be_visible()
     expect(page.get_by_text("curl -F photos=@photo.jpg").first).to_be_visible()
-    assert seen.said == []
+    assert seen.messages == []

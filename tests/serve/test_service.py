@@ -28,13 +28,13 @@ def test_photos_are_answered_in_order_as_the_model_does(service: Running, model:
     captions = ["one", "", "a seven and a two"]
     answer = predict(service, captions=captions)
     assert answer.status_code == 200
-    said = answer.json()
-    assert said["model"] == model.bundle.sha256
-    assert [each["filename"] for each in said["photos"]] == ["0.png", "1.png", "2.png"]
-    pixels = np.stack([decode(content, model.bundle.stored_size).pixels for content in PHOTOS])
+    content = answer.json()
+    assert content["model"] == model.bundle.sha256
+    assert [each["filename"] for each in content["photos"]] == ["0.png", "1.png", "2.png"]
+    pixels = np.stack([decode(photo, model.bundle.stored_size).pixels for photo in PHOTOS])
     expected = model.probabilities(pixels, ["one", None, "a seven and a two"])
     np.testing.assert_allclose(probabilities(answer), expected, atol=1e-6)
-    for each, holds, row in zip(said["photos"], model.decide(expected), expected, strict=True):
+    for each, holds, row in zip(content["photos"], model.decide(expected), expected, strict=True):
         assert list(each["probabilities"]) == model.bundle.labels
         order = np.argsort(-row)
         assert each["labels"] == [model.bundle.labels[n] for n in order if holds[n]]
@@ -58,11 +58,12 @@ def test_one_bad_photo_does_not_spoil_the_others(service: Running):
     answer = predict(service, [PHOTOS[0], b"no photo", PHOTOS[1]])
     assert answer.status_code == 200
     first, second, third = answer.json()["photos"]
-    assert second == {
+    assert second["error"]
+    assert second | {"error": ""} == {
         "filename": "1.png",
         "labels": None,
         "probabilities": None,
-        "error": "not an image that Pillow can read",
+        "error": "",
     }
     assert first["error"] is third["error"] is None
     np.testing.assert_allclose(
@@ -74,19 +75,17 @@ def test_one_bad_photo_does_not_spoil_the_others(service: Running):
 def test_photos_that_are_all_bad_are_an_error(service: Running):
     answer = predict(service, [b"no photo", b""])
     assert answer.status_code == 422
-    assert "no photo could be read: 0.png: not an image" in answer.json()["detail"]
-    assert [each["error"] for each in answer.json()["photos"]] == [
-        "not an image that Pillow can read",
-        "the file is empty",
-    ]
+    no_photo, empty = (each["error"] for each in answer.json()["photos"])
+    assert f"0.png: {no_photo}" in answer.json()["detail"]
+    assert "empty" in empty
 
 
 def test_what_the_model_knows(service: Running, model: Model):
-    said = service.client.get("/labels").json()
-    assert [each["name"] for each in said["labels"]] == model.bundle.labels
-    assert [each["threshold"] for each in said["labels"]] == model.bundle.thresholds.tolist()
-    assert (said["inputs"], said["explains"]) == ("image+caption", True)
-    assert said["limits"]["photos"] == 64
+    known = service.client.get("/labels").json()
+    assert [each["name"] for each in known["labels"]] == model.bundle.labels
+    assert [each["threshold"] for each in known["labels"]] == model.bundle.thresholds.tolist()
+    assert (known["inputs"], known["explains"]) == ("image+caption", True)
+    assert known["limits"]["photos"] == 64
 
 
 def test_health(service: Running, model: Model):
@@ -130,16 +129,16 @@ def test_a_heat_map_is_laid_over_the_photo(service: Running, model: Model):
 
 
 @pytest.mark.parametrize(
-    ("label", "content", "status", "words"),
+    ("label", "content", "status", "named"),
     [
         ("elephant", PHOTOS[0], 422, "label is one of 0, 1, 2"),
-        ("1", b"no photo", 422, "the photo cannot be read: not an image"),
+        ("1", b"no photo", 422, "not an image"),
     ],
 )
-def test_no_heat_map(service: Running, label: str, content: bytes, status: int, words: str):
+def test_no_heat_map(service: Running, label: str, content: bytes, status: int, named: str):
     answer = explain(service, label, content)
     assert answer.status_code == status
-    assert words in answer.json()["detail"]
+    assert named in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/page/page.js", "/page/style.css"])
@@ -155,4 +154,4 @@ def test_pages_load_nothing_from_elsewhere(service: Running, path: str):
 def test_other_addresses(service: Running, path: str, status: int):
     answer = service.client.get(path)
     assert answer.status_code == status
-    assert "/docs says what there is" in answer.json()["detail"]
+    assert "/docs" in answer.json()["detail"]

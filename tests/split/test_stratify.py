@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skmultilearn.model_selection import IterativeStratification
 
+from stages.csv_tables import parse
 from stages.ingest.records import in_natural_order
-from stages.ingest.sources.kaggle_csv import parse
 from stages.split.stratify import RarestFirst, relative_gaps, shares, smallest_gaps, stratify
 
 

@@ -5,9 +5,7 @@ cell of labels means no label for a train photo, and not known for a test photo.
 can tell: 0 everywhere is no label, nothing anywhere is not known.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from stages import UserError
+from stages.csv_tables import Table, csv_table
 from stages.ingest.records import SUBSETS
 from stages.ingest.sources import Row, Unreadable, below, read_text
 from stages.params import Section
@@ -82,11 +81,6 @@ def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[s
     return one_hot
 
 
-# For each record its row and its values, or why there are none; a table as its columns and these.
-Records = Iterable[tuple[int, dict[str, Any] | str]]
-Table = tuple[list[str], Records]
-
-
 def _read_parquet(root: Path, options: Options) -> Table:
     path = below(root, options.file)
     try:
@@ -100,48 +94,6 @@ def _read_parquet(root: Path, options: Options) -> Table:
 
 def _read_csv(root: Path, options: Options) -> Table:
     return csv_table(root / options.file, read_text(root, options.file), options.delimiter)
-
-
-def csv_table(path: Path, text: str, delimiter: str) -> Table:
-    """The table that ``text``, from ``path``, is. Empty cells become None; rows are numbered by the
-    line that they start on.
-
-    Raises:
-        UserError: the header is not CSV, or, while the records are read, a quote is never closed.
-    """
-    # csv, not a data frame: a row that is too short or too long is set aside, not filled or cut.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        columns = next(reader, [])
-    except csv.Error as error:
-        raise UserError(f"{path}: the header is not CSV: {error}") from error
-    return columns, _csv_records(path, reader, columns)
-
-
-def _csv_records(
-    path: Path, reader: Any, columns: list[str]
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    while True:
-        start = reader.line_num + 1
-        try:
-            cells = next(reader)
-            fault = f"{len(cells)} cells where the header has {len(columns)}"
-        except StopIteration:
-            return
-        except csv.Error as error:
-            cells, fault = None, f"not well-formed CSV: {error}"
-        if cells == []:  # a blank line
-            continue
-        if cells is not None and len(cells) == len(columns):
-            yield start, {name: cell or None for name, cell in zip(columns, cells, strict=True)}
-        elif reader.line_num > start:
-            # A quote that is never closed takes in the rows that follow; how many, none can say.
-            raise UserError(
-                f"{path}, row {start}: a cell's quote seems not to be closed where it should be, "
-                f"and the row goes on to line {reader.line_num}: {fault}"
-            )
-        else:
-            yield start, fault
 
 
 def _is_parquet(path: Path) -> bool:

@@ -12,7 +12,7 @@ function table(head, rows) {
   return element("table", "", element("thead", "", cells("th", head)), element("tbody", "", ...rows.map((row) => cells("td", row))));
 }
 
-const resolve = (schema) => (schema.$ref ? said.components.schemas[schema.$ref.split("/").at(-1)] : schema);
+const resolve = (schema) => (schema.$ref ? openapi.components.schemas[schema.$ref.split("/").at(-1)] : schema);
 
 function type(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
@@ -48,9 +48,9 @@ function route(path, method, spec) {
   return element("article", "", ...parts);
 }
 
-const said = await (await fetch("/openapi.json")).json();
+const openapi = await (await fetch("/openapi.json")).json();
 const main = document.querySelector("main");
-for (const [path, methods] of Object.entries(said.paths))
+for (const [path, methods] of Object.entries(openapi.paths))
   for (const [method, spec] of Object.entries(methods)) main.append(route(path, method, spec));
-for (const [name, schema] of Object.entries(said.components.schemas))
+for (const [name, schema] of Object.entries(openapi.components.schemas))
   main.append(element("article", "", element("h2", name), element("p", resolve(schema).description ?? ""), table(["field", "is", ""], properties(schema))));

@@ -30,8 +30,8 @@ async function ask(path, form, signal) {
       await new Promise((done) => setTimeout(done, 1000 * seconds));
       continue;
     }
-    const said = await answer.json().catch(() => ({ detail: `the service answers ${answer.status}` }));
-    throw new Problem(sentence(said.photos?.[0]?.error ?? said.detail));
+    const content = await answer.json().catch(() => ({ detail: `the service answers ${answer.status}` }));
+    throw new Problem(sentence(content.photos?.[0]?.error ?? content.detail));
   }
 }
 
@@ -61,7 +61,7 @@ class Card {
   constructor(file) {
     this.file = file;
     this.root = $("#card").content.firstElementChild.cloneNode(true);
-    this.found = null; // probabilities by label
+    this.probabilities = null; // by label
     this.chosen = null; // the label whose heat map is shown
     this.all = false;
     this.rows = new Map();
@@ -126,16 +126,16 @@ class Card {
       if (this.file?.size > limit)
         throw new Problem(`This file has more than ${(limit / 2 ** 20).toFixed(0)} MB.`);
       const answer = await inTurn(() => ask("/predict", this.form(), asking.signal));
-      const said = await answer.json();
-      if (said.model !== model.model) await learn(); // a new model came in use
-      this.found = said.photos[0].probabilities;
+      const content = await answer.json();
+      if (content.model !== model.model) await learn(); // a new model came in use
+      this.probabilities = content.photos[0].probabilities;
       this.tell(null);
       this.show();
       if (this.chosen !== null) this.explain(this.chosen);
     } catch (error) {
       if (error.name === "AbortError") return; // a newer caption is on its way
       if (!(error instanceof Problem)) throw error;
-      this.found = null;
+      this.probabilities = null;
       this.tell(error.message);
       this.show();
     } finally {
@@ -147,17 +147,17 @@ class Card {
   }
 
   tell(problem) {
-    const place = $(".said .problem", this.root);
+    const place = $(".answer .problem", this.root);
     place.hidden = problem === null;
     place.textContent = problem ?? "";
   }
 
   // Draws what is known anew; elements stay, so that focus does.
   show() {
-    const found = Object.entries(this.found ?? {}).sort((a, b) => b[1] - a[1]);
+    const ranked = Object.entries(this.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
     const holding = [];
     const bars = $(".bars", this.root);
-    found.forEach(([name, share], place) => {
+    ranked.forEach(([name, share], place) => {
       const least = one ?? model.least[name] ?? 1;
       const holds = share >= least;
       if (holds) holding.push(name);
@@ -169,18 +169,18 @@ class Card {
       $(".figure", row).textContent = percent(share);
       if (bars.children[place] !== row) bars.insertBefore(row, bars.children[place] ?? null);
     });
-    for (const [name, row] of this.rows) if (!(name in (this.found ?? {}))) row.remove();
+    for (const [name, row] of this.rows) if (!(name in (this.probabilities ?? {}))) row.remove();
     this.say(holding);
     const more = $(".more", this.root);
-    more.hidden = found.length <= FIRST;
-    more.textContent = this.all ? "Fewer labels" : `All ${found.length} labels`;
+    more.hidden = ranked.length <= FIRST;
+    more.textContent = this.all ? "Fewer labels" : `All ${ranked.length} labels`;
     more.setAttribute("aria-expanded", this.all);
-    $(".hint", this.root).hidden = !(model.explains && this.file && this.found && this.chosen === null);
+    $(".hint", this.root).hidden = !(model.explains && this.file && this.probabilities && this.chosen === null);
   }
 
   say(holding) {
     const verdict = $(".verdict", this.root);
-    const text = this.found ? holding.join(", ") || "No label holds" : "";
+    const text = this.probabilities ? holding.join(", ") || "No label holds" : "";
     if (verdict.textContent !== text) verdict.textContent = text; // or it would be read out again
   }
 

@@ -41,29 +41,29 @@ def copied(bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def followed(copied: Path):
-    with running(ready(copied, "torch"), poll=0.1) as service:
-        yield service
+def service(copied: Path):
+    with running(ready(copied, "torch"), poll=0.1) as reloading:
+        yield reloading
 
 
 def health(service: Running) -> dict:
     return service.client.get("/health").json()
 
 
-def test_no_request_is_lost_when_the_model_changes(followed: Running, copied: Path):
+def test_no_request_is_lost_when_the_model_changes(service: Running, copied: Path):
     answers, stop = [], threading.Event()
 
     def ask() -> None:
         while not stop.is_set():
-            answers.append(followed.client.post("/predict", files={"photos": PHOTO}))
+            answers.append(service.client.post("/predict", files={"photos": PHOTO}))
 
-    before = health(followed)["model"]
+    before = health(service)["model"]
     askers = [threading.Thread(target=ask) for _ in range(4)]
     for asker in askers:
         asker.start()
     time.sleep(0.5)
     change(copied, 0.0)
-    until(lambda: health(followed)["model"] != before)
+    until(lambda: health(service)["model"] != before)
     seen = len(answers)
     until(lambda: len(answers) > seen + 8)
     stop.set()
@@ -71,43 +71,43 @@ def test_no_request_is_lost_when_the_model_changes(followed: Running, copied: Pa
         asker.join()
 
     assert {answer.status_code for answer in answers} == {200}
-    after = health(followed)["model"]
+    after = health(service)["model"]
     # Each answer is of one model alone: its labels are those of the model that it names.
     for answer in answers:
         [photo] = answer.json()["photos"]
         assert len(photo["labels"]) == {before: 0, after: 10}[answer.json()["model"]]
     assert {answer.json()["model"] for answer in answers} == {before, after}
-    assert followed.count("model_loads_total", result="in use") == 1
+    assert service.count("model_loads_total", result="in use") == 1
 
 
-def test_a_broken_bundle_is_refused_and_told_of(followed: Running, copied: Path):
-    before = health(followed)
+def test_a_broken_bundle_is_refused_and_reported(service: Running, copied: Path):
+    before = health(service)
     assert before["problem"] is None
     weights = copied / "network.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    until(lambda: health(followed)["problem"])
-    assert "network.safetensors is not what it was" in health(followed)["problem"]
-    assert health(followed)["model"] == before["model"]
-    assert followed.client.post("/predict", files={"photos": PHOTO}).status_code == 200
+    until(lambda: health(service)["problem"])
+    assert "network.safetensors" in health(service)["problem"]
+    assert health(service)["model"] == before["model"]
+    assert service.client.post("/predict", files={"photos": PHOTO}).status_code == 200
     weights.write_bytes(content)
-    until(lambda: health(followed)["problem"] is None)
+    until(lambda: health(service)["problem"] is None)
 
 
-def test_a_bundle_that_is_taken_away_stays_in_use(followed: Running, copied: Path):
+def test_a_bundle_that_is_taken_away_stays_in_use(service: Running, copied: Path):
     shutil.rmtree(copied)
-    until(lambda: health(followed)["problem"])
-    assert followed.client.post("/predict", files={"photos": PHOTO}).status_code == 200
+    until(lambda: health(service)["problem"])
+    assert service.client.post("/predict", files={"photos": PHOTO}).status_code == 200
 
 
 def test_a_bundle_that_arrives_file_by_file_is_taken_once_it_is_whole(
-    followed: Running, copied: Path
+    service: Running, copied: Path
 ):
-    before, weights = health(followed)["model"], copied / "network.safetensors"
+    before, weights = health(service)["model"], copied / "network.safetensors"
     content = weights.read_bytes()
     weights.unlink()
     change(copied, 0.5)
-    until(lambda: "missing" in (health(followed)["problem"] or ""))
+    until(lambda: "missing" in (health(service)["problem"] or ""))
     weights.write_bytes(content)
-    until(lambda: health(followed)["model"] != before)
-    assert health(followed)["problem"] is None
+    until(lambda: health(service)["model"] != before)
+    assert health(service)["problem"] is None

@@ -1,11 +1,14 @@
 """``tagloom compare``: two models on the same photos."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagloom import options
+
+if TYPE_CHECKING:
+    from tagloom.comparison import Comparison
 
 
 def compare(
@@ -45,7 +48,7 @@ def compare(
     from tagloom import bundles, inputs
     from tagloom.comparison import Comparison
     from tagloom.messages import list_unreadable, memory_for, note
-    from tagloom.prefetch import batches, counted
+    from tagloom.prefetch import batches, with_progress
 
     known = [bundles.read(folder) for folder in (one, other)]
     seeing = [each for each in known if each.description.sees_images]
@@ -56,18 +59,18 @@ def compare(
     names = {label for each in known for label in each.labels}
     unreadable: list[inputs.Unreadable] = []
     loaded = [models.load(folder, "onnx" if onnx else "torch") for folder in (one, other)]
-    comparison = Comparison(*(each.labels for each in known), differences)
+    comparison = Comparison(known[0].labels, known[1].labels, differences)
     with memory_for(batch_size, onnx):
         read = batches(asked, sizes, batch_size, unreadable)
-        for batch in counted(read, "compare", total, quiet=False):
-            found = [
+        for batch in with_progress(read, "compare", total, quiet=False):
+            answers = [
                 model.probabilities(batch.pixels.get(model.bundle.stored_size), batch.captions)
                 for model in loaded
             ]
             comparison.add(
                 [each.name for each in batch.asked],
                 [inputs.label_list(each.labels, names) for each in batch.asked],
-                [(p, model.decide(p)) for model, p in zip(loaded, found, strict=True)],
+                [(p, model.decide(p)) for model, p in zip(loaded, answers, strict=True)],
             )
     _show(comparison)
     if beside and not beside.used:
@@ -75,7 +78,7 @@ def compare(
     list_unreadable(unreadable, total, strict)
 
 
-def _show(comparison) -> None:
+def _show(comparison: "Comparison") -> None:
     from tagloom.pages import page, table
 
     console = page()
@@ -90,10 +93,10 @@ def _show(comparison) -> None:
         comparison.shared, *comparison.counts.tolist(), comparison.both.tolist(), strict=True
     )
     rows = [[label, *(f"{count:,}" for count in each)] for label, *each in counts]
-    for name, own in zip("AB", comparison.own, strict=True):
-        for label, count in own.items():
-            said = [f"{count:,}", ""] if name == "A" else ["", f"{count:,}"]
-            rows.append([f"{label} (only {name} knows it)", *said, ""])
+    for name, unshared in zip("AB", comparison.unshared, strict=True):
+        for label, count in unshared.items():
+            columns = [f"{count:,}", ""] if name == "A" else ["", f"{count:,}"]
+            rows.append([f"{label} (only {name} knows it)", *columns, ""])
     console.print(table("Photos that get a label", ["label", "A", "B", "both"], rows, figures=3))
     if comparison.differences:
         rows = [
@@ -111,5 +114,5 @@ def _show(comparison) -> None:
             f"{gain['low']:+.4f} and {gain['high']:+.4f}: "
             f"{'more than' if certain else 'it may be'} chance."
         )
-        if quality.strange:
-            console.print(f"Left out are labels that not both know: {', '.join(quality.strange)}")
+        if quality.unshared:
+            console.print(f"Left out are labels that not both know: {', '.join(quality.unshared)}")
