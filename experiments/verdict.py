@@ -9,7 +9,9 @@ from experiments.registry import MODEL, Version
 from experiments.workspace import Workspace
 
 # What the judge is given of the model in use; it finds the new one in the workspace.
-JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
+JUDGED = ("models/bundle", "data/records.parquet", "data/folds.parquet")
+# What makes two models the same: the bundle says when and by which commit it was made, too.
+LEARNT = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def same_as(workspace: Workspace, rev: str, champion: Version | None, force: boo
     outputs = {each: locked_outputs(workspace.root, each) for each in (rev, *earlier.values())}
 
     def is_same(other: str) -> bool:
-        return all(outputs[rev].get(path) == outputs[other].get(path) for path in JUDGED)
+        return all(outputs[rev].get(path) == outputs[other].get(path) for path in LEARNT)
 
     return next((what for what, other in earlier.items() if is_same(other)), "")
 

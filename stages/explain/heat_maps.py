@@ -1,5 +1,7 @@
 """What in a photo speaks for a label: Grad-CAM (Selvaraju et al. 2017)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,18 +11,23 @@ from stages.network.batches import Batch, Rows
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import prepared
-from stages.progress import Progress
 
 PHOTOS_AT_ONCE = 16
 
 
 def of_rows(
-    network: Classifier, description: Description, layer: Layer, rows: Rows, labels: np.ndarray
+    network: Classifier,
+    description: Description,
+    layer: Layer,
+    rows: Rows,
+    labels: np.ndarray,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """The heat maps that ``of_batch`` gives for photos, read batch by batch.
 
     Args:
         labels: int (rows,), an output of the network for each photo.
+        advance: is told after each batch how many photos it had.
 
     Returns:
         float32 (rows, side, side).
@@ -28,11 +35,10 @@ def of_rows(
     device = next(network.parameters()).device
     maps = [np.empty((0, layer.side, layer.side), np.float32)]
     parts = torch.tensor(labels).split(PHOTOS_AT_ONCE)
-    with Progress("heat maps", len(rows), "photos") as progress:
-        for stored, part in zip(rows.batches(PHOTOS_AT_ONCE, device), parts, strict=False):
-            batch = prepared(stored, description)
-            maps.append(of_batch(network, layer, batch, part).cpu().numpy())
-            progress.advance(len(part))
+    for stored, part in zip(rows.batches(PHOTOS_AT_ONCE, device), parts, strict=False):
+        batch = prepared(stored, description)
+        maps.append(of_batch(network, layer, batch, part).cpu().numpy())
+        advance(len(part))
     return np.concatenate(maps)
 
 

@@ -12,6 +12,7 @@ from stages.explain.explainer import Explainer
 from stages.explain.layers import Layer
 from stages.files import write_csv
 from stages.ingest.images import ImageStore
+from stages.progress import Progress
 from stages.report.example_choice import choose_examples
 from stages.report.params import Report
 from stages.report.validation import Validation
@@ -107,7 +108,8 @@ def explain_photos(
         photos: records of the photos that ``row`` of ``examples`` counts.
     """
     labels = examples["label"].to_numpy()
-    heat_maps = explainer.heat_maps(photos[examples["row"]], store, labels)
+    with Progress("heat maps", len(examples), "photos") as progress:
+        heat_maps = explainer.heat_maps(photos[examples["row"]], store, labels, progress.advance)
 
     best = examples.filter(pl.col("kind") == "best").unique(
         "label", keep="first", maintain_order=True

@@ -73,7 +73,7 @@ def test_a_champion_that_is_lost_is_found_out_before_anything_is_trained(
     deliver(retraining_project, "2", 0.4)
     name, message = run()
     assert name == "Failed"
-    assert message.startswith("models/network of the model v0.0.1 is neither in DVC's cache nor in")
+    assert message.startswith("models/bundle of the model v0.0.1 is neither in DVC's cache nor in")
     assert "python -m experiments.registry --retire" in message
     assert len(retraining_project.dvc("exp", "list", "--name-only").split()) == 1
     registry_command(["--retire"])

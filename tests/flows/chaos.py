@@ -59,7 +59,8 @@ elif sys.argv[1] == "train":
         write(name, worth)
 else:
     worth = float(pathlib.Path("models/network/network.txt").read_text().split()[0])
-    write("models/decision.json", worth)
+    for name in ("models/decision.json", "models/bundle/network.txt", "models/bundle/words"):
+        write(name, worth)
     pathlib.Path("metrics.json").write_text(json.dumps({"worth": worth}))
 """
 FILES = {
@@ -86,7 +87,7 @@ STAGES = {
     "threshold": {
         "cmd": "python stage.py threshold",
         "deps": ["models/network", "stage.py"],
-        "outs": ["models/decision.json"],
+        "outs": ["models/decision.json", "models/bundle"],
         "metrics": [{"metrics.json": {"cache": False}}],
     },
 }
@@ -278,9 +279,9 @@ class Disturbed:
         if version is None:
             return None
         with tempfile.TemporaryDirectory() as name:
-            paths = ("models/network", "models/decision.json")
+            paths = ("models/bundle", "models/decision.json")
             fetch(self.folder, version.rev, version.name, paths, Path(name))
-            files = ("network/network.txt", "network/words", "decision.json")
+            files = ("bundle/network.txt", "bundle/words", "decision.json")
             (worth,) = {whole(Path(name) / file) for file in files}
         return worth
 
