@@ -21,10 +21,10 @@ from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from experiments.params import overlay
 from stages.ingest.images import ImageStore, ImageWriter, decode
-from stages.network import network as networks
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
+from stages.network.network import new_network
 from stages.params import check, load
 from stages.progress import Progress
 from stages.train.augment import augment
@@ -156,7 +156,7 @@ class Trainer:
         self, params: Train, ours: Rows, device: torch.device, steps: int = 10_000
     ) -> None:
         self.description = describe(params, [str(i) for i in range(LABELS)], ours.store.size)
-        self.network, _ = networks.build(self.description)
+        self.network, _ = new_network(self.description)
         self.network.to(device, memory_format=torch.channels_last)
         self.optimization = Optimization(self.network, params, ours.targets, steps)
         self._device = device

@@ -9,9 +9,8 @@ from evaluation.ensemble.measure import measure_all
 from evaluation.ensemble.members import DECISION, PREDICTIONS, VALIDATION, Member, stack
 from stages.files import write_json
 from stages.ingest.records import label_lists, label_matrix
-from stages.network import probabilities
-from stages.threshold import decision
-from stages.threshold.decision import Decision
+from stages.network.probabilities import probability_table, write_probabilities
+from stages.threshold.decision import Decision, write_decision
 from stages.threshold.params import Threshold
 
 
@@ -35,15 +34,15 @@ def combine(
 
     ensemble = fit(validated, params)
     mixed, _ = ensemble.predict(validated.probabilities)
-    table = probabilities.table(validation["id"], validation["labels"], mixed)
-    probabilities.write(table, labels, out / VALIDATION)
+    table = probability_table(validation["id"], validation["labels"], mixed)
+    write_probabilities(table, labels, out / VALIDATION)
     how = (params.scope, params.metric, params.shrinkage)
     # Of probabilities that are calibrated.
-    decision.write(Decision(labels, ensemble.thresholds.tolist(), *how), out / DECISION)
+    write_decision(Decision(labels, ensemble.thresholds.tolist(), *how), out / DECISION)
     mixed, decided = ensemble.predict(tested)
     predicted = label_lists(decided, labels).alias("predicted")
-    table = probabilities.table(test["id"], test["labels"], mixed).with_columns(predicted)
-    probabilities.write(table, labels, out / PREDICTIONS)
+    table = probability_table(test["id"], test["labels"], mixed).with_columns(predicted)
+    write_probabilities(table, labels, out / PREDICTIONS)
     names = [member.name for member in members]
     weights = dict(zip(names, ensemble.weights.tolist(), strict=True))
     write_json(out / "weights.json", weights)

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from stages import UserError
-from stages.network import probabilities
-from stages.threshold import decision
+from stages.network.probabilities import probability_table, read_label_names, read_probabilities
+from stages.threshold.decision import read_decision
 
 VALIDATION, PREDICTIONS, DECISION = "validation.parquet", "predictions.parquet", "decision.json"
 
@@ -63,10 +63,10 @@ def stack(tables: Sequence[pl.DataFrame]) -> np.ndarray:
 def _read(folder: Path) -> Member:
     networks = sorted(path.parent for path in folder.glob(f"*/{VALIDATION}"))
     names = [f"{folder.name}/{network.name}" for network in networks]
-    labels = probabilities.read_label_names(networks[0] / VALIDATION)
+    labels = read_label_names(networks[0] / VALIDATION)
     for network, name in zip(networks, names, strict=True):
         for file in (VALIDATION, PREDICTIONS):
-            others = probabilities.read_label_names(network / file)
+            others = read_label_names(network / file)
             _check_labels(names[0], labels, f"{name}/{file}", others)
     validation = pl.concat([_validation(network) for network in networks])
     twice = validation["id"].filter(validation["id"].is_duplicated())
@@ -75,21 +75,21 @@ def _read(folder: Path) -> Member:
             f"{folder.name}: more than one network validates {twice[0]}; the networks of a member "
             "are those of different folds, others are members of their own"
         )
-    tests = [probabilities.read(each / PREDICTIONS).select(validation.columns) for each in networks]
+    tests = [read_probabilities(each / PREDICTIONS).select(validation.columns) for each in networks]
     tests = [
         _in_order(tests[0], test, names[0], name, PREDICTIONS)
         for test, name in zip(tests, names, strict=True)
     ]
     mean = stack(tests).mean(axis=0, dtype=np.float64).astype(np.float32)
-    test = probabilities.table(tests[0]["id"], tests[0]["labels"], mean)
+    test = probability_table(tests[0]["id"], tests[0]["labels"], mean)
     return Member(folder.name, labels, validation, test, len(networks))
 
 
 def _validation(network: Path) -> pl.DataFrame:
     """The validation rows, calibrated as the test rows are."""
-    table = probabilities.read(network / VALIDATION)
-    calibrated = decision.read(network / DECISION).calibrate(table["probabilities"].to_numpy())
-    return probabilities.table(table["id"], table["labels"], calibrated)
+    table = read_probabilities(network / VALIDATION)
+    calibrated = read_decision(network / DECISION).calibrate(table["probabilities"].to_numpy())
+    return probability_table(table["id"], table["labels"], calibrated)
 
 
 def _aligned(first: Member, other: Member) -> Member:

@@ -19,7 +19,7 @@ from evaluation.judge.drift import drift
 from evaluation.judge.params import Retrain
 from stages import run
 from stages.bundle.bundle import BUNDLE
-from stages.bundle.model import Model, load
+from stages.bundle.model import Model, load_model
 from stages.files import write_json
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -87,7 +87,7 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
-    in_use, trained = load(champion.bundle), load()
+    in_use, trained = load_model(champion.bundle), load_model()
     sides = {
         "champion": in_use_side(in_use, rows, names),
         "challenger": new_side(trained, rows, truth),

@@ -121,7 +121,7 @@ def seal(folder: Path, content: dict[str, Any]) -> None:
     write_json(folder / MANIFEST, {"format": FORMAT, **content, "files": files})
 
 
-def read(folder: Path = BUNDLE) -> Bundle:
+def read_bundle(folder: Path = BUNDLE) -> Bundle:
     """The bundle in ``folder``, every file of it checked.
 
     Raises:

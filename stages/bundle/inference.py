@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from stages.bundle.bundle import Bundle
-from stages.network import network as networks
 from stages.network.batches import Batch
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
+from stages.network.network import answer, rebuilt
 from stages.network.precision import autocast
 from stages.network.preprocess import prepare
 from stages.network.tokens import PADDING, Words
@@ -32,7 +32,7 @@ class InferenceModule(nn.Module):
     @classmethod
     def of(cls, bundle: Bundle, words: Words | None) -> "InferenceModule":
         """That of a bundle, on the CPU; ``words`` is what makes numbers of captions for it."""
-        network = networks.rebuilt(bundle.description, words, bundle.folder)
+        network = rebuilt(bundle.description, words, bundle.folder)
         return cls(network, bundle.description, bundle.temperature)
 
     @torch.inference_mode()
@@ -60,5 +60,5 @@ class InferenceModule(nn.Module):
         if words is not None:
             lengths = (words != PADDING).sum(dim=1).cpu()  # where packing needs them
         batch = Batch(images, None, words, lengths, None)
-        logits = networks.answer(self.network, batch, self.description.flip)
+        logits = answer(self.network, batch, self.description.flip)
         return (logits / self.temperature).sigmoid()

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stages import UserError
-from stages.bundle import bundle as bundles
-from stages.bundle.bundle import BUNDLE, ONNX, Bundle
+from stages.bundle.bundle import BUNDLE, ONNX, Bundle, read_bundle
 from stages.cores import cores
 from stages.network.description import WEIGHTS
 from stages.network.tokens import PADDING, Words, words_of
@@ -99,7 +98,7 @@ class Model:
         return self.bundle.content.decision.decide(probabilities)
 
 
-def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
+def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
     """The model of the bundle in ``folder``, ready to answer.
 
     Args:
@@ -109,7 +108,7 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
     Raises:
         UserError: the bundle cannot be read, or has no graph for ``onnx``.
     """
-    bundle = bundles.read(folder)
+    bundle = read_bundle(folder)
     try:
         words = words_of(bundle.description, folder)
         answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)

@@ -7,7 +7,7 @@ import polars as pl
 
 from stages import metrics
 from stages.ingest import records
-from stages.network.probabilities import read as read_probabilities
+from stages.network.probabilities import read_probabilities
 from stages.threshold.decision import Decision
 
 

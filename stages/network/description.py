@@ -64,6 +64,6 @@ class Description:
         return self.crop or self.stored_size
 
 
-def read(folder: Path) -> Description:
+def read_description(folder: Path) -> Description:
     """The description in a folder that is laid out as ``models/network/``."""
     return Description(**json.loads((folder / "network.json").read_text("utf-8")))

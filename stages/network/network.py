@@ -22,7 +22,7 @@ from stages import UserError
 from stages.files import project_root, whole, write_json
 from stages.ingest.images import ImageStore
 from stages.network.batches import Batch, Rows
-from stages.network.description import TRANSFORMER, WEIGHTS, Description, read
+from stages.network.description import TRANSFORMER, WEIGHTS, Description, read_description
 from stages.network.embeddings import read_vectors
 from stages.network.nets import backbones, transformer
 from stages.network.nets.caption import CaptionEncoder
@@ -39,7 +39,7 @@ NETWORK = Path("models/network")
 MB = 2**20  # bytes; the sizes that the studies publish count so
 
 
-def build(
+def new_network(
     description: Description, weights: str = "none", freeze: bool = False
 ) -> tuple[Classifier, Words | None]:
     """A network to be trained, and what makes numbers of captions for it (None: it reads none).
@@ -148,7 +148,7 @@ def fingerprint(module: nn.Module) -> str:
     return total.hexdigest()
 
 
-def save(
+def save_network(
     network: Classifier, description: Description, words: Words | None, folder: Path = NETWORK
 ) -> None:
     """Writes ``folder`` whole; ``words`` are as from ``build``."""
@@ -164,9 +164,9 @@ def save(
             words.save(beside)
 
 
-def load(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
+def load_network(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
     """What ``save`` wrote: the network, ready to predict on the CPU, its description, its words."""
-    description = read(folder)
+    description = read_description(folder)
     words = words_of(description, folder)
     return rebuilt(description, words, folder), description, words
 

@@ -16,7 +16,7 @@ from stages.files import whole
 VALIDATION = Path("data/validation.parquet")
 
 
-def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
+def probability_table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
     """The table described above.
 
     Args:
@@ -34,13 +34,15 @@ def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.Da
     )
 
 
-def write(probabilities: pl.DataFrame, label_names: list[str], path: Path = VALIDATION) -> None:
-    """Writes a table as ``table`` makes it, with the names of its labels, in order."""
+def write_probabilities(
+    probabilities: pl.DataFrame, label_names: list[str], path: Path = VALIDATION
+) -> None:
+    """Writes a table as ``probability_table`` makes it, with the names of its labels, in order."""
     with whole(path) as temporary:
         probabilities.write_parquet(temporary, metadata={"labels": json.dumps(label_names)})
 
 
-def read(path: Path = VALIDATION) -> pl.DataFrame:
+def read_probabilities(path: Path = VALIDATION) -> pl.DataFrame:
     """The table that ``write`` wrote."""
     return pl.read_parquet(path)
 

@@ -9,13 +9,13 @@ import polars as pl
 
 from stages import figures, metrics, run
 from stages.bundle.bundle import BUNDLE
-from stages.bundle.model import load
+from stages.bundle.model import load_model
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import probabilities as tables
 from stages.network.allocation import keep_freed_memory
 from stages.network.network import memory_for
+from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.predict.params import Predict
 
@@ -29,7 +29,7 @@ def main() -> None:
     params = read(Predict)
     keep_freed_memory()
     test = records.read().filter(pl.col("subset") == "test")
-    model, store = load(), ImageStore()
+    model, store = load_model(), ImageStore()
     label_names = model.bundle.labels
 
     started = time.perf_counter()
@@ -39,8 +39,8 @@ def main() -> None:
 
     predicted = model.decide(probabilities)
     labels = records.label_lists(predicted, label_names)
-    table = tables.table(test["id"], test["labels"], probabilities)
-    tables.write(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
+    table = probability_table(test["id"], test["labels"], probabilities)
+    write_probabilities(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
     separator = records.separator(label_names)
     if separator != " ":
         print(f"predict: label names hold blanks, so {separator} is between labels in {SUBMISSION}")

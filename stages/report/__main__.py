@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import metrics, run
-from stages.bundle.bundle import read as read_bundle
+from stages.bundle.bundle import read_bundle
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore

@@ -20,8 +20,7 @@ import polars as pl
 
 from stages import UserError
 from stages.ingest.records import SEPARATOR, label_lists, label_matrix
-from stages.network.probabilities import VALIDATION, read_label_names
-from stages.network.probabilities import read as read_table
+from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.report.validation import Validation
 
 CHECKED = Path("data/checked.csv")
@@ -95,7 +94,7 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
         return Judged(validation.photos.select(known), truth, probabilities, validation.names)
     try:
         names = read_label_names(file)
-        table = read_table(file).select("id", "probabilities")
+        table = read_probabilities(file).select("id", "probabilities")
         array = pl.Array(pl.Float32, len(names))
         table = table.match_to_schema({"id": pl.String, "probabilities": array})
     except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:

@@ -8,8 +8,7 @@ import polars as pl
 from stages import UserError
 from stages.bundle.bundle import Bundle
 from stages.ingest import records
-from stages.network.probabilities import VALIDATION
-from stages.network.probabilities import read as read_table
+from stages.network.probabilities import VALIDATION, read_probabilities
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def read_validation(bundle: Bundle) -> Validation:
     Raises:
         UserError: it has no row.
     """
-    table, decision = read_table(), bundle.content.decision
+    table, decision = read_probabilities(), bundle.content.decision
     if len(table) == 0:
         raise UserError(f"{VALIDATION} has no row; the split left none to look at")
     columns = records.read().select("id", "image", "caption", "width", "height")

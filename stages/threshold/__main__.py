@@ -3,12 +3,10 @@
 from stages import UserError, run
 from stages.ingest.records import label_matrix
 from stages.metrics import write as write_metrics
-from stages.network.probabilities import VALIDATION, read_label_names
-from stages.network.probabilities import read as read_probabilities
+from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.params import read
 from stages.threshold import calibration, curves
-from stages.threshold.decision import Decision
-from stages.threshold.decision import write as write_decision
+from stages.threshold.decision import Decision, write_decision
 from stages.threshold.evaluate import evaluate
 from stages.threshold.fit import cross_calibrate, find, find_temperature
 from stages.threshold.params import Threshold

@@ -6,9 +6,9 @@ from stages import metrics, run
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
-from stages.network.network import memory_for, rows_for, save
+from stages.network.network import memory_for, rows_for, save_network
 from stages.network.precision import precision_for
-from stages.network.probabilities import table, write
+from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.split import folds
 from stages.train import distributed, features
@@ -63,8 +63,10 @@ def train(params: Train, group: Group) -> None:
     )
     figures = cost(network, description, precision, group)
     if group.is_first:
-        save(network, description, words)
-        write(table(validation["id"], validation["labels"], probabilities), label_names)
+        save_network(network, description, words)
+        write_probabilities(
+            probability_table(validation["id"], validation["labels"], probabilities), label_names
+        )
         metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds))
         checkpoint.remove()
 

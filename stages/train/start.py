@@ -6,7 +6,7 @@ import torch
 from stages import UserError
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
-from stages.network.network import build, size_mb
+from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
 from stages.train.distributed import Group
 from stages.train.params import Train
@@ -61,7 +61,7 @@ def build_network(
         UserError: it cannot be built, or is larger than ``train.max_mb``.
     """
     with group.first("build"):  # weights may have to be downloaded
-        network, words = build(description, params.weights, params.freeze)
+        network, words = new_network(description, params.weights, params.freeze)
     megabytes = size_mb(network)
     if megabytes > params.max_mb:
         raise UserError(

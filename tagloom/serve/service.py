@@ -8,8 +8,7 @@ import numpy as np
 from fastapi import Request
 
 from stages import UserError
-from stages.bundle import bundle as bundles
-from stages.bundle.bundle import Bundle
+from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
 from tagloom.decoding import UnreadablePhoto
 from tagloom.serve import schemas
@@ -125,7 +124,7 @@ def explainer(bundle: Bundle) -> "PhotoExplainer":
     from tagloom.explanation import PhotoExplainer  # torch
 
     try:
-        sha256 = bundles.read(bundle.folder).sha256
+        sha256 = read_bundle(bundle.folder).sha256
     except UserError:
         sha256 = None
     if sha256 != bundle.sha256:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from stages import UserError
 from stages.bundle import __main__ as stage
-from stages.bundle import bundle as bundles
 from stages.bundle import half_precision, parity
-from stages.bundle import model as models
+from stages.bundle.bundle import ONNX
+from stages.bundle.model import load_model
 from stages.bundle.provenance import provenance
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -68,10 +68,10 @@ def test_the_same_comes_out_again(project: Path, bundle: Path):
 def test_in_single_precision_it_says_what_predict_says(project: Path):
     write_params(SMALL | {"bundle.precision": "float32"})
     stage.main()
-    assert not Path("models/bundle", bundles.ONNX).exists()
+    assert not Path("models/bundle", ONNX).exists()
     predict()
     test = records.read().filter(pl.col("subset") == "test")
-    model, table = models.load(), pl.read_parquet(PREDICTIONS)
+    model, table = load_model(), pl.read_parquet(PREDICTIONS)
     probabilities = model.ask(test, ImageStore(), 64, "test")
     assert np.abs(probabilities - table["probabilities"].to_numpy()).max() < 1e-6
     labels = records.label_lists(model.decide(probabilities), model.bundle.labels)

@@ -19,10 +19,9 @@ from evaluation.ensemble.members import read_members
 from evaluation.ensemble.weights import LEAST, find_weights, log_loss, mix
 from stages import UserError
 from stages.metrics import micro_f1
-from stages.network import probabilities
+from stages.network.probabilities import probability_table, read_label_names, write_probabilities
 from stages.params import read
-from stages.threshold import decision
-from stages.threshold.decision import Decision
+from stages.threshold.decision import Decision, write_decision
 from stages.threshold.fit import cross_fit as cross_fit_alone
 from stages.threshold.params import Threshold
 from tests.conftest import ROOT
@@ -56,15 +55,15 @@ def write_network(
     names = np.array(labels, object)
     lists = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
     numbers = pl.Series("id", [f"{i}.jpg" for i in ids or range(len(truth))], pl.String)
-    table = probabilities.table(numbers, lists, validation)
-    probabilities.write(table, labels, folder / "validation.parquet")
+    table = probability_table(numbers, lists, validation)
+    write_probabilities(table, labels, folder / "validation.parquet")
     test = np.empty((0, 3), np.float32) if test is None else test
     numbers = pl.Series("id", [f"t{i}.jpg" for i in range(len(test))], pl.String)
     unknown = pl.Series("labels", [None] * len(test), pl.List(pl.String))
-    table = probabilities.table(numbers, unknown, test).with_columns(unknown.alias("predicted"))
-    probabilities.write(table, labels, folder / "predictions.parquet")
+    table = probability_table(numbers, unknown, test).with_columns(unknown.alias("predicted"))
+    write_probabilities(table, labels, folder / "predictions.parquet")
     at_half = Decision(labels, [0.5] * len(labels), "global", "micro_f1", 0)
-    decision.write(at_half, folder / "decision.json")
+    write_decision(at_half, folder / "decision.json")
 
 
 def write_member(folder: Path, *network: np.ndarray, **options: Any) -> Path:
@@ -149,7 +148,7 @@ def test_what_is_written(params, tmp_path: Path):
 
     mixed = pl.read_parquet("out/validation.parquet")["probabilities"].to_numpy()
     assert mixed == pytest.approx(weights["one"] * members[0] + weights["two"] * members[1])
-    assert probabilities.read_label_names(Path("out/validation.parquet")) == LABELS
+    assert read_label_names(Path("out/validation.parquet")) == LABELS
     thresholds = np.array(json.loads(Path("out/decision.json").read_text())["thresholds"])
     f1 = micro_f1(truth, mixed >= thresholds)
     assert f1 == pytest.approx(metrics["ensemble"]["found"]["micro_f1"])
@@ -187,7 +186,7 @@ def test_test_photos_with_labels_are_measured(params, tmp_path: Path):
     truth = truths(60)
     folder = write_member(tmp_path / "one", truth, predicted(truth, 0.5, 1))
     known = pl.read_parquet(folder / "0/validation.parquet").with_columns(predicted="labels")
-    probabilities.write(known, LABELS, folder / "0/predictions.parquet")
+    write_probabilities(known, LABELS, folder / "0/predictions.parquet")
     metrics = combined(folder)["ensemble"]
     assert metrics["test"]["micro_f1"]["value"] == metrics["found"]["micro_f1"]
 

@@ -13,14 +13,12 @@ from sklearn.metrics import f1_score
 
 from evaluation.judge.__main__ import Champion, main, unseen
 from stages.bundle.__main__ import main as bundle
-from stages.bundle.bundle import MANIFEST, seal
-from stages.bundle.bundle import read as read_bundle
+from stages.bundle.bundle import MANIFEST, read_bundle, seal
 from stages.ingest import records
-from stages.network import probabilities
+from stages.network.probabilities import read_probabilities
 from stages.split import folds
-from stages.threshold import decision as decisions
 from stages.threshold.__main__ import main as threshold
-from stages.threshold.decision import Decision
+from stages.threshold.decision import Decision, read_decision
 from stages.train.__main__ import main as train
 
 WHO = ("champion", "challenger")
@@ -71,14 +69,14 @@ def micro_f1(probabilities: np.ndarray, decision: Decision) -> float:
 
 def test_both_are_measured_on_the_same_photos(champion: Path):
     before = read_bundle(champion / "bundle").content.decision
-    own = probabilities.read()["probabilities"].to_numpy()
+    own = read_probabilities()["probabilities"].to_numpy()
     verdict = judge(champion)
     assert verdict["rows"] == len(own)
     gain = _value(verdict, "challenger") - _value(verdict, "champion")
     assert verdict["gain"]["value"] == pytest.approx(gain)
     assert verdict["gain"]["low"] < gain < verdict["gain"]["high"]
     # By the thresholds that were chosen on these photos the new one would look better.
-    assert _value(verdict, "challenger") <= micro_f1(own, decisions.read())
+    assert _value(verdict, "challenger") <= micro_f1(own, read_decision())
     counts = records.label_matrix(
         folds.rows_of(records.read(), folds.read(), "validation")["labels"],
         records.read_label_names(),

@@ -17,7 +17,7 @@ from stages.network.batches import Batch
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Concat
-from stages.network.network import build
+from stages.network.network import new_network
 from stages.network.preprocess import prepare
 from tests import factories
 
@@ -63,7 +63,7 @@ def test_known_answer(frozen: bool):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_any_backbone_and_nothing_of_it_is_touched(name: str):
-    network, _ = build(factories.description("image", labels=4, backbone=name), freeze=True)
+    network, _ = new_network(factories.description("image", labels=4, backbone=name), freeze=True)
     network.eval()
     before = everything(network)
     layer = layers.find(network.backbone, 64)[-1]
@@ -86,7 +86,7 @@ def test_any_backbone_and_nothing_of_it_is_touched(name: str):
 @pytest.mark.parametrize("fusion", ["concat", "concat-relu", "concat-batchnorm", "late"])
 def test_beside_a_caption(fusion: str):
     described = factories.description("image+caption", words=["red", "dog"], fusion=fusion)
-    network, _ = build(described)
+    network, _ = new_network(described)
     (layer,) = layers.find(network.backbone, 64)[-1:]
     network.eval()
     batch = factories.batch(words=True)
@@ -135,7 +135,7 @@ def test_a_vision_transformer_has_none():
 @pytest.mark.gpu
 def test_on_a_gpu_as_on_the_cpu():
     described = factories.description("image+caption", words=["red", "dog"])
-    network, _ = build(described)
+    network, _ = new_network(described)
     network.eval()
     layer = layers.find(network.backbone, 64)[-1]
     batch, labels = factories.batch(words=True), torch.tensor([0, 1])
@@ -189,7 +189,7 @@ def test_the_heat_of_a_digit_is_where_it_stands():
     truth = torch.zeros(count, 10)
     for number, row in enumerate(rows):
         truth[number, [int(label) for label in row.labels]] = 1
-    network, _ = build(factories.description("image", labels=10, stored_size=size))
+    network, _ = new_network(factories.description("image", labels=10, stored_size=size))
     learn(network, photos[:learnt], truth[:learnt], epochs=6)
 
     network.eval()

@@ -14,7 +14,7 @@ from stages.network.description import Description
 from stages.network.nets import backbones, transformer
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Concat
-from stages.network.network import build
+from stages.network.network import new_network
 from stages.network.tokens import Tokens
 from stages.vocab import vocabulary
 from stages.words import tokenize
@@ -92,7 +92,7 @@ def test_a_transformer_reads_the_text_with_its_own_tokenizer(store: ImageStore, 
     folder = tiny_bert.write(tmp_path / "bert")
     text = factories.TEXT | {"encoder": "transformer", "transformer": str(folder)}
     described = factories.description("caption", labels=2, text=text)
-    network, words = build(described)
+    network, words = new_network(described)
     assert isinstance(words, Tokens)
     network.eval()
     photos = factories.records(["the red one", "two of three", "one"])

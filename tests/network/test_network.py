@@ -12,7 +12,14 @@ from sklearn.metrics import log_loss
 from stages.ingest.images import ImageStore
 from stages.network.batches import Rows
 from stages.network.description import Description
-from stages.network.network import build, find_share, load, logits, rows_for, save
+from stages.network.network import (
+    find_share,
+    load_network,
+    logits,
+    new_network,
+    rows_for,
+    save_network,
+)
 from tests.network import tiny_bert
 
 CPU = torch.device("cpu")
@@ -86,13 +93,13 @@ def test_loaded_it_gives_the_same_logits(tmp_path: Path, store: ImageStore, enco
     bert = tiny_bert.write(tmp_path / "bert") if encoder == "transformer" else None
     text = TEXT | {"encoder": encoder, "transformer": bert and str(bert)}
     description = replace(DESCRIPTION, text=text, fusion=fusion)
-    network, words = build(description)
+    network, words = new_network(description)
     rows = rows_of(description, words, store)
     expected = logits_of(network, description, rows)
-    save(network, description, words, tmp_path / "network")
+    save_network(network, description, words, tmp_path / "network")
     if bert is not None:
         bert.rename(tmp_path / "gone")
-    again, description_again, words = load(tmp_path / "network")
+    again, description_again, words = load_network(tmp_path / "network")
     assert replace(description_again, mean=description.mean, std=description.std) == description
     assert torch.equal(logits_of(again, description, rows_of(description, words, store)), expected)
     assert not list((tmp_path / "network").rglob("*.bin"))
@@ -102,7 +109,7 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
     pixels: np.ndarray, store: ImageStore, tmp_path: Path
 ):
     torch.manual_seed(0)
-    network, words = build(DESCRIPTION)
+    network, words = new_network(DESCRIPTION)
     rows = rows_of(DESCRIPTION, words, store)
     plain = logits_of(network, DESCRIPTION, rows)
     mirror = store_of(pixels[:, :, ::-1], tmp_path / "mirror")
@@ -115,7 +122,7 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
 def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
     torch.manual_seed(0)
     description = replace(DESCRIPTION, fusion="late")
-    network, words = build(description)
+    network, words = new_network(description)
     network.fusion.image.weight.data *= 5  # so that the best share is inside
     rows = rows_of(description, words, store)
     share = find_share(network, description, rows.batches(5, CPU), "fp32")
@@ -134,6 +141,6 @@ def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
 def test_word_vectors_in_a_file_are_where_training_starts(tmp_path: Path):
     file = tmp_path / "vectors.txt"
     file.write_text("two 1 2 3 4\n")
-    network, _ = build(replace(DESCRIPTION, text=TEXT | {"embeddings": str(file)}))
+    network, _ = new_network(replace(DESCRIPTION, text=TEXT | {"embeddings": str(file)}))
     assert network.captions.vectors.weight[3].tolist() == [1, 2, 3, 4]
     assert network.captions.coverage == pytest.approx(1 / 3)

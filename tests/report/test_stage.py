@@ -10,7 +10,12 @@ import pytest
 from stages import UserError
 from stages.files import write_csv
 from stages.ingest import records
-from stages.network import probabilities
+from stages.network.probabilities import (
+    probability_table,
+    read_label_names,
+    read_probabilities,
+    write_probabilities,
+)
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
@@ -62,8 +67,8 @@ def out_of_fold(labels: list[str]) -> pl.DataFrame:
     sure = np.where(records.label_matrix(photos["labels"].fill_null([]), names), 0.99, 0.01)
     sure[0] = 1 - sure[0]
     ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
-    table = probabilities.table(photos["id"], photos["labels"], ordered.astype(np.float32))
-    probabilities.write(table, labels, TABLE)
+    table = probability_table(photos["id"], photos["labels"], ordered.astype(np.float32))
+    write_probabilities(table, labels, TABLE)
     return table
 
 
@@ -117,7 +122,7 @@ def test_a_table_that_cannot_judge_is_refused(trained, params):
         (NO_TABLE, table.with_columns(as_list), labels),
         (NO_TABLE, table, labels[1:]),
     ):
-        probabilities.write(wrong, names, TABLE)
+        write_probabilities(wrong, names, TABLE)
         refused(reason)
     table.write_parquet(TABLE)
     refused(NO_TABLE)
@@ -163,8 +168,8 @@ def test_a_backbone_without_maps_is_said_to_have_none(trained, capsys):
 
 def test_without_a_validation_photo_it_says_so(trained):
     trained()
-    empty = probabilities.read().clear()
-    probabilities.write(empty, probabilities.read_label_names())
+    empty = read_probabilities().clear()
+    write_probabilities(empty, read_label_names())
     with pytest.raises(UserError, match=r"data/validation.parquet has no row"):
         main()
     assert not REPORT.exists()

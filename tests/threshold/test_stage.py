@@ -11,10 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from stages import UserError
 from stages.intervals import report
-from stages.network import probabilities
+from stages.network.probabilities import probability_table, write_probabilities
 from stages.threshold.__main__ import main
-from stages.threshold.decision import Decision
-from stages.threshold.decision import read as read_decision
+from stages.threshold.decision import Decision, read_decision
 from stages.threshold.fit import cross_fit
 
 LABELS = ["cat", "dog", "10"]
@@ -31,7 +30,7 @@ def write_validation(truth: np.ndarray, scores: np.ndarray) -> None:
     names = np.array(LABELS, object)
     labels = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
     ids = pl.Series("id", [f"{i}.jpg" for i in range(len(truth))], pl.String)
-    probabilities.write(probabilities.table(ids, labels, scores), LABELS)
+    write_probabilities(probability_table(ids, labels, scores), LABELS)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from stages import run
 from stages.ingest.images import ImageStore
 from stages.network.batches import Rows
 from stages.network.description import Description
-from stages.network.network import build
+from stages.network.network import new_network
 from stages.params import read
 from stages.train import distributed
 from stages.train.distributed import Group
@@ -81,7 +81,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
         vocabulary=vocabulary.to_json(words),
     )  # fmt: skip
     torch.manual_seed(given.seed)
-    network, _ = build(description, given.weights, given.freeze)
+    network, _ = new_network(description, given.weights, given.freeze)
     group.synchronise(network)
     numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
     store = ImageStore(folder)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from stages import UserError
-from stages.network.probabilities import read
+from stages.network.probabilities import read_probabilities
 from stages.train import distributed
 from stages.train.__main__ import main
 from stages.train.distributed import ALONE, Group
@@ -123,7 +123,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     params(CALM)
     main()
-    expected, figures, table = load_file(WEIGHTS), written(), read()
+    expected, figures, table = load_file(WEIGHTS), written(), read_probabilities()
     (prepared / "models/network/network.json").unlink()
 
     params(CALM | {"train.devices": 2})
@@ -150,7 +150,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     assert written()["validation"] == pytest.approx(figures["validation"], abs=1e-3)
     weights = load_file(WEIGHTS)
     assert all(torch.allclose(weights[name], expected[name], atol=1e-4) for name in expected)
-    assert read()["id"].to_list() == table["id"].to_list()
+    assert read_probabilities()["id"].to_list() == table["id"].to_list()
     curve = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 6
 

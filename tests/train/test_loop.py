@@ -15,7 +15,7 @@ from stages.network.batches import Rows
 from stages.network.description import Description
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
-from stages.network.network import build
+from stages.network.network import new_network
 from stages.params import read
 from stages.train.loop import Result, fit, predict
 from stages.train.params import Train
@@ -84,7 +84,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             vocabulary=vocabulary.to_json(words),
         )  # fmt: skip
         torch.manual_seed(params.seed)
-        network, _ = build(description, params.weights, params.freeze)
+        network, _ = new_network(description, params.weights, params.freeze)
         parts = (np.arange(32), np.arange(32, PHOTOS))
         numbers = torch.from_numpy(words.encode(captions))
         train, validation = (
@@ -203,7 +203,7 @@ def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
 def test_without_an_epoch_the_network_is_validated_as_it_starts(train, ema: float):
     params = changed(epochs=0, fusion="late", ema=ema)
     run = train(params)
-    fresh, _ = (torch.manual_seed(params.seed), build(run.description))[1]
+    fresh, _ = (torch.manual_seed(params.seed), new_network(run.description))[1]
     start = fresh.state_dict() | {"fusion.share": run.network.fusion.share}  # set by validation
     assert same(run.network.state_dict(), start)
     assert (run.result.history, run.result.best_epoch) == ([], 0)

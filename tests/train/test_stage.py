@@ -22,9 +22,9 @@ from stages import UserError, metrics
 from stages.files import cache_folder
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import probabilities
 from stages.network.batches import Rows
-from stages.network.network import NETWORK, load, rows_for
+from stages.network.network import NETWORK, load_network, rows_for
+from stages.network.probabilities import read_probabilities
 from stages.params import read
 from stages.split import folds
 from stages.train.__main__ import main
@@ -42,7 +42,7 @@ def written() -> dict:
 
 def written_f1() -> float:
     """Micro-F1, at 0.5, of the probabilities on disk."""
-    table = probabilities.read()
+    table = read_probabilities()
     truth = records.label_matrix(table["labels"], records.read_label_names())
     return metrics.micro_f1(truth, table["probabilities"].to_numpy() >= 0.5)
 
@@ -54,9 +54,9 @@ def validation_rows(description, words) -> Rows:
 
 def test_what_it_writes_belongs_together(prepared: Path):
     main()
-    network, description, words = load()
+    network, description, words = load_network()
     assert description.labels == records.read_label_names()
-    table = probabilities.read()
+    table = read_probabilities()
     expected = folds.rows_of(records.read(), folds.read(), "validation")
     assert table["id"].to_list() == expected["id"].to_list()
     assert table["labels"].to_list() == expected["labels"].to_list()
@@ -90,7 +90,7 @@ def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
 def test_one_input_alone(prepared: Path, params, inputs: str):
     params({"train.inputs": inputs, "train.epochs": 1})
     main()
-    network, *_ = load()
+    network, *_ = load_network()
     assert (network.backbone is None) == (inputs == "caption")
     assert (network.captions is None) == (inputs == "image")
 
@@ -124,7 +124,7 @@ def test_every_switch_of_the_recipe_runs(prepared: Path, params):
         }
     )
     main()
-    _, description, _ = load()
+    _, description, _ = load_network()
     assert (description.backbone, description.crop) == ("squeezenet1_1", 24)
 
 
