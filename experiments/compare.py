@@ -94,9 +94,9 @@ def compare(
     for key in group:
         if not any(key in each.params for each in shown):
             raise ProjectError(f"{key} is no parameter of these experiments, nothing to group by")
-    read = {each.name: row_of(each) for each in shown}
-    problems = {name: row for name, row in read.items() if isinstance(row, str)}
-    rows = grouped([row for row in read.values() if isinstance(row, Row)], group)
+    results = {each.name: row_of(each) for each in shown}
+    problems = {name: row for name, row in results.items() if isinstance(row, str)}
+    rows = grouped([row for row in results.values() if isinstance(row, Row)], group)
     rows.sort(key=lambda row: -row.figures["micro_f1"].value)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -214,8 +214,13 @@ def group_name(names: Sequence[str]) -> str:
 
 
 def front(costs: Sequence[float | None], values: Sequence[float]) -> list[bool]:
-    """The Pareto front: whether none has at most this cost and at least this value, and not both
-    the same. What has no cost is not on it."""
+    """Says of each point whether it is on the Pareto front: no other one costs as little or less
+    and is worth as much or more, unless it is equal in both.
+
+    Args:
+        costs: None: not known, so not on the front.
+        values: of the same points, the more the better.
+    """
     points = list(zip(costs, values, strict=True))
     return [
         cost is not None

@@ -6,11 +6,10 @@ import statistics
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
 from PIL import Image
 
 from experiments import chart
@@ -65,15 +64,16 @@ def test_every_experiment_is_in_the_table_or_below_it(experimented: Toy) -> None
     assert "- broken: train: there is no backbone broken (failed to reproduce 'train'" in markdown
     assert "Not all rows are measured on the same photos" in markdown
     assert "different machines" not in markdown
-    found = lines()
-    assert list(found) == ["good-fold=1", "workspace", "noise", "broken"]
-    assert float(found["noise"]["micro_f1_low"]) == pytest.approx(0.28)
-    assert float(found["noise"]["f1_per_100_mb"]) == pytest.approx(15)
-    assert found["noise"]["train.backbone"] == "noise"
-    assert "no backbone broken" in found["broken"]["problem"]
-    assert found["broken"]["micro_f1"] == ""  # not those of the commit that it began at
-    picture = np.asarray(Image.open("comparison/comparison.png").convert("RGB"))
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    written = lines()
+    assert list(written) == ["good-fold=1", "workspace", "noise", "broken"]
+    assert float(written["noise"]["micro_f1_low"]) == pytest.approx(0.28)
+    assert float(written["noise"]["f1_per_100_mb"]) == pytest.approx(15)
+    assert written["noise"]["train.backbone"] == "noise"
+    assert "no backbone broken" in written["broken"]["problem"]
+    assert written["broken"]["micro_f1"] == ""  # not those of the commit that it began at
+    with Image.open("comparison/comparison.png") as picture:
+        assert picture.width > chart.SCALE * chart.LEAST_WIDTH
+        assert picture.height > chart.SCALE * (chart.PANEL_HEIGHT + 3 * chart.ROW)
 
 
 def test_folds_in_one_row(experimented: Toy) -> None:
@@ -182,38 +182,84 @@ def test_front() -> None:
     }  # fmt: skip
 
 
-def panel(costs: list[float], values: list[float], names: list[str]):
-    canvas = Canvas((8, 5), dpi=100)
-    renderer = FigureCanvasAgg(canvas).get_renderer()
-    axes = canvas.add_axes((0.1, 0.1, 0.85, 0.85))
+def drawn(
+    costs: list[float | None], values: list[float], names: list[str]
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """The scales of a picture's only panel, and the rows behind what is drawn."""
     intervals = [(value - 0.01, value, value + 0.01) for value in values]
-    chart._draw_panel(axes, chart.Panel("MB", costs, front(costs, values)), names, intervals)
-    return axes, renderer
+    panel = chart.Panel("MB", costs, front(costs, values))
+    cells = [[name, ""] for name in names]
+    picture = chart.picture("F1", intervals, [panel], ["experiment", "Pareto"], cells, ["A note."])
+    spec = picture.to_dict()
+    scatter, table = spec["vconcat"][0]["hconcat"][0]["layer"], spec["vconcat"][1]["layer"]
+    layers = {
+        "steps": scatter[0], "marks": scatter[3], "labels": scatter[5], "cells": table[1],
+        "dots": table[3],
+    }  # fmt: skip
+    encoding = layers["marks"]["encoding"]
+    return {axis: encoding[axis]["scale"] for axis in ("x", "y")}, {
+        name: spec["datasets"][layer["data"]["name"]] for name, layer in layers.items()
+    }
 
 
 def test_labels_hide_neither_marks_nor_each_other() -> None:
     random = np.random.default_rng(0)
     costs = random.choice([3.0, 20.0, 21.0, 90.0], 14).tolist()
     values = (0.8 + 0.05 * random.random(14)).tolist()
-    axes, renderer = panel(costs, values, [f"experiment-{i}" for i in range(14)])
-    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    scales, rows = drawn(costs, values, [f"experiment-{i}" for i in range(14)])
+    across, up = chart.LEAST_WIDTH, chart.PANEL_HEIGHT
+    boxes = []
+    for label in rows["labels"]:
+        width = chart.FONT.getlength(label["name"])
+        left = label["x"] - {"left": 0, "center": width / 2, "right": width}[label["align"]]
+        boxes.append((left, label["y"] - 6, left + width, label["y"] + 6))
     assert len(boxes) >= 10
+    assert all(box[0] >= 0 and box[1] >= 0 and box[2] <= across and box[3] <= up for box in boxes)
     for one, other in combinations(boxes, 2):
-        assert not one.overlaps(other)
-    for point in axes.transData.transform(np.column_stack([costs, values])):
-        assert not any(box.contains(*point) for box in boxes)
-    inside = axes.get_window_extent()
-    assert all(inside.contains(*corner) for box in boxes for corner in box.corners())
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    xs = np.interp(np.log(costs), np.log(scales["x"]["domain"]), [0, across])
+    ys = np.interp(values, scales["y"]["domain"], [up, 0])
+    for left, top, right, bottom in boxes:
+        assert not ((xs > left) & (xs < right) & (ys > top) & (ys < bottom)).any()
 
 
 @pytest.mark.parametrize(("costs", "scale"), [([1.0, 9.0], "linear"), ([1.0, 11.0], "log")])
 def test_the_axis_is_logarithmic_where_costs_differ_much(costs: list[float], scale: str) -> None:
-    axes, _ = panel(costs, [0.5, 0.6], ["a", "b"])
-    assert axes.get_xscale() == scale
-    assert axes.get_xlim()[0] < costs[0] < costs[1] < axes.get_xlim()[1]
+    scales, _ = drawn(costs, [0.5, 0.6], ["a", "b"])
+    assert scales["x"]["type"] == scale
+    low, high = scales["x"]["domain"]
+    assert low < costs[0] < costs[1] < high
 
 
 def test_costs_of_nothing_or_not_known_are_drawn_all_the_same() -> None:
-    axes, _ = panel([0.0, 50.0, None], [0.5, 0.6, 0.7], ["a", "b", "c"])
-    assert axes.get_xscale() == "linear"
-    assert {text.get_text() for text in axes.texts} == {"a", "b"}
+    scales, rows = drawn([0.0, 50.0, None], [0.5, 0.6, 0.7], ["a", "b", "c"])
+    assert scales["x"]["type"] == "linear"
+    assert [(row["name"], row["cost"], row["value"]) for row in rows["marks"]] == [
+        ("a", 0, 0.5), ("b", 50, 0.6),
+    ]  # fmt: skip
+    assert {label["name"] for label in rows["labels"]} == {"a", "b"}
+    _, rows = drawn([None], [0.5], ["a"])
+    assert not rows["marks"]
+    assert len(rows["dots"]) == 1
+
+
+def test_the_front_is_joined_and_coloured_in_panel_and_table() -> None:
+    scales, rows = drawn([2.0, 3.0, 1.0], [0.8, 0.7, 0.6], ["best", "beaten", "small"])
+    end = scales["x"]["domain"][1]
+    steps = [(step["cost"], step["value"]) for step in rows["steps"]]
+    assert steps == [(1, 0.6), (2, 0.8), (end, 0.8)]
+    colors = [chart.FRONT, chart.REST, chart.FRONT]
+    assert {row["name"]: row["color"] for row in rows["marks"]} == dict(
+        zip(["best", "beaten", "small"], colors, strict=True)
+    )
+    assert [row["color"] for row in rows["dots"]] == colors
+    assert [(row["low"], row["value"], row["high"]) for row in rows["dots"]] == [
+        (value - 0.01, value, value + 0.01) for value in (0.8, 0.7, 0.6)
+    ]
+
+
+def test_long_names_are_shortened() -> None:
+    _, rows = drawn([1.0, 2.0], [0.5, 0.6], ["a-long-name-" * 9, "猫" * 40])
+    header, *names = [cell["text"] for cell in rows["cells"] if cell["x"] == 0]
+    assert header == "experiment"
+    assert all(len(name) == chart.MOST_LETTERS and name[-1] == "…" for name in names)
