@@ -12,9 +12,9 @@ from stages.bundle import bundle as bundles
 from stages.bundle.bundle import Bundle
 from stages.bundle.model import Model
 from tagloom.decoding import UnreadablePhoto
+from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
-from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.model_reload import ModelReloader
