@@ -2,9 +2,11 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
+# Compiling all modules and rewriting all tests anew would take a third of the start of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
-.PHONY: help repro report test ui bench pictures screenshots lock
+.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,10 +22,23 @@ report: repro ## set up, run the pipeline and open the report in a browser, wher
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 	  python -m webbrowser "file://$(CURDIR)/report/index.html"; fi
 
-test: $(INSTALLED) ## set up, then check the style and run the tests
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile \
+  --no-loadscope-reorder
+
+quick: $(INSTALLED) ## set up, then run the pure tests, which take a minute
+	$(PYTEST) -m "not slow"
+
+style: $(INSTALLED) ## check the style (ruff)
 	ruff check --quiet .
 	ruff format --check --quiet .
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+types: $(INSTALLED) ## check the types (mypy)
+	mypy --no-error-summary
+
+check: style types ## check the style and the types
+
+test: check ## check, then run all tests
+	$(PYTEST)
 
 ui: $(INSTALLED) ## set up, then start the Prefect server and the deployments
 	python -m flows.serve
@@ -43,6 +58,9 @@ pictures: repro ## take the README's pictures anew (eight experiments, ten minut
 
 screenshots: repro ## take the README's pictures of the report and of Prefect's pages anew (needs Chromium)
 	python -m docs.screenshots
+
+rooms: $(INSTALLED) ## draw the rooms and their imports anew, into ARCHITECTURE.md
+	python -m docs.rooms
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

@@ -35,7 +35,7 @@ from stages import metrics
 from stages.files import digest
 from stages.ingest import records
 from stages.intervals import report
-from stages.network import probabilities
+from stages.network.probabilities import VALIDATION, read_probabilities
 from stages.params import load
 from stages.split import folds
 from stages.threshold.fit import cross_fit
@@ -180,10 +180,10 @@ def network(system: System, here: dict[str, Any], seed: int, keep: Path, truth: 
         unfinished = kept.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        shutil.copy(probabilities.VALIDATION, unfinished)
+        shutil.copy(VALIDATION, unfinished)
         shutil.copy("metrics/train.json", unfinished)
         unfinished.rename(kept)
-    scores = probabilities.read(kept / probabilities.VALIDATION.name)["probabilities"].to_numpy()
+    scores = read_probabilities(kept / VALIDATION.name)["probabilities"].to_numpy()
     trained = json.loads((kept / "train.json").read_text("utf-8"))
     return Run(decide(truth, scores), scores, trained["seconds"] / 60, trained["mb"])
 

@@ -135,7 +135,7 @@ def learnt(
         for epoch in range(EPOCHS):
             order = np.random.default_rng([seed, epoch]).permutation(len(training))
             trainer.epoch(training.batches(batch_size, device, order), len(training))
-        found = validate(trainer.stepper, trainer.description, validation)
+        found = validate(trainer.optimization, trainer.description, validation)
         return found["validation/macro_f1"]
 
     figures = [
@@ -158,8 +158,8 @@ def limit(
     """Floating-point operations of forward and backward passes in a second."""
     ours = Trainer(s0(backbone, half), training, device)
     stored = next(training.batches(batch_size, device))
-    chance, params = torch.Generator(), ours.stepper.params.augment
-    ready = stored.map_images(lambda images: augment(images, params, chance))
+    generator, params = torch.Generator(), ours.optimization.params.augment
+    ready = stored.map_images(lambda images: augment(images, params, generator))
     with FlopCounterMode(display=False) as counter:
         step(ours, ready)
     tera = counter.get_total_flops() / len(ready.targets) / 1e12
@@ -191,9 +191,9 @@ def on_one_batch(trainer: Trainer, batch: Batch, steps: int, device: torch.devic
 
 
 def step(trainer: Trainer, batch: Batch) -> None:
-    with trainer.stepper.autocast():
+    with trainer.optimization.autocast():
         output = trainer.network(batch)
-    trainer.stepper.step(output, batch.targets)
+    trainer.optimization.step(output, batch.targets)
 
 
 if __name__ == "__main__":

@@ -21,16 +21,16 @@ from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from experiments.params import overlay
 from stages.ingest.images import ImageStore, ImageWriter, decode
-from stages.network import network as networks
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
+from stages.network.network import new_network
 from stages.params import check, load
 from stages.progress import Progress
 from stages.train.augment import augment
 from stages.train.loop import train_epoch
 from stages.train.params import Augment, Train
-from stages.train.recipe import Stepper
+from stages.train.recipe import Optimization
 
 ROOT = Path(__file__).parents[1]
 LABELS = 18
@@ -114,11 +114,11 @@ def ready(ours: Rows, files: list[Path], device: torch.device, options: Options)
 
 def make_ready(ours: Rows, params: Augment, device: torch.device) -> float:
     """Photos per second of a core's time that are on the device, as a network wants them."""
-    order, chance = np.random.default_rng(0).permutation(len(ours)), torch.Generator()
+    order, generator = np.random.default_rng(0).permutation(len(ours)), torch.Generator()
     with published.one_core():
         started = time.process_time()
         for batch in ours.batches(BATCH, device, order):
-            batch.map_images(partial(augment, params=params, generator=chance))
+            batch.map_images(partial(augment, params=params, generator=generator))
         wait_for(device)
         return len(ours) / (time.process_time() - started)
 
@@ -131,7 +131,7 @@ def epochs(
     trainer.epoch(repeat(next(ours.batches(BATCH, device)), 2), 2 * BATCH)
     alone = speed_of_network(backbone, ours, device)
     order = np.random.default_rng(0).permutation(len(ours))
-    augment = trainer.stepper.params.augment
+    augment = trainer.optimization.params.augment
     for way in published.WAYS:
         theirs = published.Photos(way, files, ours.targets, augment)
         figures = in_turn(
@@ -156,17 +156,17 @@ class Trainer:
         self, params: Train, ours: Rows, device: torch.device, steps: int = 10_000
     ) -> None:
         self.description = describe(params, [str(i) for i in range(LABELS)], ours.store.size)
-        self.network, _ = networks.build(self.description)
+        self.network, _ = new_network(self.description)
         self.network.to(device, memory_format=torch.channels_last)
-        self.stepper = Stepper(self.network, params, ours.targets, steps)
+        self.optimization = Optimization(self.network, params, ours.targets, steps)
         self._device = device
 
     def epoch(self, batches: Iterator[Batch], photos: int) -> float:
         """Photos per second of one pass of ``train_epoch`` over ``batches``."""
-        chance, progress = torch.Generator().manual_seed(0), Progress("epoch", photos, "photos")
+        generator, progress = torch.Generator().manual_seed(0), Progress("epoch", photos, "photos")
         wait_for(self._device)
         started = time.perf_counter()
-        train_epoch(self.network, self.stepper, batches, chance, progress, float("inf"))
+        train_epoch(self.network, self.optimization, batches, generator, progress, float("inf"))
         wait_for(self._device)
         return photos / (time.perf_counter() - started)
 

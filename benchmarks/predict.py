@@ -15,16 +15,15 @@ import torch
 from benchmarks.loading import describe
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import ROOT, Workspace
-from stages.network import network as networks
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
+from stages.network.network import NETWORK, new_network, save_network
 from stages.network.precision import autocast, precision_for
 from stages.network.preprocess import prepare
 from stages.params import check, load
-from stages.threshold import decision
-from stages.threshold.decision import Decision
+from stages.threshold.decision import DECISION, Decision, write_decision
 from stages.train.params import Train
 
 MOST_PHOTOS = {"cpu": 2400, "cuda": 12_000}
@@ -50,10 +49,10 @@ def rows(options: Options) -> Iterator[Row]:
         workspace.run("ingest")
         train = load(ROOT / "params.yaml")["train"] | {"backbone": "squeezenet1_0"}
         description = describe(check(Train, train, "train"), NAMES, SIZE)
-        network, _ = networks.build(description, str(weights or "none"))
-        networks.save(network, description, None, Path(name) / networks.NETWORK)
+        network, _ = new_network(description, str(weights or "none"))
+        save_network(network, description, None, Path(name) / NETWORK)
         half = Decision(NAMES, [0.5] * len(NAMES), "global", "micro_f1", 0)
-        decision.write(half, Path(name) / decision.DECISION)
+        write_decision(half, Path(name) / DECISION)
 
         def stage() -> float:
             workspace.run("predict")

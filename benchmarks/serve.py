@@ -23,7 +23,7 @@ from statistics import median, quantiles
 from benchmarks.samples import captions, photos
 from benchmarks.table import Options, Row, in_turn, main
 from stages.bundle.bundle import BUNDLE
-from stages.bundle.model import Model, load
+from stages.bundle.model import Model, load_model
 from stages.network.allocation import keep_freed_memory
 from tagloom.inputs import Asked
 from tagloom.prefetch import batches
@@ -44,7 +44,7 @@ def rows(options: Options) -> Iterator[Row]:
         return
     keep_freed_memory()  # as the command does
     count = min(options.photos, MOST_PHOTOS)
-    model = load(folder)
+    model = load_model(folder)
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         files = photos(Path(name) / "photos", count, options.shared)
         told = captions(count, options.shared).to_list()

@@ -1,6 +1,9 @@
-"""All that knows DVC and no Prefect: the project, its experiments and its versions.
+"""All that knows DVC and no Prefect: a project, its experiments and its promoted models.
 
-Only ``dvc_project`` touches DVC.
+``params`` checks a change of ``params.yaml`` as a whole, ``plan`` makes a sweep's experiments of
+presets and a grid, ``compare`` shows experiments side by side, ``workspace`` is the clone that a
+retraining works in, ``registry`` keeps the models that were promoted. Only ``dvc_project`` touches
+DVC; of the stages, nothing but how they read ``params.yaml`` is known here.
 """
 
 import os

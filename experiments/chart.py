@@ -4,41 +4,56 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise, product
 from pathlib import Path
+from typing import Any
+from unicodedata import east_asian_width
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import Bbox
+import altair as alt
+from PIL import Image, ImageFont
 
-DPI = 120
-INK, PALE, FAINT = "#222222", "#8a8a8a", "#e4e4e4"
+INK, SOFT, PALE, FAINT = "#222222", "#555555", "#8a8a8a", "#e4e4e4"
 # Blue and orange are told apart by everyone; the shape of the marks says the same.
-BEHIND, AHEAD = "#3b6ea5", "#d9730d"
+REST, FRONT = "#3b6ea5", "#d9730d"
+SHAPES = ["circle", "M0,-1.2L1.2,0L0,1.2L-1.2,0Z"]  # the latter a diamond
+SHAPE = alt.Shape("color:N", scale=alt.Scale(domain=[REST, FRONT], range=SHAPES), legend=None)
+COLOR = alt.Color("color:N", scale=None)
 
-# Inches.
-MARGIN, GAP = 0.3, 0.22
-PANEL_HEIGHT, PANEL_LEFT, PANEL_BOTTOM = 4.3, 0.75, 0.6
-ROW, DOTS, NOTE = 0.27, 2.0, 0.19
-LEAST_WIDTH = 11.0
+# Pixels, of which the file has SCALE times as many.
+SCALE = 1.5
+LEAST_WIDTH, PANEL_HEIGHT, PANEL_GAP = 1100, 400, 75
+ROW, DOTS, GAP = 25, 180, 22
+FONT_SIZE = 12
+# Its letters are about as wide as those of the font that vl-convert brings and draws with.
+FONT = ImageFont.load_default(FONT_SIZE)
+CONFIG = {
+    "view": {"stroke": None},
+    "title": {
+        "anchor": "start", "frame": "group", "offset": 10, "fontWeight": "normal", "fontSize": 15,
+        "color": INK,
+    },
+    "axis": {
+        "gridColor": FAINT, "domainColor": PALE, "ticks": False, "labelColor": INK,
+        "labelFontSize": FONT_SIZE, "labelPadding": 6, "titleColor": INK, "titleFontSize": 13,
+        "titleFontWeight": "normal", "titlePadding": 8,
+    },
+    "text": {"fontSize": FONT_SIZE},
+    "point": {"filled": True, "opacity": 1, "stroke": "white", "strokeWidth": 1},
+}  # fmt: skip
 
-TABLE_SIZE, LABEL_SIZE, NOTE_SIZE = 8.5, 8.5, 8.0  # points
 MOST_LETTERS = 34
 LOG_FROM = 10  # largest by smallest cost
+LOG_TICKS = [step * 10.0**power for power in range(-9, 10) for step in (1, 2, 5)]
 
-# Where a label may stand: distances in points, directions in degrees, the nicest first.
-DISTANCES = (8, 14, 22, 32, 44, 58)
-DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225)
-LEADER_FROM = 14  # points; from here on a thin line leads to the label
+# Where a label may stand: distances in pixels; directions across and down, the nicest first.
+DISTANCES = (9, 17, 27, 40, 56, 74)
+DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (0.7, -0.7), (-0.7, -0.7), (0.7, 0.7), (-0.7, 0.7))
+BEFORE = {"left": 0, "center": 0.5, "right": 1}  # share of a label before where it is aligned
+LEADER_FROM = 17  # pixels; from here on a thin line leads to the label
 
 Interval = tuple[float, float, float]  # low, value, high
-Line = tuple[tuple[float, float], tuple[float, float]]  # from, to
-Box = tuple[float, float, float, float]  # left, bottom, right, top
+Point = tuple[float, float]  # pixels from the left and from the top
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -50,246 +65,222 @@ class Panel:
     front: Sequence[bool]
 
 
-def draw(
-    path: Path,
+@dataclass(frozen=True)
+class Range:
+    """What an axis shows."""
+
+    low: float
+    high: float
+    is_log: bool = False
+
+    @classmethod
+    def around(cls, values: Sequence[float], may_be_log: bool = False) -> "Range":
+        """With room at both ends; logarithmic, where it may be, if ``values`` differ much."""
+        low, high = min(values, default=0), max(values, default=1)
+        if may_be_log and low > 0 and high / low > LOG_FROM:
+            room = (high / low) ** 0.12
+            return cls(low / room, high * room, is_log=True)
+        room = 0.12 * (high - low) or 0.1 * abs(high) or 1
+        return cls(low - room, high + room)
+
+    def place(self, value: float) -> float:
+        """0 at the low end, 1 at the high one."""
+        if self.is_log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def scale(self, **options: Any) -> alt.Scale:
+        return alt.Scale(
+            type="log" if self.is_log else "linear",
+            domain=[self.low, self.high],
+            nice=False,
+            zero=False,
+            **options,
+        )
+
+    def axis(self) -> alt.Axis:
+        """Few and round ticks, plain numbers."""
+        # With ``format`` a logarithmic axis would keep most labels back.
+        plain = "format(datum.value, ',.4~r')"
+        if not self.is_log:
+            return alt.Axis(tickCount=7, labelExpr=plain)
+        shown = [tick for tick in LOG_TICKS if self.low <= tick <= self.high]
+        return alt.Axis(values=shown, labelExpr=plain, labelSeparation=8)
+
+
+def save(chart: alt.VConcatChart, path: Path) -> None:
+    """Writes ``chart`` as a PNG."""
+    chart.save(path, format="png", scale_factor=SCALE)
+    Image.open(path).convert("RGB").save(path, optimize=True)  # a quarter of the room
+
+
+def picture(
     quality: str,
     intervals: Sequence[Interval],
     panels: Sequence[Panel],
     header: Sequence[str],
     cells: Sequence[Sequence[str]],
     notes: Sequence[str],
-) -> None:
-    """Writes a PNG: a scatter panel for each of ``panels``, and the table with its ``notes``.
+) -> alt.VConcatChart:
+    """A scatter panel for each of ``panels``, and the table with its ``notes``.
 
     ``quality`` names what ``intervals`` are of; ``cells`` are a row for each of them, its name
     first.
     """
-    table = [[_short(cell) for cell in row] for row in [header, *cells]]
-    widths = [max(_text_width(cell) for cell in column) for column in zip(*table, strict=True)]
-    width = max(LEAST_WIDTH, 2 * MARGIN + DOTS + sum(widths) + GAP * len(widths))
-    lines = [line for note in notes for line in textwrap.wrap(note, int(width * 15))]
-    bottom = MARGIN + NOTE * len(lines)
-    table_height = ROW * (len(cells) + 1)
-    height = bottom + 0.15 + table_height + 0.3 + PANEL_BOTTOM + PANEL_HEIGHT + 0.5
-    figure = Figure((width, height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    table = [[_short(cell) for cell in line] for line in [header, *cells]]
+    widths = [max(map(_text_width, column)) for column in zip(*table, strict=True)]
+    width = max(LEAST_WIDTH, DOTS + sum(widths) + GAP * len(widths))
+    panel_width = (width + PANEL_GAP) / len(panels) - PANEL_GAP
+    names = [line[0] for line in table[1:]]
+    scatters = [_scatter(quality, panel, names, intervals, panel_width) for panel in panels]
+    fronts = zip(*(panel.front for panel in panels), strict=True)
+    colors = [FRONT if any(front) else REST for front in fronts]
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width / 6))]
+    below = alt.Title(lines, orient="bottom", offset=25, fontSize=11, lineHeight=17, color=SOFT)
+    return alt.vconcat(
+        alt.hconcat(*scatters, spacing=PANEL_GAP, bounds="flush"),
+        _table(table, widths, intervals, colors, width),
+        spacing=60,
+        title=below,
+        background="white",
+        padding=25,
+        config=CONFIG,
+    )
 
-    _draw_notes(figure, lines, bottom)
-    _draw_table(figure, table, widths, intervals, panels, bottom + 0.15)
-    names = [row[0] for row in table[1:]]
-    each = (width - 2 * MARGIN) / len(panels)
-    for i, panel in enumerate(panels):
-        left = MARGIN + i * each + PANEL_LEFT
-        axes = figure.add_axes(
-            _in_figure(
-                figure, left, height - 0.5 - PANEL_HEIGHT, each - PANEL_LEFT - 0.15, PANEL_HEIGHT
-            )
+
+def _scatter(
+    quality: str,
+    panel: Panel,
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    width: float,
+) -> alt.LayerChart:
+    colors = [FRONT if is_on_front else REST for is_on_front in panel.front]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "cost": cost, "low": low, "value": value, "high": high, "color": color}
+        for name, cost, (low, value, high), color in zip(
+            names, panel.costs, intervals, colors, strict=True
         )
-        _draw_panel(axes, panel, names, intervals)
-        axes.set_title(
-            f"{quality} by {panel.label}", loc="left", size=11, color=INK, parse_math=False
-        )
-    figure.savefig(path, format="png", metadata={"Software": None})
+        if cost is not None
+    ]
+    rows.sort(key=lambda row: row["color"] != FRONT)  # labelled in this order
+    across = Range.around([row["cost"] for row in rows], may_be_log=True)
+    up = Range.around([row[end] for row in rows for end in ("low", "high")])
+    front = sorted((row["cost"], row["value"]) for row in rows if row["color"] == FRONT)
+    front += [(across.high, value) for _, value in front[-1:]]
+
+    def pixels(cost: float, value: float) -> Point:
+        return across.place(cost) * width, (1 - up.place(value)) * PANEL_HEIGHT
+
+    points = [pixels(row["cost"], row["value"]) for row in rows]
+    lines = [(*pixels(row["cost"], row["high"]), *pixels(row["cost"], row["low"])) for row in rows]
+    for (left, low), (right, high) in pairwise(pixels(*step) for step in front):
+        lines += [(left, low, right, low), (right, high, right, low)]
+    labels = _labels([row["name"] for row in rows], points, lines, width)
+
+    x = alt.X("cost:Q", title=panel.label, scale=across.scale(), axis=across.axis())
+    y = alt.Y("value:Q", title=None, scale=up.scale(), axis=alt.Axis(tickCount=6))
+    steps = _chart([{"cost": cost, "value": value} for cost, value in front]).encode(x, y)
+    marks = _chart(rows).encode(x, color=COLOR)
+    texts = _chart(labels).encode(alt.X("x:Q", scale=None), alt.Y("y:Q", scale=None))
+    text, align = texts.encode(text="name:N"), alt.expr("datum.align")
+    layers = [
+        steps.mark_line(interpolate="step-after", color=FRONT, opacity=0.8),
+        marks.mark_rule(opacity=0.65, strokeWidth=1.5).encode(alt.Y("low:Q"), alt.Y2("high:Q")),
+        texts.mark_rule(color=PALE, strokeWidth=0.8).encode(alt.X2("to_x"), alt.Y2("to_y")),
+        marks.mark_point(size=75).encode(y, SHAPE),
+        text.mark_text(align=align, stroke="white", strokeWidth=3),
+        text.mark_text(align=align, color=INK),
+    ]
+    title = f"{quality} by {panel.label}"
+    return alt.LayerChart(layer=layers, title=title, width=width, height=PANEL_HEIGHT)
 
 
-def _draw_panel(
-    axes: Axes, panel: Panel, names: Sequence[str], intervals: Sequence[Interval]
-) -> None:
-    shown = [i for i, cost in enumerate(panel.costs) if cost is not None]
-    costs = {i: panel.costs[i] for i in shown}
-    axes.set_axisbelow(True)
-    axes.grid(color=FAINT, linewidth=0.7)
-    _set_limits(axes, list(costs.values()), [intervals[i] for i in shown])
-    ahead = sorted((i for i in shown if panel.front[i]), key=lambda i: (costs[i], intervals[i][1]))
-    steps = _steps([(costs[i], intervals[i][1]) for i in ahead], axes.get_xlim()[1])
-    for line in steps:
-        axes.plot(*zip(*line, strict=True), color=AHEAD, linewidth=1.4, alpha=0.8)
-    for i in shown:
-        low, value, high = intervals[i]
-        color = AHEAD if panel.front[i] else BEHIND
-        axes.vlines(costs[i], low, high, color=color, linewidth=1.1, alpha=0.55)
-        axes.plot(costs[i], value, **_mark(panel.front[i], 8))
-    axes.set_xlabel(panel.label, size=9.5, color=INK)
-    _plain(axes)
-    points = {i: axes.transData.transform((costs[i], intervals[i][1])) for i in shown}
-    lines = [((costs[i], intervals[i][0]), (costs[i], intervals[i][2])) for i in shown]
-    lines += steps
-    bars = [Bbox(axes.transData.transform(line)) for line in lines]
-    _label(axes, points, {i: names[i] for i in [*ahead, *set(shown).difference(ahead)]}, bars)
-
-
-def _steps(points: Sequence[tuple[float, float]], end: float) -> list[Line]:
-    """From each point to the right until the next one, which is higher, and up to it."""
-    lines = []
-    for (x, y), (until, upper) in pairwise([*points, (end, points[-1][1])] if points else []):
-        lines += [((x, y), (until, y)), ((until, y), (until, upper))]
-    return lines
-
-
-def _set_limits(axes: Axes, costs: Sequence[float], intervals: Sequence[Interval]) -> None:
-    """Room around everything, a logarithmic axis where costs differ much, plain numbers."""
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}"))
-    low, high = min(costs, default=0), max(costs, default=1)
-    if low > 0 and high / low > LOG_FROM:
-        axes.set_xscale("log")
-        room = (high / low) ** 0.12
-        axes.set_xlim(low / room, high * room**1.5)
-        few = high / low < 1000
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}"))
-    else:
-        room = 0.12 * (high - low) or 0.1 * abs(high) or 1
-        axes.set_xlim(low - room, high + 1.5 * room)
-        axes.xaxis.set_major_locator(MaxNLocator(7))
-    low = min((each[0] for each in intervals), default=0)
-    high = max((each[2] for each in intervals), default=1)
-    room = 0.1 * (high - low) or 0.01
-    axes.set_ylim(low - room, high + room)
-
-
-def _label(
-    axes: Axes,
-    points: dict[int, tuple[float, float]],
-    names: dict[int, str],
-    bars: Sequence[Bbox],
-) -> None:
-    """Writes each name where it hides no mark and no other name, as near its mark as may be.
+def _labels(
+    names: Sequence[str], points: Sequence[Point], lines: Sequence[Box], right_end: float
+) -> list[dict[str, Any]]:
+    """Puts each name where it hides no mark and no other name, as near its mark as may be.
 
     One that fits nowhere is left to the table, which has the same order from top to bottom.
-    Greedy, as Christensen, Marks and Shieber (1995) call their simplest method.
+    Greedy, as Christensen, Marks and Shieber (1995) call their simplest method. (Vega's own
+    transform for labels needs the canvas of a browser.)
+
+    Returns:
+        ``name``; ``x``, ``y`` and ``align`` of the text; ``to_x`` and ``to_y``, where its line
+        ends.
     """
-    scale = axes.figure.dpi / 72
-    inside = axes.get_window_extent()
-    taken: list[Box] = [
-        (x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in points.values()
-    ]
-    height = LABEL_SIZE * scale * 1.15
-    for i, name in names.items():
-        width = _text_width(name, LABEL_SIZE) * axes.figure.dpi
-        best: tuple[float, float, float, Box] | None = None
-        for distance in DISTANCES:
-            for place, degrees in enumerate(DIRECTIONS):
-                dx, dy = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-                x = points[i][0] + distance * scale * dx + (dx - 1) / 2 * width
-                y = points[i][1] + distance * scale * dy + (dy - 1) / 2 * height
-                box = (x, y, x + width, y + height)
-                if not _within(box, inside) or any(_overlap(box, other) for other in taken):
-                    continue
-                crossed = sum(_overlap(box, (b.xmin, b.ymin, b.xmax, b.ymax)) for b in bars)
-                cost = distance / 4 + 0.3 * place + 6 * crossed
-                if best is None or cost < best[0]:
-                    best = (cost, distance, degrees, box)
-        if best is None:
-            continue
-        _, distance, _, box = best
-        taken.append(box)
-        axes.annotate(
-            name,
-            xy=points[i],
-            xycoords="figure pixels",
-            xytext=((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
-            textcoords="figure pixels",
-            ha="center",
-            va="center",
-            size=LABEL_SIZE,
-            color=INK,
-            parse_math=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6, "shrinkB": 4}
-            if distance >= LEADER_FROM
-            else None,
-        )
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    labels = []
+    for name, (x, y) in zip(names, points, strict=True):
+        width, height = _text_width(name), 1.15 * FONT_SIZE
+        best: tuple[float, Box, dict[str, Any]] | None = None
+        for distance, (place, (across, down)) in product(DISTANCES, enumerate(DIRECTIONS)):
+            at_x, at_y = x + across * distance, y + down * (distance + height / 2)
+            align = "left" if across > 0 else "right" if across < 0 else "center"
+            left, top = at_x - width * BEFORE[align], at_y - height / 2
+            box = (left, top, left + width, top + height)
+            is_inside = 0 <= left <= right_end - width and 0 <= top <= PANEL_HEIGHT - height
+            cost = distance / 5 + 0.3 * place + 6 * sum(_overlap(box, line) for line in lines)
+            is_best = is_inside and (best is None or cost < best[0])
+            if is_best and not any(_overlap(box, other) for other in taken):
+                to_x, to_y = (x, y) if distance >= LEADER_FROM else (at_x, at_y)
+                label = {"x": at_x, "y": at_y, "align": align, "to_x": to_x, "to_y": to_y}
+                best = (cost, box, label | {"name": name})
+        if best is not None:
+            taken.append(best[1])
+            labels.append(best[2])
+    return labels
 
 
-def _draw_table(
-    figure: Figure,
+def _table(
     table: Sequence[Sequence[str]],
     widths: Sequence[float],
     intervals: Sequence[Interval],
-    panels: Sequence[Panel],
-    bottom: float,
-) -> None:
+    colors: Sequence[str],
+    width: float,
+) -> alt.LayerChart:
     """Names at the left, beside them the intervals drawn, then the cells."""
-    rows = len(table) - 1
-    height = ROW * (rows + 1)
-    full = figure.get_figwidth() - 2 * MARGIN
-    axes = figure.add_axes(_in_figure(figure, MARGIN, bottom, full, height))
-    axes.set(xlim=(0, full), ylim=(rows - 0.5, -1.5))
-    axes.axis("off")
-    for i in range(rows):
-        axes.axhline(i - 0.5, color=FAINT if i else PALE, linewidth=0.8)
-    gap = (full - DOTS - sum(widths)) / len(widths)
-    ends = [widths[0]]
-    for width in widths[1:]:
-        ends.append(ends[-1] + gap + width + (DOTS + gap if len(ends) == 1 else 0))
-    for i, row in enumerate(table):
-        ahead = i > 0 and any(panel.front[i - 1] for panel in panels)
-        for j, cell in enumerate(row):
-            axes.text(
-                0 if j == 0 else ends[j],
-                i - 1,
-                cell,
-                ha="left" if j == 0 else "right",
-                va="center",
-                size=TABLE_SIZE,
-                color=AHEAD if ahead and j == len(row) - 1 else INK if i else PALE,
-                parse_math=False,
-            )
-    dots = figure.add_axes(_in_figure(figure, MARGIN + widths[0] + gap, bottom, DOTS, height - ROW))
-    dots.set_ylim(rows - 0.5, -0.5)
-    for i, (low, value, high) in enumerate(intervals):
-        ahead = any(panel.front[i] for panel in panels)
-        dots.hlines(i, low, high, color=AHEAD if ahead else BEHIND, linewidth=1.4, alpha=0.6)
-        dots.plot(value, i, **_mark(ahead, 6))
-    dots.xaxis.tick_top()
-    dots.xaxis.set_major_locator(MaxNLocator(3))
-    dots.grid(axis="x", color=FAINT, linewidth=0.7)
-    dots.set_axisbelow(True)
-    _plain(dots)
-    dots.spines[:].set_visible(False)
-    dots.tick_params("x", labelsize=TABLE_SIZE - 1, labelcolor=PALE, pad=2)
-    dots.set_yticks([])
-    dots.patch.set_alpha(0)
+    gap = (width - DOTS - sum(widths)) / len(widths)
+    start = widths[0] + gap
+    ends = accumulate((gap + each for each in widths[1:]), initial=start + DOTS)
+    places = [0.0, *list(ends)[1:]]
+    cells = [
+        {"x": place, "y": (i - 0.5) * ROW, "text": text, "color": INK if i else PALE}
+        for i, line in enumerate(table)
+        for place, text in zip(places, line, strict=True)
+    ]
+    for cell, color in zip(cells[2 * len(places) - 1 :: len(places)], colors, strict=True):
+        cell["color"] = color  # the last of a row: the fronts that it is on
+    rules = [{"y": i * ROW, "color": FAINT if i else PALE} for i in range(len(intervals))]
+    rows = [
+        {"low": low, "value": value, "high": high, "y": (i + 0.5) * ROW, "color": color}
+        for i, ((low, value, high), color) in enumerate(zip(intervals, colors, strict=True))
+    ]
+    shown = Range.around([end for low, _, high in intervals for end in (low, high)])
+    scale = shown.scale(range=[start, start + DOTS])
+    axis = alt.Axis(
+        orient="top", tickCount=3, title=None, domain=False, labelColor=PALE, labelFontSize=10
+    )
+    y = alt.Y("y:Q", scale=None, axis=None)
+    texts = _chart(cells).encode(alt.X("x:Q", scale=None), y, text="text:N", color=COLOR)
+    dots = _chart(rows).encode(alt.X("value:Q", scale=scale, axis=axis), y, color=COLOR)
+    layers = [
+        _chart(rules).mark_rule().encode(y, x=alt.value(0), x2=alt.value(width), color=COLOR),
+        texts.mark_text(align=alt.expr("datum.x ? 'right' : 'left'")),
+        dots.mark_rule(opacity=0.6, strokeWidth=2).encode(x="low:Q", x2="high:Q"),
+        dots.mark_point(size=36).encode(SHAPE),
+    ]
+    return alt.LayerChart(layer=layers, width=width, height=ROW * len(intervals))
 
 
-def _draw_notes(figure: Figure, lines: Sequence[str], top: float) -> None:
-    for i, line in enumerate(lines):
-        x, y, *_ = _in_figure(figure, MARGIN, top - NOTE * (i + 0.5) - 0.05, 0, 0)
-        figure.text(x, y, line, size=NOTE_SIZE, color="#555555", va="center", parse_math=False)
+def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=rows))
 
 
-def _mark(ahead: bool, size: float) -> dict[str, object]:
-    if ahead:
-        return {"marker": "D", "color": AHEAD, "markersize": size * 0.8, "markeredgecolor": "white"}
-    return {"marker": "o", "color": BEHIND, "markersize": size * 0.85, "markeredgecolor": "white"}
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(PALE)
-    axes.tick_params(length=0, labelsize=9, colors=INK)
-
-
-def _in_figure(figure: Figure, left: float, bottom: float, width: float, height: float) -> Box:
-    """Inches to fractions of the figure."""
-    across, up = figure.get_size_inches()
-    return left / across, bottom / up, width / across, height / up
-
-
-def _text_width(text: str, size: float = TABLE_SIZE) -> float:
-    """Inches."""
-    font = FontProperties(size=size)
-    return _renderer().get_text_width_height_descent(text, font, False)[0] / DPI
-
-
-@cache
-def _renderer() -> RendererAgg:
-    return FigureCanvasAgg(Figure(dpi=DPI)).get_renderer()
-
-
-def _within(box: Box, frame: Bbox) -> bool:
-    return box[0] >= frame.x0 and box[1] >= frame.y0 and box[2] <= frame.x1 and box[3] <= frame.y1
+def _text_width(text: str) -> float:
+    """Pixels, nearly."""
+    wide = ["W" if east_asian_width(letter) in "WF" else letter for letter in text]
+    return FONT.getlength("".join(wide))
 
 
 def _overlap(one: Box, other: Box) -> bool:

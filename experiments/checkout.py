@@ -19,11 +19,11 @@ def changed_params(root: Path, base: str) -> list[str]:
     """
     committed = flatten(parse(git_file(root, base, PARAMS) or "", PARAMS))
     try:
-        found = read(root)
+        params = read(root)
     except PlanError:  # somebody is at work on it
         return [PARAMS]
-    changed = differences(found, committed)
-    changed += [f"{key} {found[key]!r}, which is new" for key in found.keys() - committed.keys()]
+    changed = differences(params, committed)
+    changed += [f"{key} {params[key]!r}, which is new" for key in params.keys() - committed.keys()]
     if data := [text for text in changed if text.startswith(DATA)]:
         raise ProjectError(
             f"What is retrained is the commit {base[:7]}, and {PARAMS} says other data than it "
@@ -40,7 +40,7 @@ def changed_files(root: Path, sources: Sequence[str], photos: Path) -> list[str]
         photos: the folder of the photos; these are taken as they are.
     """
     paths = [path for path in sources if not Path(path).is_relative_to(photos)]
-    look = [*DVC_FILES, *(path for path in paths if not Path(path).is_absolute())]
-    changed = git(root, "diff", "--name-only", "--relative", "-z", "HEAD", "--", *look)
-    new = git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *look)
+    watched = [*DVC_FILES, *(path for path in paths if not Path(path).is_absolute())]
+    changed = git(root, "diff", "--name-only", "--relative", "-z", "HEAD", "--", *watched)
+    new = git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *watched)
     return sorted(filter(None, f"{changed}\0{new}".split("\0")))

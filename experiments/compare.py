@@ -86,15 +86,15 @@ def compare(
         ProjectError: ``root`` is in no DVC project, or that has no commit; or a key of ``group``
             is no parameter.
     """
-    found = experiments(root, names)
+    shown = experiments(root, names)
     notes = []
-    if not names and (twin := _twin_of_workspace(found)):
-        found = [each for each in found if each.name != WORKSPACE]
+    if not names and (twin := _twin_of_workspace(shown)):
+        shown = [each for each in shown if each.name != WORKSPACE]
         notes.append(f"The workspace is at {twin}, so it has no row of its own.")
     for key in group:
-        if not any(key in each.params for each in found):
+        if not any(key in each.params for each in shown):
             raise ProjectError(f"{key} is no parameter of these experiments, nothing to group by")
-    read = {each.name: row_of(each) for each in found}
+    read = {each.name: row_of(each) for each in shown}
     problems = {name: row for name, row in read.items() if isinstance(row, str)}
     rows = grouped([row for row in read.values() if isinstance(row, Row)], group)
     rows.sort(key=lambda row: -row.figures["micro_f1"].value)
@@ -107,8 +107,8 @@ def compare(
     markdown = to_markdown(header, cells, notes, problems)
     (out / "comparison.md").write_text(markdown, "utf-8")
     _write_csv(out / "comparison.csv", rows, fronts, varied, problems)
-    picture = out / "comparison.png"
-    picture.unlink(missing_ok=True)
+    path = out / "comparison.png"
+    path.unlink(missing_ok=True)
     if rows:
         panels = [
             chart.Panel(label, [row.costs[key] for row in rows], fronts[key])
@@ -116,7 +116,8 @@ def compare(
         ]
         f1 = [row.figures["micro_f1"] for row in rows]
         intervals = [(each.low, each.value, each.high) for each in f1]
-        chart.draw(picture, "validation micro-F1", intervals, panels, header, cells, notes)
+        quality = "validation micro-F1"
+        chart.save(chart.picture(quality, intervals, panels, header, cells, notes), path)
     return markdown
 
 
@@ -176,17 +177,17 @@ def merged(rows: Sequence[Row]) -> Row:
         values = [row.figures[key].value for row in rows]
         mean, deviation = statistics.fmean(values), statistics.stdev(values)
         figures[key] = Figure(mean, mean - deviation, mean + deviation)
-    columns = {key: [row.costs[key] for row in rows] for key in COSTS}
+    costs: dict[str, float | None] = {}
+    for key in COSTS:
+        known = [cost for row in rows if (cost := row.costs[key]) is not None]
+        costs[key] = statistics.fmean(known) if len(known) == len(rows) else None
     members = tuple(name for row in rows for name in row.members)
     return Row(
         group_name(members),
         members,
         rows[0].params,
         figures,
-        {
-            key: None if None in column else statistics.fmean(column)
-            for key, column in columns.items()
-        },
+        costs,
         frozenset().union(*(row.hardware for row in rows)),
         frozenset().union(*(row.measured_on for row in rows)),
     )
@@ -201,7 +202,8 @@ def group_name(names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0]
     words = [re.split("([-=])", name) for name in names]
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for common, end in ((before, 0), (after, -1)):
         while len({each[end] for each in words}) == 1 < min(map(len, words)):
             common.append({each.pop(end) for each in words}.pop())
@@ -323,10 +325,10 @@ def _captions(rows: Sequence[Row], group: Sequence[str]) -> list[str]:
     return notes
 
 
-def _twin_of_workspace(found: Sequence[Experiment]) -> str | None:
+def _twin_of_workspace(shown: Sequence[Experiment]) -> str | None:
     """The experiment whose parameters and figures lie in the workspace, if there is one."""
-    (workspace,) = (each for each in found if each.name == WORKSPACE)
-    for each in found:
+    (workspace,) = (each for each in shown if each.name == WORKSPACE)
+    for each in shown:
         same = (each.params, each.metrics) == (workspace.params, workspace.metrics)
         if same and workspace.metrics and each is not workspace:
             return each.name

@@ -14,10 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML, YAMLError
-
 from evaluation.judge.params import Retrain
-from experiments.plan import Params, PlanError, read
+from experiments.plan import Params, PlanError, assignment, read
 from stages import UserError
 from stages.bundle.params import Bundle
 from stages.eda.params import Eda
@@ -48,7 +46,7 @@ MODELS: dict[str, type[Section]] = {
 
 
 class Effect(NamedTuple):
-    """When keys count.
+    """When keys of ``params.yaml`` count.
 
     Attributes:
         keys: separated by blanks; ``*`` stands for anything.
@@ -65,29 +63,46 @@ class Effect(NamedTuple):
 MOVES = " ".join(f"train.augment.{name}" for name in Augment.model_fields if name != "crop")
 RECURRENT = "train.text.bidirectional train.text.embedding* train.text.hidden train.text.dropout"
 
+
+def _is(key: str, value: Any) -> Callable[[Values], bool]:
+    """A condition of an ``Effect``: that ``key`` has this value."""
+    return lambda values: values[key] == value
+
+
+def _has_input(name: str) -> Callable[[Values], bool]:
+    """A condition of an ``Effect``: that the network is fed with this."""
+    return lambda values: name in values["train.inputs"]
+
+
+def _pretrained_backbone_learns(p: Values) -> bool:
+    learns = not p["train.freeze"] or p["train.unfreeze"] > 0
+    return "image" in p["train.inputs"] and p["train.weights"] != "none" and learns
+
+
+def _reads_by_transformer(p: Values) -> bool:
+    return "caption" in p["train.inputs"] and p["train.text.encoder"] == "transformer"
+
+
 EFFECTS = [
     Effect(
         "train.backbone train.weights train.freeze train.unfreeze train.feature_norm "
         "train.augment.* train.test_time_flip",
         "image in train.inputs",
-        lambda p: "image" in p["train.inputs"],
+        _has_input("image"),
     ),
     Effect(
-        "train.text.* vocab.*",
-        "caption in train.inputs",
-        lambda p: "caption" in p["train.inputs"],
+        "train.text.* vocab.* report.captions", "caption in train.inputs", _has_input("caption")
     ),
     Effect(
         "train.fusion train.text.caption_dropout",
         "train.inputs image+caption",
-        lambda p: p["train.inputs"] == "image+caption",
+        _is("train.inputs", "image+caption"),
     ),
     Effect(
         "train.text.caption_dropout",
         "train.fusion other than late",
         lambda p: p["train.fusion"] != "late",
     ),
-    Effect("report.captions", "caption in train.inputs", lambda p: "caption" in p["train.inputs"]),
     Effect(
         f"{RECURRENT} vocab.*",
         "train.text.encoder lstm or gru",
@@ -96,17 +111,17 @@ EFFECTS = [
     Effect(
         "train.text.transformer train.text.max_tokens train.text.frozen_layers",
         "train.text.encoder transformer",
-        lambda p: p["train.text.encoder"] == "transformer",
+        _is("train.text.encoder", "transformer"),
     ),
     Effect(
         "train.loss.gamma train.loss.alpha",
         "train.loss.name focal",
-        lambda p: p["train.loss.name"] == "focal",
+        _is("train.loss.name", "focal"),
     ),
     Effect(
         "train.loss.gamma_* train.loss.margin",
         "train.loss.name asymmetric",
-        lambda p: p["train.loss.name"] == "asymmetric",
+        _is("train.loss.name", "asymmetric"),
     ),
     Effect(
         "train.pretrained_lr train.optimizer train.lr train.momentum train.weight_decay "
@@ -139,7 +154,7 @@ EFFECTS = [
     Effect(
         "train.schedule.factor train.schedule.patience",
         "train.schedule.name plateau",
-        lambda p: p["train.schedule.name"] == "plateau",
+        _is("train.schedule.name", "plateau"),
     ),
     Effect(
         "train.augment.aspect",
@@ -151,23 +166,11 @@ EFFECTS = [
         "train.augment.randaugment of 1 or more",
         lambda p: p["train.augment.randaugment"] > 0,
     ),
-    Effect(
-        "threshold.shrinkage",
-        "threshold.scope label",
-        lambda p: p["threshold.scope"] == "label",
-    ),
-    Effect(
-        "bundle.tolerance",
-        "bundle.precision auto",
-        lambda p: p["bundle.precision"] == "auto",
-    ),
+    Effect("threshold.shrinkage", "threshold.scope label", _is("threshold.scope", "label")),
+    Effect("bundle.tolerance", "bundle.precision auto", _is("bundle.precision", "auto")),
     Effect("split.fold", "split.folds", lambda p: p["split.folds"] is not None),
     *(
-        Effect(
-            f"ingest.{name}.*",
-            f"ingest.source {name}",
-            lambda p, name=name: p["ingest.source"] == name,
-        )
+        Effect(f"ingest.{name}.*", f"ingest.source {name}", _is("ingest.source", name))
         for name in source_names()
     ),
 ]
@@ -238,21 +241,17 @@ def check_effects(values: Values, changed: Values) -> None:
                 raise UserError(f"{key} has no effect here: it needs {needs}; leave it out")
 
 
-def parse(text: str) -> dict[str, Any]:
-    """``train.lr=5e-4`` as a tree of one value; the value is YAML, as in ``params.yaml``.
+def tree_of(text: str) -> dict[str, Any]:
+    """``train.lr=5e-4`` as a tree of one value, like ``params.yaml``'s.
 
     Raises:
-        UserError: it is not ``KEY=VALUE``, or the value is not YAML.
+        PlanError: as ``assignment``.
     """
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise UserError(f"{text!r} is no override: write KEY=VALUE, as in train.lr=5e-4")
-    try:
-        tree = YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        raise UserError(f"{key}: {value!r} is not YAML") from error
-    for name in reversed(key.split(".")):
-        tree = {name: tree}
+    key, value = assignment(text)
+    *sections, name = key.split(".")
+    tree = {name: value}
+    for section in reversed(sections):
+        tree = {section: tree}
     return tree
 
 
@@ -305,21 +304,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     changes: dict[str, Any] = {}
     try:
         for text in parser.parse_args(arguments).override:
-            changes = merge(changes, parse(text))
+            changes = merge(changes, tree_of(text))
         check_overrides(load(Path(PARAMS)), changes)
-    except UserError as error:
+    except (PlanError, UserError) as error:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}")
-
-
-def _pretrained_backbone_learns(p: Values) -> bool:
-    learns = not p["train.freeze"] or p["train.unfreeze"] > 0
-    return "image" in p["train.inputs"] and p["train.weights"] != "none" and learns
-
-
-def _reads_by_transformer(p: Values) -> bool:
-    return "caption" in p["train.inputs"] and p["train.text.encoder"] == "transformer"
 
 
 if __name__ == "__main__":

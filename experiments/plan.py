@@ -4,7 +4,6 @@ A preset is a YAML file that holds, nested as in ``params.yaml``, what it change
 file has the keys ``presets``, a list of such files, and ``grid``, values by key (``train.lr``).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
-from stages.params import flatten
+from stages.params import flatten, unknown
 
 Params = dict[str, Any]  # by whole key, train.lr
 Grid = dict[str, list[Any]]
@@ -58,19 +57,21 @@ def plan(
         PlanError: a file or text is not of the kind it should be, or different experiments would
             have one name.
     """
-    own = read(root)
-    common = dict(_parse(text) for text in overrides)
+    current = read(root)
+    common = dict(map(assignment, overrides))
     everywhere: Grid = {}
     for text in grid:
-        key, values = _parse(text, "[", "]")
+        key, values = assignment(text, "[", "]")
         if key in everywhere:
             raise PlanError(f"The grid has {key} twice; write all its values in one")
+        if not values:
+            raise PlanError(f"{text!r} names no values")
         everywhere[key] = values
     planned: dict[str, Planned] = {}
     for presets, axes in _parts(root, files):
         if both := axes.keys() & everywhere.keys():
             raise PlanError(f"{_and(both)}: in a sweep file's grid, and in --grid; leave one out")
-        for each in _experiments(presets, axes | everywhere, common, own, prefix):
+        for each in _experiments(presets, axes | everywhere, common, current, prefix):
             if planned.setdefault(each.name, each) != each:
                 raise PlanError(
                     f"Two different experiments would be called {each.name}; rename a preset, or "
@@ -97,14 +98,14 @@ def read(root: Path) -> Params:
     return flatten(_load(root / PARAMS))
 
 
-def differences(found: Params, wanted: Params) -> list[str]:
-    """Which values are not as ``wanted`` among those ``found``, for people."""
+def differences(actual: Params, wanted: Params) -> list[str]:
+    """Which values are not as ``wanted`` among the ``actual`` ones, for people."""
     texts = []
     for key, value in wanted.items():
-        if key not in found:
+        if key not in actual:
             texts.append(f"{key} is new")
-        elif _exact(found[key]) != _exact(value):
-            texts.append(f"{key} {found[key]!r}, not {value!r}")
+        elif _exact(actual[key]) != _exact(value):
+            texts.append(f"{key} {actual[key]!r}, not {value!r}")
     return texts
 
 
@@ -146,13 +147,13 @@ def _preset(root: Path, file: str) -> tuple[str, Params]:
 
 
 def _experiments(
-    presets: list[tuple[str, Params]], grid: Grid, common: Params, own: Params, prefix: str
+    presets: list[tuple[str, Params]], grid: Grid, common: Params, current: Params, prefix: str
 ) -> Iterator[Planned]:
     if both := grid.keys() & common.keys():
         raise PlanError(f"{_and(both)}: in the grid, and set for all; leave one out")
     if not grid and presets == [("", {})]:
         raise PlanError("Nothing to sweep: name preset files or sweep files, or a grid")
-    labels = {key: _label(key, own) for key in grid}
+    labels = {key: _label(key, current) for key in grid}
     for (name, changes), point in product(presets, product(*grid.values())):
         values = dict(zip(grid, point, strict=True))
         texts = [f"{labels[key]}={_slug(value)}" for key, value in values.items()]
@@ -160,15 +161,13 @@ def _experiments(
         yield Planned(_slug(whole), changes | common | values)
 
 
-def complaint(planned: Planned, own: Params) -> str:
-    """What no project can make of the experiment, given its parameters; empty where it can."""
+def complaint(planned: Planned, current: Params) -> str:
+    """Why no project with the parameters ``current`` can make the experiment; empty if it can."""
     if len(planned.name) > LONGEST:
         return "the name is too long"
     for key, value in planned.changes.items():
-        if key not in own:
-            nearest = difflib.get_close_matches(key, own, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            return f"{key} is not in {PARAMS}{hint}"
+        if key not in current:
+            return unknown(key, current)
         if not _settable(value):
             return f"{key} cannot be set to {value!r}"
     return ""
@@ -183,18 +182,28 @@ def _settable(value: Any) -> bool:
     return value is None or isinstance(value, int) or (isinstance(value, str) and "${" not in value)
 
 
-def _parse(text: str, before: str = "", after: str = "") -> tuple[str, Any]:
-    """``key=value``, the value as YAML has it."""
+def split(text: str) -> tuple[str, str]:
+    """The key and the value of ``KEY=VALUE``; PlanError where ``text`` is not that."""
     key, separator, value = text.partition("=")
     if not (separator and key.strip()):
         raise PlanError(f"{text!r} is not KEY=VALUE, as in train.lr=5e-4")
+    return key.strip(), value
+
+
+def assignment(text: str, before: str = "", after: str = "") -> tuple[str, Any]:
+    """The key and the value of ``KEY=VALUE``, the value as YAML, as in ``params.yaml``.
+
+    Args:
+        before, after: what is put around the value before it is read, such as brackets.
+
+    Raises:
+        PlanError: it is not ``KEY=VALUE``, or the value is not YAML.
+    """
+    key, value = split(text)
     try:
-        parsed = YAML(typ="safe", pure=True).load(f"{before}{value}{after}")
+        return key, YAML(typ="safe", pure=True).load(f"{before}{value}{after}")
     except YAMLError as error:
         raise PlanError(f"{text!r}: the value is not YAML; put quotes around it") from error
-    if before and not parsed:
-        raise PlanError(f"{text!r} names no values")
-    return key.strip(), parsed
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -206,12 +215,12 @@ def _load(path: Path) -> dict[str, Any]:
         raise PlanError(f"{path} is not YAML: {error}") from error
 
 
-def _label(key: str, own: Params) -> str:
+def _label(key: str, current: Params) -> str:
     """The last parts of a key, as many as it takes to know it from all others."""
     parts = key.split(".")
     for count in range(1, len(parts)):
         label = ".".join(parts[-count:])
-        if sum(f".{other}".endswith(f".{label}") for other in own) <= 1:
+        if sum(f".{other}".endswith(f".{label}") for other in current) <= 1:
             return label
     return key
 

@@ -21,21 +21,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from experiments.dvc_project import ProjectError, fetch, git, git_folder, identity
+from experiments.dvc_project import ProjectError, fetch, git, git_folder, git_or_none, identity
 
 if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
-    from gto.base import BaseEvent
+    from gto.base import Assignment, Unassignment
     from gto.registry import GitRegistry
 
 MODEL, STAGE, BRANCH = "model", "champion", "champion"
 BUNDLE = "models/bundle"
 
 
+class Author(TypedDict):
+    """Who makes a tag, as GTO takes it."""
+
+    author: str
+    author_email: str
+
+
 @dataclass(frozen=True)
 class Version:
-    """A model that was promoted: its name, ``v0.0.2``; its commit; the first line said of it."""
+    """A model that was promoted.
+
+    Attributes:
+        name: ``v0.0.2``.
+        rev: its commit.
+        message: that commit's first line.
+    """
 
     name: str
     rev: str
@@ -52,14 +65,15 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._top, way = git_folder(self.root)
+        self._top, subdirectory = git_folder(self.root)
         self.model, self.branch = MODEL, BRANCH
-        if way.name:
-            self.model = f"{way.as_posix()}:{MODEL}"
-            self.branch = f"{BRANCH}-{way.as_posix().replace('/', '-')}"
-            if not re.fullmatch(r"[\w./-]+", way.as_posix(), re.ASCII):
+        if subdirectory.name:
+            path = subdirectory.as_posix()
+            self.model = f"{path}:{MODEL}"
+            self.branch = f"{BRANCH}-{path.replace('/', '-')}"
+            if not re.fullmatch(r"[\w./-]+", path, re.ASCII):
                 raise ProjectError(
-                    f"DVC's model registry cannot name a model in {way}: letters of English, "
+                    f"DVC's model registry cannot name a model in {path}: letters of English, "
                     "digits and any of _ . - are all that the folder's name may hold"
                 )
         self._tag = self.model.replace(":", "=")
@@ -68,15 +82,15 @@ class Registry:
         """All models that were promoted, the first one first."""
         with self._gto() as registry:
             artifact = registry.find_artifact(self.model, create_new=True)
-            found = [v for v in artifact.get_versions() if v.is_registered]
-            versions = [(v.version, v.commit_hexsha) for v in found]
+            registered = [each for each in artifact.get_versions() if each.is_registered]
+            versions = [(each.version, each.commit_hexsha) for each in registered]
         return [
-            Version(name, rev, git(self.root, "log", "-1", "--format=%s", rev) or "")
+            Version(name, rev, git(self.root, "log", "-1", "--format=%s", rev))
             for name, rev in reversed(versions)
         ]
 
     def is_empty(self) -> bool:
-        """Whether no model is in use; mostly Git knows, and GTO takes a while to start."""
+        """Whether no model is in use; mostly asks Git alone, for GTO takes a while to start."""
         if not git(self.root, "tag", "--list", f"{self._tag}#{STAGE}#*"):
             return True
         taken_back = git(self.root, "tag", "--list", f"{self._tag}#{STAGE}!#*")
@@ -85,8 +99,9 @@ class Registry:
     def champion(self) -> Version | None:
         """The model in use; None before the first was promoted, and after one was retired."""
         with self._gto() as registry:
-            found = registry.find_artifact(self.model, create_new=True).get_vstages().get(STAGE)
-            rev = found[0].commit_hexsha if found else None
+            artifact = registry.find_artifact(self.model, create_new=True)
+            assigned = artifact.get_vstages().get(STAGE)
+            rev = assigned[0].commit_hexsha if assigned else None
         return next((v for v in self.versions() if v.rev == rev), None)
 
     def tip(self) -> str | None:
@@ -106,8 +121,8 @@ class Registry:
                 "model is promoted by moving it; check out another"
             )
         heads = (f"refs/heads/{self.branch}", f"refs/remotes/*/{self.branch}")
-        found = git(self.root, "for-each-ref", "--format=%(objectname) %(refname:short)", *heads)
-        names = dict(line.split(" ", 1) for line in found.splitlines())
+        refs = git(self.root, "for-each-ref", "--format=%(objectname) %(refname:short)", *heads)
+        names = {rev: name for rev, name in map(str.split, refs.splitlines())}
         if not names:
             champion = self.champion()
             return champion.rev if champion else None
@@ -146,20 +161,23 @@ class Registry:
             options = [option for parent in parents for option in ("-p", parent)]
             commit = git(self.root, "commit-tree", f"{rev}^{{tree}}", *options, "-m", message)
         head = f"refs/heads/{self.branch}"
-        before = git(self.root, "rev-parse", "--verify", "--quiet", head)
+        before = git_or_none(self.root, "rev-parse", "--verify", "--quiet", head)
         git(self.root, "update-ref", head, commit, before or "0" * 40)
         self.use(commit)
-        return self.champion()
+        champion = self.champion()
+        assert champion is not None
+        return champion
 
     def use(self, commit: str) -> None:
         """Puts a commit of the branch in use; gives it a version where it has none."""
         with self._gto() as registry:
-            found = registry.find_artifact(self.model, create_new=True).find_version(
-                commit_hexsha=commit
+            artifact = registry.find_artifact(self.model, create_new=True)
+            version = artifact.find_version(commit_hexsha=commit)
+            if version is None or not version.is_registered:
+                registry.register(self.model, commit, simple=True, **self._author)
+            self._be_last(
+                registry.assign(self.model, STAGE, rev=commit, force=True, **self._author)
             )
-            if found is None or not found.is_registered:
-                registry.register(self.model, commit, simple=True, **self._who)
-            self._be_last(registry.assign(self.model, STAGE, rev=commit, force=True, **self._who))
 
     def roll_back(self, name: str) -> None:
         """Puts the version ``name`` in use again; ProjectError where there is none of that name."""
@@ -189,14 +207,14 @@ class Registry:
             assigned = artifact.get_vstages(versions_per_stage=-1).get(STAGE, [])
             for each in takewhile(lambda each: concerns(each.version), assigned):
                 version = each.version
-                self._be_last(registry.unassign(self.model, STAGE, version=version, **self._who))
+                self._be_last(registry.unassign(self.model, STAGE, version=version, **self._author))
 
-    def _be_last(self, event: "BaseEvent") -> None:
+    def _be_last(self, event: "Assignment | Unassignment") -> None:
         """Gives a new tag a time after that of the others: GTO and DVC go by the time of tags, and
         the clock of a machine may have been set back."""
         tags = f"refs/tags/{self._tag}[@#]*"
-        listed = git(self.root, "for-each-ref", "--format=%(creatordate:unix) %(refname)", tags)
-        times = {name: int(at) for at, name in map(str.split, listed.splitlines())}
+        refs = git(self.root, "for-each-ref", "--format=%(creatordate:unix) %(refname)", tags)
+        times = {name: int(at) for at, name in map(str.split, refs.splitlines())}
         last = max(
             (at for name, at in times.items() if name != f"refs/tags/{event.tag}"), default=0
         )
@@ -218,24 +236,23 @@ class Registry:
             raise ProjectError("no model is in use: python -m flows.retrain")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-            room = Path(name)
-            fetch(self.root, champion.rev, champion.name, [BUNDLE], room)
+            beside = Path(name)
+            fetch(self.root, champion.rev, champion.name, [BUNDLE], beside)
             if folder.exists():
-                folder.rename(room / "before")  # a folder cannot be renamed onto another
-            (room / Path(BUNDLE).name).rename(folder)
+                folder.rename(beside / "before")  # a folder cannot be renamed onto another
+            (beside / Path(BUNDLE).name).rename(folder)
         return champion
 
     @property
-    def _who(self) -> dict[str, str]:
-        known = identity(self.root)
-        return {
-            "author": known["GIT_COMMITTER_NAME"],
-            "author_email": known["GIT_COMMITTER_EMAIL"],
-        }
+    def _author(self) -> Author:
+        variables = identity(self.root)
+        return Author(
+            author=variables["GIT_COMMITTER_NAME"], author_email=variables["GIT_COMMITTER_EMAIL"]
+        )
 
     def _holds_the_same(self, one: str, other: str) -> bool:
         trees = (f"{one}^{{tree}}", f"{other}^{{tree}}")
-        return git(self.root, "diff-tree", "--quiet", *trees) is not None
+        return git_or_none(self.root, "diff-tree", "--quiet", *trees) is not None
 
     @contextmanager
     def _gto(self) -> Iterator["GitRegistry"]:

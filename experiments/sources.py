@@ -56,15 +56,15 @@ def unreadable(path: Path) -> Iterator[Unreadable]:
         yield Unreadable(path, why)
 
 
-def complaint(found: Sequence[Unreadable]) -> str:
-    """What people are told who have to take away what cannot be read; empty where nothing is."""
-    return f"What is there cannot be read; take it away: {listed(found)}" if found else ""
+def complaint(paths: Sequence[Unreadable]) -> str:
+    """Asks people to take away what cannot be read; empty where there is nothing."""
+    return f"What is there cannot be read; take it away: {listed(paths)}" if paths else ""
 
 
-def listed(found: Sequence[Unreadable]) -> str:
-    """The first few, and how many more there are."""
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{', '.join(map(str, found[:SHOWN]))}{more}"
+def listed(items: Sequence[object], most: int = SHOWN) -> str:
+    """The first few of ``items``, and how many more there are."""
+    more = [f"{len(items) - most} more"] if len(items) > most else []
+    return ", ".join([*map(str, items[:most]), *more])
 
 
 def _unreadable(folder: str, above: tuple[str, ...]) -> Iterator[Unreadable]:
@@ -125,7 +125,7 @@ def _look(folder: str, above: tuple[str, ...], apart: str | None = None) -> _Lev
     except FileNotFoundError:  # taken away meanwhile
         return level
     except OSError as error:
-        level.unreadable.append(Unreadable(Path(folder), error.strerror))
+        level.unreadable.append(Unreadable(Path(folder), str(error.strerror)))
         return level
     for entry in sorted(entries, key=lambda each: each.name):
         try:
@@ -133,7 +133,7 @@ def _look(folder: str, above: tuple[str, ...], apart: str | None = None) -> _Lev
         except FileNotFoundError:
             why = "a link to nothing" if entry.is_symlink() else ""
         except OSError as error:  # of a link to itself: too many levels of symbolic links
-            why = error.strerror
+            why = str(error.strerror)
         if why:
             level.unreadable.append(Unreadable(Path(entry.path), why))
     return level
@@ -197,9 +197,9 @@ def main() -> None:
         root = read(Path.cwd()).get("ingest.root")
     except PlanError as error:
         sys.exit(str(error))
-    found = unreadable(Path(root)) if root else ()
+    paths = unreadable(Path(root)) if root else ()
     # What is hidden does not exist for DVC either (.dvcignore).
-    sys.exit(complaint([each for each in found if not each.path.name.startswith(".")]) or None)
+    sys.exit(complaint([each for each in paths if not each.path.name.startswith(".")]) or None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a retraining tells people: the page of its artifact."""
+"""The page of a retraining's artifact: what was decided, and the figures it was decided by."""
 
 import csv
 import io
@@ -10,7 +10,6 @@ from typing import Any
 from experiments.dvc_project import git_file
 from experiments.registry import Version
 
-SKIPPED = "Skipped"
 COSTS = {  # of metrics/train.json: the words, and how a number is written
     "mb": ("size, MB", "{:,.1f}"),
     "seconds": ("training, seconds", "{:,.0f}"),
@@ -73,11 +72,11 @@ def _overall(figures: dict[str, Any]) -> list[list[str]]:
 
 def _costs(root: Path, revs: tuple[str, str]) -> list[list[str]]:
     """Of the two commits; what neither has is left out."""
-    found = [json.loads(git_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
+    costs = [json.loads(git_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
     return [
-        [words, *(style.format(each[key]) if key in each else "" for each in found)]
+        [words, *(style.format(each[key]) if key in each else "" for each in costs)]
         for key, (words, style) in COSTS.items()
-        if any(key in each for each in found)
+        if any(key in each for each in costs)
     ]
 
 

@@ -1,6 +1,7 @@
-"""The pipeline of ``dvc.yaml`` as Prefect flows.
+"""What Prefect runs: the flows ``reproduce``, ``sweep`` and ``retrain``, and their deployments.
 
-What there is to run is read from ``dvc.yaml``; all that knows DVC stands in ``experiments``.
+What there is to run is read from ``dvc.yaml``: a stage that is added there becomes a task with no
+line changed here. All that knows DVC stands in ``experiments``.
 """
 
 import os

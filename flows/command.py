@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL
 
 
 def run(flow: Flow[..., State], **parameters: Any) -> State:
-    """Runs the flow here; how it ended.
+    """Runs the flow in this process, and returns its state.
 
     Ends the program with a sentence where the configured Prefect server does not answer or goes
     away, or where there is none and a temporary one does not start.
@@ -21,10 +21,10 @@ def run(flow: Flow[..., State], **parameters: Any) -> State:
         return flow(**parameters, return_state=True)
     except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own; of the flow, it makes a state
         api = PREFECT_API_URL.value()
-        said = f"server at {api} does not answer" if api else "temporary server gives no answer"
+        fault = f"server at {api} does not answer" if api else "temporary server gives no answer"
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         sys.exit(
-            f"{flow.name}: Prefect's {said} ({reason}); what was done is kept, and the same "
+            f"{flow.name}: Prefect's {fault} ({reason}); what was done is kept, and the same "
             "command does the rest"
         )
 

@@ -15,7 +15,12 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import DeploymentSchedule, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import SCHEDULE_TYPES, CronSchedule, IntervalSchedule
+from prefect.client.schemas.schedules import (
+    SCHEDULE_TYPES,
+    CronSchedule,
+    IntervalSchedule,
+    NoSchedule,
+)
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Cron
@@ -53,7 +58,7 @@ async def register(runner: Runner, flow: Flow, name: str, clock: CronSchedule | 
             before = None
         # The deployment's version says which schedule the file had when it was last looked at.
         version = await _reschedule(client, before, clock) if before else when(clock)
-    schedule = clock and Cron(clock.cron, timezone=clock.timezone, slug=SLUG)
+    schedule = Cron(clock.cron, timezone=clock.timezone, slug=SLUG) if clock else None
     deployment = await flow.ato_deployment(name, schedule=schedule, version=version)
     if before:
         deployment.schedules = None
@@ -65,8 +70,8 @@ async def _reschedule(
     client: PrefectClient, before: DeploymentResponse, clock: CronSchedule | None
 ) -> str:
     """Applies what changed in the file, where the page has changed nothing; the new version."""
-    found = next((each for each in before.schedules if each.slug == SLUG), None)
-    page, file = when(found and found.schedule), when(clock)
+    existing = next((each for each in before.schedules if each.slug == SLUG), None)
+    page, file = when(existing.schedule if existing else None), when(clock)
     if page not in (file, before.version):
         print(
             f"{before.name}: the schedule is {page}, as set in Prefect's pages; retrain.cron in "
@@ -74,20 +79,21 @@ async def _reschedule(
         )
         return before.version or NEVER
     if page != file:
-        await _apply(client, before.id, found, clock)
+        await _apply(client, before.id, existing, clock)
     return file
 
 
 async def _apply(
     client: PrefectClient,
     deployment: UUID,
-    found: DeploymentSchedule | None,
+    existing: DeploymentSchedule | None,
     clock: CronSchedule | None,
 ) -> None:
-    if found and clock:
-        await client.update_deployment_schedule(deployment, found.id, schedule=clock)
-    elif found:
-        await client.delete_deployment_schedule(deployment, found.id)
+    """Makes ``clock`` the schedule of the deployment in place of the ``existing`` one."""
+    if existing and clock:
+        await client.update_deployment_schedule(deployment, existing.id, schedule=clock)
+    elif existing:
+        await client.delete_deployment_schedule(deployment, existing.id)
     else:
         new = DeploymentScheduleCreate(schedule=clock, slug=SLUG)
         await client.request(
@@ -99,8 +105,8 @@ async def _apply(
 
 
 def when(schedule: SCHEDULE_TYPES | None) -> str:
-    """A schedule in words; two that mean the same have the same."""
-    if schedule is None:
+    """A schedule in words, the same for two that mean the same."""
+    if schedule is None or isinstance(schedule, NoSchedule):
         return NEVER
     if isinstance(schedule, IntervalSchedule):
         return f"every {schedule.interval}"
@@ -109,7 +115,7 @@ def when(schedule: SCHEDULE_TYPES | None) -> str:
 
 
 async def end_lost_runs(deployments: Iterable[UUID]) -> None:
-    """Ends the runs that are said to go on, and whose process is gone, so that people are told.
+    """Ends the runs that count as running, but whose process is gone, so that people are notified.
 
     Nobody else may be starting runs of the deployments. What a work pool's worker started stays.
     """
@@ -123,16 +129,16 @@ async def end_lost_runs(deployments: Iterable[UUID]) -> None:
             if run.work_pool_name or str(run.id) in alive:
                 continue
             lost = "Its process is gone: it was killed, or the machine went down"
-            end = Cancelled if run.state.is_cancelling() else Crashed
+            end = Cancelled if run.state and run.state.is_cancelling() else Crashed
             await client.set_flow_run_state(run.id, end(message=lost))
 
 
 def _runs_here() -> set[str]:
     """The ids of the runs that have a process; it goes on when who started it is killed."""
-    found = set()
+    ids = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # ended meanwhile, or somebody else's
             # What a run has started inherits the variable, and may outlive it for a while.
             if "prefect.engine" in process.cmdline():
-                found.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
-    return found
+                ids.add(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+    return ids

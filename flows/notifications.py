@@ -1,4 +1,4 @@
-"""Who is told how retrainings end: automations of Prefect's, which its server carries out.
+"""Notifications of how retrainings end: automations of Prefect's, which its server carries out.
 
 So people hear of a run that was killed, too, and of one that nobody started.
 """
@@ -24,13 +24,14 @@ STATE = "event.resource['prefect.state-{}']"
 
 
 def register(project: str, flow: str, name: str | None) -> None:
-    """Makes the server tell people how the runs of the flow's deployment end, and of late ones.
+    """Makes the server notify people of how runs of the flow's deployment end, and of late ones.
 
-    What was changed in the pages stays as it is, and is said; what was switched off stays off.
+    What was changed in the pages stays as it is, and a line says so; what was switched off there
+    stays off.
 
     Args:
         project: the deployment's name.
-        name: the block that people are told through, like slack-webhook/team. None: nobody is told.
+        name: the block that notifies people, like slack-webhook/team. None: nobody is notified.
 
     Raises:
         PlanError: there is no such block, or it cannot notify.
@@ -38,33 +39,34 @@ def register(project: str, flow: str, name: str | None) -> None:
     with get_client(sync_client=True) as client:
         document = block(client, name) if name else None
         for wanted in automations(project, flow, document):
-            found = next(iter(client.read_automations_by_name(wanted.name)), None)
-            if found and found.description != digest(found):
+            existing = next(iter(client.read_automations_by_name(wanted.name)), None)
+            if existing and existing.description != digest(existing):
                 print(
-                    f"The automation {found.name} was changed in Prefect's pages and stays as it "
-                    f"is there; retrain.notify in params.yaml says {name or 'null'}"
+                    f"The automation {existing.name} was changed in Prefect's pages and stays as "
+                    f"it is there; retrain.notify in params.yaml says {name or 'null'}"
                 )
                 continue
-            if found and (document is None or found.description != wanted.description):
-                client.delete_automation(found.id)
-                wanted.enabled, found = found.enabled, None
-            if document and not found:
+            if existing and (document is None or existing.description != wanted.description):
+                client.delete_automation(existing.id)
+                wanted.enabled, existing = existing.enabled, None
+            if document and not existing:
                 client.create_automation(wanted)
 
 
 def block(client: SyncPrefectClient, name: str) -> BlockDocument:
     """The block ``name``, like slack-webhook/team; PlanError where none of it can notify."""
-    kind, _, own = name.partition("/")
+    kind, _, block_name = name.partition("/")
     try:
-        found = client.read_block_document_by_name(own, kind, include_secrets=False)
+        document = client.read_block_document_by_name(block_name, kind, include_secrets=False)
     except ObjectNotFound:
         raise PlanError(
             f"retrain.notify is {name}, but Prefect has no such block; set it to null, make the "
             "block in Prefect's pages (Blocks), and set it again"
         ) from None
-    if "notify" not in found.block_schema.capabilities:
+    schema = document.block_schema
+    if schema is None or "notify" not in schema.capabilities:
         raise PlanError(f"retrain.notify is {name}, which is no block that notifies")
-    return found
+    return document
 
 
 def automations(project: str, flow: str, to: BlockDocument | None) -> list[AutomationCore]:
@@ -99,7 +101,7 @@ def _automation(
         {"prefect.resource.role": role, "prefect.resource.name": name}
         for role, name in (("flow", flow), ("deployment", project))
     ]
-    made = AutomationCore(
+    automation = AutomationCore(
         name=f"{flow}/{project}: {when}",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -113,8 +115,8 @@ def _automation(
             )
         ],
     )
-    made.description = digest(made)
-    return made
+    automation.description = digest(automation)
+    return automation
 
 
 def digest(automation: AutomationCore) -> str:

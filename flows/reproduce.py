@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby
@@ -24,24 +24,26 @@ from pydantic import AfterValidator, Field
 
 from experiments.dvc_project import Line, Project, ProjectError, stage_names
 from experiments.params import params_of
-from experiments.plan import PATIENCE
+from experiments.plan import PATIENCE, PlanError, split
+from experiments.results import values_of
 from flows.command import run
 from flows.params import check_params
-from flows.retries import told
+from flows.retries import failed_or_retried
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
 
 
 def check_override(text: str) -> str:
-    """``text`` as it is, when it reads ``key=value``; ValueError otherwise."""
-    key, separator, _ = text.partition("=")
-    if not (separator and key.strip()):
-        raise ValueError(f"{text!r} is no override: write key=value, as in train.lr=5e-4")
+    """``text`` as it is, where it reads ``KEY=VALUE``; else ValueError, as Pydantic wants it."""
+    try:
+        split(text)
+    except PlanError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
 def offer_stages(schema: dict[str, Any]) -> None:
-    """Lets the form of a deployment offer the stages of the project in the current folder."""
+    """Adds the stages of the project in the current folder to the JSON schema of a form's field."""
     with suppress(ProjectError):  # there is none: the module is imported from elsewhere
         if names := stage_names(Path.cwd()):
             schema["enum"] = names
@@ -54,7 +56,7 @@ Override = Annotated[
 
 
 @flow(description="Brings the stages of dvc.yaml up to date; runs only what changed.")
-@told
+@failed_or_retried
 def reproduce(
     targets: Sequence[Stage] = (), overrides: Sequence[Override] = (), force: bool = False
 ) -> State:
@@ -111,8 +113,9 @@ def failure(project: Project, states: Mapping[str, State]) -> str:
     if failed is None:
         return ""
     left = [stage for stage in project.upstream if stage not in states]
-    said = [line for line in states[failed].message.splitlines() if not line.startswith("> ")]
-    return f"Stage {failed} failed: {said[-1]}" + (f"; not run: {', '.join(left)}" if left else "")
+    lines = (states[failed].message or "").splitlines()
+    last = [line for line in lines if not line.startswith("> ")][-1]
+    return f"Stage {failed} failed: {last}" + (f"; not run: {', '.join(left)}" if left else "")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -142,16 +145,8 @@ def _rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"file": path, "metric": key, "value": value}
         for path, content in metrics.items()
-        for key, value in _leaves(content)
+        for key, value in values_of(content).items()
     ]
-
-
-def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(content, dict):
-        yield prefix, content
-        return
-    for key, value in content.items():
-        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -25,39 +23,25 @@ from experiments.dvc_project import (
     ProjectError,
     Silent,
     Transient,
-    fetch,
-    leashed,
-    locked_outputs,
+    child_process,
     output_lines,
     push,
 )
 from experiments.plan import PATIENCE, read
-from experiments.registry import MODEL, Registry, Version
+from experiments.registry import Registry, Version
 from experiments.sources import listed
-from experiments.verdict_page import SKIPPED, page
+from experiments.verdict import Verdict, decide, fetch_judged, same_as
+from experiments.verdict_page import page
 from experiments.workspace import Workspace
 from flows.command import run
 from flows.reproduce import failure, run_stages
-from flows.retries import told
+from flows.retries import failed_or_retried
 
-# What the judge is given of the model in use; it finds the new one in the workspace.
-JUDGED = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the new model takes the place of the one in use, and why or why not.
-
-    ``figures`` are those of ``evaluation.judge``; None where the two could not be compared.
-    """
-
-    promoted: bool
-    reason: str
-    figures: dict[str, Any] | None = None
+SKIPPED = "Skipped"
 
 
 @flow(description="Retrains where something is new; promotes the model only if it is better.")
-@told
+@failed_or_retried
 def retrain(force: bool = False) -> State:
     """Retrains the DVC project in the current folder at the commit that is checked out.
 
@@ -74,21 +58,22 @@ def retrain(force: bool = False) -> State:
     with Workspace(root) as workspace, chdir(workspace.folder):
         for remark in (remarks := list(remarks_on(workspace))):
             log.warning(remark)
-        found = challenger(workspace, registry, force)
-        if found is None:
+        new = challenger(workspace, registry, force)
+        if new is None:
             return Completed(name=SKIPPED, message="Nothing is new since the last retraining")
-        name, rev = found
+        name, rev = new
         champion = registry.champion()
         if same := same_as(workspace, rev, champion, force):
-            # Also forced, or a run that promoted it was killed before it had taken that down.
-            workspace.keep(rev)
+            # Also forced, or a run that promoted it was killed before it had recorded that.
+            workspace.mark_judged(rev)
             return Completed(name=SKIPPED, message=f"{name} came out as {same}")
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
             promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}")
-        workspace.keep(rev)
+        workspace.mark_judged(rev)
         now = registry.champion()
+        assert now is not None
         text = page(root, name, verdict.reason, verdict.figures, champion, rev, now, remarks)
         create_markdown_artifact(text, key="retrain", description=verdict.reason)
     return Completed(
@@ -97,7 +82,7 @@ def retrain(force: bool = False) -> State:
 
 
 def remarks_on(workspace: Workspace) -> Iterator[str]:
-    """What whoever reads of a retraining has to know of what it is of."""
+    """How the sources of a retraining differ from what people may expect, a sentence each."""
     if workspace.uncommitted:
         yield (
             f"What is retrained is the commit {workspace.base[:7]}, and the checkout differs from "
@@ -113,7 +98,7 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
     What ran and still waits for its verdict or promotion is not run again, even by ``force``. That
     the new model could be compared and promoted is seen to before it is trained.
     """
-    project = Project(workspace.folder, held=workspace.claim, repo=workspace.repo)
+    project = Project(workspace.folder, lock=workspace.lock, repo=workspace.repo)
     is_stale = project.is_stale()
     if not is_stale and (unfinished := workspace.unfinished()):
         get_run_logger().info("%s ran before, and was not judged to the end", unfinished[0])
@@ -131,42 +116,6 @@ def challenger(workspace: Workspace, registry: Registry, force: bool) -> tuple[s
     return name, workspace.result(name)
 
 
-def same_as(workspace: Workspace, rev: str, champion: Version | None, force: bool) -> str:
-    """What the model of ``rev`` is the same as, for people; empty where it is another.
-
-    One that was judged before is judged again with ``force`` only.
-    """
-    earlier = {f"{champion.name}, the {MODEL} in use": champion.rev} if champion else {}
-    if champion and not force and (judged := workspace.judged()):
-        earlier["the one that was judged last"] = judged
-    outputs = {each: locked_outputs(workspace.root, each) for each in (rev, *earlier.values())}
-
-    def is_same(other: str) -> bool:
-        return all(outputs[rev].get(path) == outputs[other].get(path) for path in JUDGED)
-
-    return next((what for what, other in earlier.items() if is_same(other)), "")
-
-
-def fetch_judged(workspace: Workspace, champion: Version) -> Path:
-    """The folder that holds what the judge needs of the model in use.
-
-    Raises ProjectError where it is nowhere to be had, Transient where a remote is out of reach.
-    """
-    folder = workspace.scratch / "champion"
-    if not folder.exists():
-        name = f"the {MODEL} {champion.name}"
-        try:
-            fetch(workspace.root, champion.rev, name, JUDGED, folder)
-        except Transient:
-            raise
-        except ProjectError as error:
-            raise ProjectError(
-                f"{error}. Without it no new model can be compared with the one in use; to begin "
-                "anew, with the next one as the first: python -m experiments.registry --retire"
-            ) from error
-    return folder
-
-
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="judge")
 def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     """The verdict on the model in the workspace beside the one in use.
@@ -182,7 +131,7 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     options = {"cwd": workspace.folder, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     last = ""
     params = read(workspace.folder)
-    with leashed(command, options, workspace.claim) as (process, _):
+    with child_process(command, options, workspace.lock) as (process, _):
         lines = output_lines(process, params.get(PATIENCE), of_stage=True)
         try:
             for text in filter(str.strip, lines):
@@ -195,25 +144,6 @@ def judge(workspace: Workspace, champion: Version | None) -> Verdict:
     return decide(json.loads(out.read_text("utf-8")), params)
 
 
-def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
-    """The verdict that ``retrain.*`` make of the judge's figures."""
-    if "incomparable" in figures:
-        return Verdict(False, figures["incomparable"])
-    gain, metric = figures["gain"], figures["metric"]
-    least, most = params["retrain.min_gain"], params["retrain.max_label_drop"]
-    said = (
-        f"{metric} {figures['challenger'][metric]['value']:.3f} on {figures['rows']:,} photos, "
-        f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}) over the model in use"
-    )
-    reasons = []
-    if not gain["low"] > least:
-        reasons.append(f"the gain is not surely above {least:g}")
-    for label, each in figures["labels"].items():
-        if (drop := each["champion"]["value"] - each["challenger"]["value"]) > most:
-            reasons.append(f"F1 of {label} falls by {drop:.3f}, more than {most:g}")
-    return Verdict(not reasons, "; ".join([said, *reasons]), figures)
-
-
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="promote")
 def promote(registry: Registry, workspace: Workspace, rev: str, message: str) -> Version:
     """Puts the model in the workspace in use, once the remote has it, where there is one.
@@ -222,7 +152,7 @@ def promote(registry: Registry, workspace: Workspace, rev: str, message: str) ->
     the next run judges and pushes this one again.
     """
     try:
-        remote = push(workspace.folder, workspace.claim)
+        remote = push(workspace.folder, workspace.lock)
     except Transient as error:
         raise Transient(
             f"{error}. The new model is better, but is not in use before the remote has it: the "
@@ -230,7 +160,7 @@ def promote(registry: Registry, workspace: Workspace, rev: str, message: str) ->
         ) from None
     if remote:
         get_run_logger().info("The remote %s has the model and all that it was made from", remote)
-    return registry.promote(rev, workspace.began(rev), message)
+    return registry.promote(rev, workspace.base_of(rev), message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -242,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
         sys.exit(f"retrain: {state.message}")
-    print(f"retrain: {state.name.lower()}: {state.message}")
+    print(f"retrain: {str(state.name).lower()}: {state.message}")
 
 
 if __name__ == "__main__":

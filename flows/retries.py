@@ -22,12 +22,12 @@ P = ParamSpec("P")
 DELAYS = (60.0, 300.0, 900.0)
 
 
-def told(function: Callable[P, State]) -> Callable[P, State]:
-    """Makes a flow's function end as Failed with what PlanError, ProjectError and OSError say.
+def failed_or_retried(function: Callable[P, State]) -> Callable[P, State]:
+    """Decorates a flow's function: PlanError, ProjectError and OSError end it as Failed, in words.
 
-    A deployment's run is tried again after each of ``DELAYS`` where that is Transient. Prefect's
-    own retries of a flow would also try again what cannot get better: a parameter that does not
-    exist, a stage that fails. On the command line, whoever asked is told at once.
+    A deployment's run is tried again after each of ``DELAYS`` where the error is Transient.
+    Prefect's own retries of a flow would also try again what cannot get better: a parameter that
+    does not exist, a stage that fails. On the command line nothing is tried again.
     """
 
     @wraps(function)
@@ -46,7 +46,7 @@ def told(function: Callable[P, State]) -> Callable[P, State]:
 
 
 def try_again(reason: str) -> None:
-    """Puts the run that this is called in off, and ends its process; returns after the last try.
+    """Puts off the run that this is called in, and ends its process; after the last try, returns.
 
     The run is AwaitingRetry, and whoever runs the deployment begins it anew when it is time. Other
     runs have the slot meanwhile.
@@ -59,8 +59,9 @@ def try_again(reason: str) -> None:
         get_run_logger().warning("%s", reason)
         # The process that a worker has taken down is at its end; with one, a run that waits could
         # not be cancelled. The client's own method leaves out what is None.
-        client.request("PATCH", f"/flow_runs/{run.id}", json={"infrastructure_pid": None})
-        state = AwaitingRetry(
+        forget = {"infrastructure_pid": None}
+        client.request("PATCH", "/flow_runs/{id}", path_params={"id": run.id}, json=forget)
+        state: State = AwaitingRetry(
             scheduled_time=now("UTC") + timedelta(seconds=delay),
             message=f"{reason}; tried again in {delay / 60:g} min",
         )

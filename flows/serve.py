@@ -6,7 +6,7 @@ For work pools ``prefect.yaml`` has the same deployments.
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from flows.retrain import retrain
 from flows.server import Server, ServerError, claimed, listening
 from flows.sweep import sweep
 
+# When the deployment of each flow runs by itself, if ever.
+Clocks = Mapping[Flow[..., Any], CronSchedule | None]
+
 
 def main() -> None:
     """Serves the deployments until it is stopped; starts a server where none is running."""
@@ -39,7 +42,7 @@ def main() -> None:
         with claimed(PREFECT_HOME.value() / f"tagloom-{name[-6:]}.lock") as is_mine:
             if not is_mine:
                 sys.exit("make ui is running for this project already; one at a time")
-            flows = {reproduce: None, sweep: None, retrain: clock(Path.cwd())}
+            flows: Clocks = {reproduce: None, sweep: None, retrain: clock(Path.cwd())}
             notify = read(Path.cwd()).get("retrain.notify")
             with (
                 suppress(KeyboardInterrupt),
@@ -71,8 +74,8 @@ def clock(root: Path) -> CronSchedule | None:
 def for_pool() -> dict[str, Any]:
     """What ``prefect.yaml`` asks about the project in the current folder, as a step of its own.
 
-    There as here, ``params.yaml`` says when to retrain and who is told; ``active`` is False where
-    it says never.
+    There as here, ``params.yaml`` says when to retrain and whom to notify; ``active`` is False
+    where it says never.
     """
     root = Path.cwd()
     name = deployment_name(root)
@@ -93,27 +96,37 @@ def for_pool() -> dict[str, Any]:
     }
 
 
-async def serve(server: Server, name: str, flows: Mapping[Flow, CronSchedule | None]) -> None:
+class StoppableRunner(Runner):
+    """Prefect's runner, which takes SIGTERM over and would exit at once: here it calls ``stop``."""
+
+    def __init__(self, stop: Callable[[], object]) -> None:
+        # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is
+        # not the deployments that have a limit: docs/pools.md.
+        super().__init__(limit=1, pause_on_shutdown=False)
+        self._call_stop = stop
+
+    def handle_sigterm(self, *_: Any, **__: Any) -> None:
+        self._call_stop()
+
+
+async def serve(server: Server, name: str, flows: Clocks) -> None:
     """Runs what is asked of the flows' deployments, or is due, until SIGINT or SIGTERM.
 
     As ``prefect.serve`` does, except that a run in progress is cancelled before this ends.
     ``prefect.serve`` kills it, which leaves it "Running" for ever in the pages. Raises ServerError
-    where the server stays away; what ran then is ended, and told as crashed next time.
+    where the server stays away; what ran then is ended, and is Crashed from the next start on.
 
     Args:
         name: the deployments'.
     """
     be_patient()
-    # One at a time: the flows share a workspace, and often a GPU. The others wait; why it is not
-    # the deployments that have a limit: docs/pools.md.
-    runner = Runner(limit=1, pause_on_shutdown=False)
-    # Prefect's own is a folder of all users of the machine, and belongs to the first of them.
-    runner._tmp_dir = PREFECT_HOME.value() / "runner_storage" / runner._tmp_dir.name
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner.handle_sigterm = lambda *_: loop.call_soon_threadsafe(stop.set)  # it takes SIGTERM over
+    runner = StoppableRunner(lambda: loop.call_soon_threadsafe(stop.set))
+    # Prefect's own is a folder of all users of the machine, and belongs to the first of them.
+    runner._tmp_dir = PREFECT_HOME.value() / "runner_storage" / runner._tmp_dir.name
     ids = [await register(runner, flow, name, schedule) for flow, schedule in flows.items()]
     await end_lost_runs(ids)
     print(f"Start and watch runs of {name} at {PREFECT_UI_URL.value()} (Ctrl-C stops)", flush=True)
@@ -137,7 +150,7 @@ async def serve(server: Server, name: str, flows: Mapping[Flow, CronSchedule | N
 
 
 def _kill_runs() -> None:
-    """Ends the runs in progress; their leashes end what they have started."""
+    """Kills the runs in progress; their reapers end what they have started."""
     for process in psutil.Process().children():
         with suppress(psutil.Error):
             if "PREFECT__FLOW_RUN_ID" in process.environ():

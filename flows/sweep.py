@@ -5,8 +5,6 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections import deque
@@ -15,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -24,10 +23,12 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from experiments.dvc_project import Experiment, Project, ProjectError, Queue
+from experiments.devices import cores, slots
+from experiments.dvc_project import Project, ProjectError, Queue
 from experiments.plan import (
     PATIENCE,
     Params,
@@ -35,18 +36,15 @@ from experiments.plan import (
     Planned,
     complaint,
     differences,
-    flatten,
     plan,
     read,
 )
+from experiments.results import common_stages, headline, results, unusable
 from flows.command import run
 from flows.params import check_params
 from flows.reproduce import Override
-from flows.retries import told
+from flows.retries import failed_or_retried
 
-THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
-SHOWN_CHANGES = 3
-SHOWN_METRICS = 4
 EPILOG = """\
 Values are YAML: 1e-4, null, true, [0.08,1], 'a text, with commas'. A sweep file has presets (a list
 of files), a grid (a list of values by key), or both. Each experiment is one of DVC's, named after
@@ -64,7 +62,7 @@ or --prefix.
 
 
 @flow(description="Runs presets × a grid as DVC experiments; goes on where it was stopped.")
-@told
+@failed_or_retried
 def sweep(
     files: Sequence[str] = (),
     grid: Sequence[Override] = (),
@@ -89,24 +87,24 @@ def sweep(
     log = get_run_logger()
     root = Path.cwd()
     planned = plan(root, files, grid, overrides, prefix)
-    own = read(root)
-    check(root, planned, own)
+    current = read(root)
+    check(root, planned, current)
     project = Project(root)
     project.check_readable()
-    shared = agreed(project, planned, own)
+    shared = common_stages(project, planned, current)
     with Queue(root) as queue:
-        found = results(queue, planned, own, force)
-        left = {each.name: each.changes for each in planned if each.name not in found}
-        log.info("%d experiments to run, %d there already", len(left), len(found))
+        done = results(queue, planned, current, force)
+        left = {each.name: each.changes for each in planned if each.name not in done}
+        log.info("%d experiments to run, %d there already", len(left), len(done))
         if left:
             queue.add(left)
         states = {
             name: keep.with_options(name=name, task_run_name=name)(
                 _sentence(headline(experiment)), return_state=True
             )
-            for name, experiment in found.items()
+            for name, experiment in done.items()
         }
-        wanted = {name: own | changes for name, changes in left.items()}
+        wanted = {name: current | changes for name, changes in left.items()}
         states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
         rows = table(queue, {each.name: states[each.name] for each in planned})
     create_table_artifact(rows, key="sweep", description=f"{len(rows)} experiments")
@@ -114,14 +112,14 @@ def sweep(
     failed = [name for name, state in states.items() if not state.is_completed()]
     if failed:
         return Failed(message=f"{len(failed)} of {len(states)} failed: {', '.join(failed)}")
-    return Completed(message=f"{len(left)} ran, {len(found)} were there already")
+    return Completed(message=f"{len(left)} ran, {len(done)} were there already")
 
 
-def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
+def check(root: Path, planned: Sequence[Planned], current: Params) -> None:
     """Raises PlanError with what is wrong with the parameters of experiments, a line each."""
 
     def wrong(each: Planned) -> str:
-        if text := complaint(each, own):
+        if text := complaint(each, current):
             return text
         try:
             # JSON is YAML.
@@ -138,84 +136,6 @@ def check(root: Path, planned: Sequence[Planned], own: Params) -> None:
         raise PlanError("\n".join(errors))
 
 
-def results(
-    queue: Queue, planned: Sequence[Planned], own: Params, force: bool
-) -> dict[str, Experiment]:
-    """The experiments that ran to their end as planned, by name.
-
-    Raises PlanError where others have their names, except with ``force``.
-    """
-    found, others = {}, []
-    for each in planned:
-        experiment = queue.result(each.name)
-        if experiment is None or unusable(experiment):
-            continue
-        changed = differences(experiment.params, own | each.changes)
-        changed = changed or [f"{path} changed since" for path in queue.changes(experiment)]
-        if not changed:
-            found[each.name] = experiment
-        else:
-            more = len(changed) - SHOWN_CHANGES
-            shown = [*changed[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])]
-            others.append(f"{each.name}: {', '.join(shown)}")
-    if others and not force:
-        raise PlanError(
-            "Experiments of these names are there, but made otherwise. Replace them with --force, "
-            "or keep them and give the new ones a --prefix:\n" + "\n".join(others)
-        )
-    return found
-
-
-def unusable(experiment: Experiment) -> str:
-    """Why the experiment is no result; empty where it is one."""
-    return experiment.problem or ("" if experiment.metrics else "it left no metrics")
-
-
-def agreed(project: Project, planned: Sequence[Planned], own: Params) -> set[str]:
-    """The stages that come out the same in all experiments: they need to run only once."""
-    values = [own | each.changes for each in planned]
-    same: set[str] = set()
-    for stage, upstream in project.upstream.items():
-        reads = tuple(f"{key}." for key in project.reads[stage])
-        seen = {
-            repr([(key, value) for key, value in each.items() if f"{key}.".startswith(reads)])
-            for each in values
-        }
-        if len(seen) == 1 and same.issuperset(upstream):
-            same.add(stage)
-    return same
-
-
-def slots(jobs: int | None) -> list[dict[str, str]]:
-    """What each of ``jobs`` experiments at a time has in its environment: its GPU, its cores."""
-    gpus = devices()
-    count = jobs or len(gpus) or 1
-    found = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(count)]
-    if count > 1 and THREADS not in os.environ:
-        # Trainings whose threads outnumber the cores wait for each other, several times as long.
-        share = max(1, cores() // count)
-        found = [slot | {THREADS: str(share)} for slot in found]
-    return found
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def devices() -> list[str]:
-    """The GPUs that may be used, in the words of CUDA_VISIBLE_DEVICES."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for each in visible.split(",") if (name := each.strip()) not in ("", "-1")]
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    except OSError:  # no such program, no such GPU
-        return []
-    count = sum(line.startswith("GPU ") for line in done.stdout.splitlines())
-    return [str(number) for number in range(count)]
-
-
 def run_all(
     queue: Queue,
     wanted: Mapping[str, Params],
@@ -229,10 +149,12 @@ def run_all(
     DVC's cache: else each of the first ones would run them.
     """
     states: dict[str, State] = {}
-    waiting, running = deque(wanted), {}
-    events: SimpleQueue[Any] = SimpleQueue()
+    waiting = deque(wanted)
+    running: dict[PrefectFuture[State], tuple[str, dict[str, str]]] = {}
+    events: SimpleQueue[PrefectFuture[State] | None] = SimpleQueue()  # one ended, or None: begun
     at_a_time, most = 1, len(free)
     bar = create_progress_artifact(100 * (1 - len(wanted) / total), key="sweep-progress")
+    assert isinstance(bar, UUID)  # a coroutine in asynchronous code only
 
     def begun(stage: str) -> None:
         if stage not in shared:
@@ -276,7 +198,7 @@ def run_experiment(
     try:
         for line in queue.run(name, slot, wanted.get(PATIENCE)):
             log.info(line.text)
-            if line.outcome:
+            if line.outcome and line.stage:
                 begun(line.stage)
     except ProjectError as error:
         return Failed(message=str(error))
@@ -290,26 +212,10 @@ def run_experiment(
     return Completed(message=f"{_sentence(headline(experiment))}; ran for {seconds:.1f} s")
 
 
-def headline(experiment: Experiment) -> dict[str, Any]:
-    """The figures that experiments are compared by; of another project, its first numbers."""
-    from experiments.compare import (  # brings Matplotlib
-        METRICS,
-        Row,
-        row_of,
-    )
-
-    row = row_of(experiment)
-    if isinstance(row, Row):
-        return {label: round(row.figures[key].value, 4) for key, label in METRICS.items()}
-    values = [pair for file in experiment.metrics.values() for pair in flatten(file).items()]
-    numbers = [(key, value) for key, value in values if isinstance(value, int | float)]
-    return dict(numbers[:SHOWN_METRICS])
-
-
 def table(queue: Queue, states: Mapping[str, State]) -> list[dict[str, Any]]:
     """A row an experiment: its figures, as DVC has them now, or its error."""
     figures = {
-        name: headline(queue.result(name)) if state.is_completed() else {}
+        name: headline(result) if state.is_completed() and (result := queue.result(name)) else {}
         for name, state in states.items()
     }
     columns = dict.fromkeys(label for each in figures.values() for label in each)

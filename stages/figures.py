@@ -4,6 +4,7 @@ The same content gives the same bytes: whatever matplotlib's version would write
 metadata is left out.
 """
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
@@ -35,22 +35,22 @@ def new(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path | BinaryIO) -> None:
+def save(figure: Figure, target: Path | BinaryIO) -> None:
     """Writes ``figure`` as a PNG."""
-    figure.savefig(path, format="png", facecolor="white", metadata={"Software": None})
+    figure.savefig(target, format="png", facecolor="white", metadata={"Software": None})
 
 
 def save_photos(figure: Figure, path: Path) -> None:
     """Writes a ``figure`` with photos as a PNG of 256 colours: a third of the room."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    full = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    stream = io.BytesIO()
+    save(figure, stream)
+    full = Image.open(stream).convert("RGB")
     pixels = np.asarray(full)
     is_white = (pixels == WHITE).all(axis=-1)
     # A sixteenth of the pixels is enough to find the colours; white is one of them.
     sample = Image.fromarray(pixels[~is_white][None, ::16].copy())
     palette = sample.quantize(255, Image.Quantize.MEDIANCUT, kmeans=1)
-    colors = [*palette.getpalette(), WHITE, WHITE, WHITE]
+    colors = [*(palette.getpalette() or ()), WHITE, WHITE, WHITE]
     palette.putpalette(colors)
     indices = np.asarray(full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG))
     few = Image.fromarray(np.where(is_white, len(colors) // 3 - 1, indices).astype(np.uint8), "P")
@@ -66,6 +66,7 @@ def plain(axes: Axes) -> None:
 
 
 def titled(axes: Axes, title: str, weight: str = "normal") -> None:
+    """Sets the title of one part of a figure, at its left."""
     axes.set_title(title, loc="left", size=10.5, weight=weight, color=INK, parse_math=False)
 
 
@@ -151,7 +152,7 @@ def contact_sheet(
         row, column = divmod(place, columns)
         left, top = margin + column * cell_width, head + row * cell_height + 0.2
         box = (left, height - top - THUMBNAIL, THUMBNAIL, THUMBNAIL)
-        axes = figure.add_axes([box[0] / width, box[1] / height, box[2] / width, box[3] / height])
+        axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(photo is None)
         axes.spines[:].set_color("#dddddd")

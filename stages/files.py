@@ -70,15 +70,18 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes ``text`` whole or not at all, as UTF-8 with the line ends that it has."""
     with whole(path) as temporary:
         temporary.write_text(text, "utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Writes ``content`` whole or not at all, indented; infinities and NaN raise a ValueError."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Writes a header and rows whole or not at all; None becomes an empty cell."""
     # File names may hold bytes that are not text; they are shown escaped.
     with (
         whole(path) as temporary,

@@ -8,7 +8,6 @@ from stages.metrics import Ranking, average_precisions, ratio
 
 CONFIDENCE = 0.95
 
-
 Report = dict[str, dict[str, float]]  # metric → ``value``, ``low``, ``high``
 
 
@@ -26,8 +25,8 @@ def report(
         probabilities: float (rows, labels).
         samples: how many times the rows are drawn anew.
     """
-    [said] = reports(truth, probabilities, [predicted], samples, seed)
-    return said
+    [metrics] = reports(truth, probabilities, [predicted], samples, seed)
+    return metrics
 
 
 def reports(
@@ -95,15 +94,15 @@ def f1_by_label(
     """F1 of each label with its 95 % interval, as ``report`` has them; both bool (rows, labels)."""
     decided = _Decided(truth, predicted)
     drawn = np.array([decided.f1(weights) for weights in _draws(len(truth), samples, seed)])
-    found = zip(decided.f1(np.ones(len(truth))), drawn.T, strict=True)
-    return [_with_interval(float(value), each) for value, each in found]
+    values = decided.f1(np.ones(len(truth)))
+    return [_with_interval(float(f1), each) for f1, each in zip(values, drawn.T, strict=True)]
 
 
 def _draws(rows: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is drawn, float (rows,), so many times; no row is copied."""
-    random = np.random.default_rng(seed)
+    """``samples`` times: how often each row is drawn, float (rows,). No row is copied."""
+    generator = np.random.default_rng(seed)
     for _ in range(samples):
-        yield np.bincount(random.integers(rows, size=rows), minlength=rows).astype(float)
+        yield np.bincount(generator.integers(rows, size=rows), minlength=rows).astype(float)
 
 
 def _with_interval(value: float, drawn: Sequence[float] | np.ndarray) -> dict[str, float]:

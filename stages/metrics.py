@@ -34,7 +34,9 @@ def ratio(numerator: np.ndarray | float, denominator: np.ndarray | float) -> np.
     numerator, denominator = np.broadcast_arrays(
         np.asarray(numerator, float), np.asarray(denominator, float)
     )
-    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
+    quotient = np.zeros(numerator.shape)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient
 
 
 def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -103,7 +103,9 @@ def check(model: type[Model], values: Any, prefix: str, path: Path = PARAMS) -> 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
     for name in location:
-        model = model.model_fields[name].annotation
+        section = model.model_fields[name].annotation
+        assert isinstance(section, type) and issubclass(section, BaseModel)
+        model = section
     return model
 
 

@@ -22,7 +22,7 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self._done = 0
         self._figures: dict[str, Any] = {}
-        self._started = self._said = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(desc=what, total=total, unit=f" {unit}", dynamic_ncols=True)
@@ -34,14 +34,15 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif error[0] is None:
-            self._say()
+            self._write_line()
 
     def advance(self, count: int = 1) -> None:
+        """Counts ``count`` more as done."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
-            self._say()
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._write_line()
 
     def show(self, **figures: Any) -> None:
         """Figures to show beside the count, from now on."""
@@ -49,9 +50,9 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix(figures)
 
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        rate = self._done / max(self._said - self._started, 1e-9)
+    def _write_line(self) -> None:
+        self._last_line = time.monotonic()
+        rate = self._done / max(self._last_line - self._started, 1e-9)
         figures = "".join(f", {name} {value}" for name, value in self._figures.items())
         print(
             f"{self.what}: {self._done:,} of {self.total:,} {self.unit} ({rate:,.0f}/s){figures}",

@@ -11,7 +11,8 @@ import polars as pl
 
 from stages import UserError
 
-WORD = r"[^\W\d_]+"  # a run of letters; NLTK's engine and Polars' agree on it
+WORD = r"[^\W\d_]+"  # a run of letters; NLTK's engine (not Python's) and Polars' agree on it
+Normalization = Literal["none", "stem", "lemma"]
 
 # English words that say nothing of a photo: scikit-learn's list, without words like "front", "two"
 # and "system", which name things or how many there are. Written out, because a network that has
@@ -46,7 +47,7 @@ def tokenize(caption: str | None) -> list[str]:
     >>> tokenize("A man's red Bus, 2 dogs")
     ['a', 'man', 's', 'red', 'bus', 'dogs']
     """
-    return _letters().tokenize((caption or "").lower())
+    return _tokenizer()((caption or "").lower())
 
 
 def tokenize_all(captions: pl.Series) -> pl.Series:
@@ -55,13 +56,14 @@ def tokenize_all(captions: pl.Series) -> pl.Series:
 
 
 @cache
-def _letters():
+def _tokenizer() -> Callable[[str], list[str]]:
     from nltk.tokenize import RegexpTokenizer
 
-    return RegexpTokenizer(WORD)
+    split: Callable[[str], list[str]] = RegexpTokenizer(WORD).tokenize
+    return split
 
 
-def normalizer(how: Literal["none", "stem", "lemma"]) -> Callable[[str], str]:
+def normalizer(how: Normalization) -> Callable[[str], str]:
     """A function that brings the forms of a word together; it remembers words it has seen.
 
     ``stem`` is the English Snowball stemmer (Porter 2001); ``lemma`` looks nouns, then verbs up
@@ -90,7 +92,10 @@ def normalizer(how: Literal["none", "stem", "lemma"]) -> Callable[[str], str]:
 
     @cache
     def lemma(word: str) -> str:
-        as_noun = lemmatizer.lemmatize(word, "n")
-        return as_noun if as_noun != word else lemmatizer.lemmatize(word, "v")
+        noun: str = lemmatizer.lemmatize(word, "n")
+        if noun != word:
+            return noun
+        verb: str = lemmatizer.lemmatize(word, "v")
+        return verb
 
     return lemma

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from stages import UserError
-from stages.bundle import bundle as bundles
-from stages.bundle.bundle import Bundle
+from stages.bundle.bundle import Bundle, read_bundle
 
 
 def read(folder: Path) -> Bundle:
@@ -18,4 +17,4 @@ def read(folder: Path) -> Bundle:
             f"there is no {folder}; say where the bundle is with --bundle PATH or TAGLOOM_BUNDLE, "
             "or make it, in the project: dvc repro bundle"
         )
-    return bundles.read(folder)
+    return read_bundle(folder)

@@ -44,7 +44,7 @@ def compare(
       tagloom compare old/bundle models/bundle photos
       tagloom compare old/bundle models/bundle labelled.csv --photos data
     """
-    from stages.bundle import model as models
+    from stages.bundle.model import load_model
     from tagloom import bundles, inputs
     from tagloom.comparison import Comparison
     from tagloom.messages import list_unreadable, memory_for, note
@@ -58,7 +58,7 @@ def compare(
     sizes = {each.stored_size for each in seeing}
     names = {label for each in known for label in each.labels}
     unreadable: list[inputs.Unreadable] = []
-    loaded = [models.load(folder, "onnx" if onnx else "torch") for folder in (one, other)]
+    loaded = [load_model(folder, "onnx" if onnx else "torch") for folder in (one, other)]
     comparison = Comparison(known[0].labels, known[1].labels, differences)
     with memory_for(batch_size, onnx):
         read = batches(asked, sizes, batch_size, unreadable)

@@ -63,7 +63,7 @@ def explain(
             param_hint="--onnx",
         )
     from stages import UserError
-    from stages.bundle import model as models
+    from stages.bundle.model import load_model
     from tagloom import bundles, decoding, drawing, thresholds
     from tagloom.explanation import explain as explained
     from tagloom.messages import note
@@ -84,7 +84,7 @@ def explain(
     except decoding.UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 
-    model = models.load(bundle)
+    model = load_model(bundle)
     answers = model.probabilities(pixels[None] if description.sees_images else None, [caption])
     [probabilities], [holds] = answers, model.decide(answers)
     chosen = _choose(label, names, probabilities, holds)

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
 
 from stages.bundle.bundle import Bundle
-from stages.explain import heat_maps, layers, word_effects
+from stages.explain.explainer import Explainer
 from stages.ingest.images import ImageStore
-from stages.network.network import prepared, rebuilt, rows_for
-from stages.network.tokens import words_of
 
 
 @dataclass(frozen=True)
@@ -36,21 +33,14 @@ class _OnePhoto(ImageStore):
         self._shards = [pixels[None]]
 
 
-class Explainer:
-    """Explains labels with the bundle's network, rebuilt in single precision.
+class PhotoExplainer:
+    """Explains labels of photos in memory with the bundle's network, in single precision.
 
     Not safe for several threads at once.
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self._description = description = bundle.description
-        self._words = words_of(description, bundle.folder)
-        self._network = rebuilt(description, self._words, bundle.folder)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network.to(self._device).to(memory_format=torch.channels_last)
-        backbone = self._network.backbone  # None: the network does not look at photos
-        with_maps = [] if backbone is None else layers.find(backbone, description.input_size)
-        self._layer = with_maps[-1] if with_maps else None
+        self._explainer = Explainer(bundle)
 
     def heat(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
@@ -61,15 +51,10 @@ class Explainer:
             pixels: uint8 (stored size, stored size, 3).
             labels: their places among the bundle's.
         """
-        if self._layer is None:
+        if not self._explainer.layers:
             return [None] * len(labels)
-        again = _row(caption)[np.zeros(len(labels), int)]
-        store = _OnePhoto(pixels)
-        rows = rows_for(self._description, again, store, self._words, targets=None)
-        [batch] = rows.batches(len(labels), self._device)
-        batch = prepared(batch, self._description)
-        asked = torch.tensor(list(labels))
-        return list(heat_maps.heat_maps(self._network, self._layer, batch, asked).cpu().numpy())
+        records = _row(caption)[np.zeros(len(labels), int)]
+        return list(self._explainer.heat_maps(records, _OnePhoto(pixels), np.asarray(labels)))
 
     def words(
         self, pixels: np.ndarray, caption: str | None, labels: Sequence[int]
@@ -80,11 +65,9 @@ class Explainer:
             pixels: uint8 (stored size, stored size, 3).
             labels: their places among the bundle's.
         """
-        if self._words is None or not caption:
+        if not (self._explainer.reads_captions and caption):
             return [{} for _ in labels]
-        table, effects = word_effects.effects(
-            self._network, self._description, _row(caption), _OnePhoto(pixels), self._words
-        )
+        table, effects = self._explainer.word_effects(_row(caption), _OnePhoto(pixels))
         return [dict(zip(table["word"], effects[:, n].tolist(), strict=True)) for n in labels]
 
 
@@ -102,7 +85,7 @@ def explain(
         pixels: uint8 (stored size, stored size, 3).
         labels: their places among the bundle's.
     """
-    explainer = Explainer(bundle)
+    explainer = PhotoExplainer(bundle)
     return Explanation(
         explainer.heat(pixels, caption, labels), explainer.words(pixels, caption, labels)
     )

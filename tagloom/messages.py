@@ -32,6 +32,6 @@ def memory_for(batch_size: int, onnx: bool) -> AbstractContextManager[None]:
     """Says what to do where a GPU is too small for what is computed in the block."""
     if onnx:
         return nullcontext()
-    from stages.network import network
+    from stages.network.network import memory_for
 
-    return network.memory_for("--batch-size", batch_size)
+    return memory_for("--batch-size", batch_size)

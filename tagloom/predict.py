@@ -57,7 +57,7 @@ def predict(
       tagloom predict photos --captions captions.csv --format json | jq .
       tagloom predict test.csv --photos data --threshold 0.3,dog=0.2
     """
-    from stages.bundle import model as models
+    from stages.bundle.model import load_model
     from stages.network.allocation import keep_freed_memory
     from tagloom import bundles, inputs, results, thresholds
     from tagloom.messages import list_unreadable, memory_for, note
@@ -78,7 +78,7 @@ def predict(
         note(f"the model does not read captions, so {captions} changes nothing")
 
     total = inputs.count(photos, below)
-    model = models.load(bundle, "onnx" if onnx else "torch")
+    model = load_model(bundle, "onnx" if onnx else "torch")
     asked = inputs.captioned(inputs.asked(photos, below), beside, needed=not sees)
     unreadable: list[inputs.Unreadable] = []
     read = batches(asked, {known.stored_size} if sees else (), batch_size, unreadable)

@@ -59,17 +59,45 @@ LONGEST = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first; skips what cannot run here, and says what is missing."""
-    import torch
+# What make quick leaves out. Of files and folders it does not even import anything; a test that
+# asks for one of these fixtures trains a network or runs DVC.
+SLOW = [
+    *("benchmarks", "bundle", "experiments", "flows", "serve"),
+    *("command/test_command.py", "evaluation/test_from_experiments.py"),
+    *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
+    *("report/test_browser.py", "report/test_stage.py", "train/test_distributed.py"),
+    "train/test_stage.py",
+]
+SLOW_FIXTURES = {"bundle", "experimented", "prepared", "project", "toy"}
 
+
+def is_slow(path: Path) -> bool:
+    slow = {ROOT / "tests" / name for name in SLOW}
+    return not slow.isdisjoint([path, *path.parents])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first, marks the slow ones; skips what cannot run here, and says what
+    is missing."""
     rank = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
+        if is_slow(item.path) or not SLOW_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("shared") and not os.environ.get("TAGLOOM_SHARED"):
             item.add_marker(pytest.mark.skip(reason="TAGLOOM_SHARED names no folder of photos"))
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.testing.utilities import prefect_test_harness
 
-from tests.flows import retraining_project, runs
+from tests.flows import runs
 from tests.toy import FILES, Toy
+
+if TYPE_CHECKING:  # Prefect takes seconds to import, in each process that runs tests
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 @pytest.fixture(scope="session")
@@ -69,29 +71,37 @@ def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture(scope="session")
 def server(own_environment: None) -> Iterator[None]:
     """A temporary Prefect server."""
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120):
         yield
 
 
 @pytest.fixture
-def client(server: None) -> Iterator[SyncPrefectClient]:
+def client(server: None) -> "Iterator[SyncPrefectClient]":
+    from prefect.client.orchestration import get_client
+
     with get_client(sync_client=True) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def _never_trained(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _untrained_project(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is retrained as photos come, to be copied."""
-    return retraining_project.make(tmp_path_factory.mktemp("growing")).folder
+    from tests.flows.retraining_project import make
+
+    return make(tmp_path_factory.mktemp("untrained")).folder
 
 
 @pytest.fixture
-def untrained(_never_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def untrained_project(
+    _untrained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Toy:
     """A project that is retrained as photos come, and never was yet; the current folder."""
-    return _copy(_never_trained, tmp_path / "growing", monkeypatch)
+    return _copy(_untrained_project, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture
-def growing(untrained: Toy, server: None) -> Toy:
+def retraining_project(untrained_project: Toy, server: None) -> Toy:
     """That project, and a server to run its flows with."""
-    return untrained
+    return untrained_project

@@ -15,8 +15,8 @@ def truth() -> np.ndarray:
 
 
 def answer(truth: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    found = np.clip(truth + np.random.default_rng(1).normal(0, noise, truth.shape), 0, 1)
-    return found, found >= 0.5
+    probabilities = np.clip(truth + np.random.default_rng(1).normal(0, noise, truth.shape), 0, 1)
+    return probabilities, probabilities >= 0.5
 
 
 def drawn(metric, *arguments: np.ndarray) -> list[float]:

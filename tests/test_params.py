@@ -65,14 +65,14 @@ def test_every_section_of_params_yaml_is_a_model_and_has_its_keys() -> None:
     assert list(content) == list(params.SECTIONS) == list(MODELS)
     for name, model in MODELS.items():
         expected = keys(model)
-        found = keys_of(content[name])
+        written = keys_of(content[name])
         if name == "ingest":
             for source in source_names():
                 module = __import__(
                     f"{sources.__name__}.{source.replace('-', '_')}", fromlist=["_"]
                 )
                 expected[source] = keys(module.Options)
-        assert found == expected
+        assert written == expected
 
 
 @pytest.mark.parametrize("model", MODELS.values())
@@ -93,7 +93,7 @@ def test_a_section_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "told"),
+    ("section", "values", "message"),
     [
         (
             "train",
@@ -141,17 +141,17 @@ def test_a_section_cannot_be_changed() -> None:
     ],
 )
 def test_wrong_values_are_told_by_name(
-    in_tmp: Path, section: str, values: dict[str, Any], told: str
+    in_tmp: Path, section: str, values: dict[str, Any], message: str
 ) -> None:
     changed(section, **values)
-    with pytest.raises(UserError, match=re.escape(told)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         params.read(MODELS[section])
     assert str(error.value).startswith("params.yaml: ")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"weights": "imagenet", "backbone": "small_cnn"}, "there are none for train.backbone"),
         ({"weights": "a.pth", "backbone": "plain_cnn"}, "there are none for train.backbone"),
@@ -194,10 +194,12 @@ def test_wrong_values_are_told_by_name(
         ({"augment__aspect": [2, 0.5]}, "train.augment.aspect goes from 2 to 0.5"),
     ],
 )
-def test_settings_that_exclude_each_other(in_tmp: Path, values: dict[str, Any], told: str) -> None:
+def test_settings_that_exclude_each_other(
+    in_tmp: Path, values: dict[str, Any], message: str
+) -> None:
     # Whatever the user has set, one-cycle lets momentum be looked at.
     changed("train", **{"schedule__name": "one-cycle"} | values)
-    with pytest.raises(UserError, match=re.escape(told)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         params.read(Train)
     assert "\n" not in str(error.value)
 
@@ -244,7 +246,7 @@ def test_a_missing_key(in_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "must hold one section a stage"),
         (b"- 1", "must hold one section a stage"),
@@ -256,9 +258,9 @@ def test_a_missing_key(in_tmp: Path) -> None:
         (b"eda:", "eda should be a valid dictionary"),
     ],
 )
-def test_a_file_that_is_not_params_yaml(in_tmp: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_not_params_yaml(in_tmp: Path, content: bytes, message: str) -> None:
     Path("params.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         params.read(Eda)
 
 

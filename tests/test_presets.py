@@ -52,8 +52,8 @@ def points(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_a_preset_is_sound_and_says_why(file: Path):
     changes = load(file)
     check_overrides(OWN, changes)
-    own, values = flatten(OWN), flatten(changes)
-    assert not [key for key, value in values.items() if own[key] == value]
+    defaults, values = flatten(OWN), flatten(changes)
+    assert not [key for key, value in values.items() if defaults[key] == value]
     assert not {"ingest.source", "ingest.root"} & values.keys()  # these are the user's
     first, *lines = file.read_text("utf-8").splitlines()
     assert first.startswith("# ")
@@ -73,11 +73,11 @@ def test_a_sweep_is_presets_times_a_grid_and_every_point_is_sound(file: Path):
 
 
 def test_the_readme_names_every_preset_and_sweep():
-    told = (FOLDER / "README.md").read_text("utf-8")
+    text = (FOLDER / "README.md").read_text("utf-8")
     for file in PRESETS:
-        assert f"`{file.stem}`" in told, name(file)
+        assert f"`{file.stem}`" in text, name(file)
     for file in SWEEPS:
-        assert f"sweeps/{file.name}" in told, name(file)
+        assert f"sweeps/{file.name}" in text, name(file)
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,8 @@ from stages import UserError, words
 )
 def test_tokenize(caption: str | None, expected: list[str]) -> None:
     assert words.tokenize(caption) == expected
-    [found] = words.tokenize_all(pl.Series([caption], dtype=pl.String)).to_list()
-    assert found == (None if caption is None else expected)
+    [at_once] = words.tokenize_all(pl.Series([caption], dtype=pl.String)).to_list()
+    assert at_once == (None if caption is None else expected)
 
 
 def test_stop_words_keep_what_labels_hang_on() -> None:

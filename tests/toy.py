@@ -1,4 +1,4 @@
-"""Small real DVC projects for the tests of the flows."""
+"""Small real DVC projects for the tests of experiments and flows."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 
 # A change of b leaves first and side as they are; a change of a leaves nothing.
@@ -97,7 +97,7 @@ def eventually(look: Callable[[], T], seconds: float = 30, every: float = 0.1) -
     what is waited for.
     """
     deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"still {found!r} after {seconds} s"
+    while not (value := look()):
+        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
         time.sleep(every)
-    return found
+    return value

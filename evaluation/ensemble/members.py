@@ -1,21 +1,21 @@
-"""The members of an ensemble: what their networks said of validation and of test photos.
+"""The members of an ensemble: their networks' probabilities of validation and of test photos.
 
-A member is a folder with the ``validation.parquet``, ``predictions.parquet`` and ``decision.json``
-of one network, or a folder of such folders: the networks of a cross-validation, one a fold. Their
-validation rows together are the member's out-of-fold predictions; for test photos it says the mean
-of them.
+A member is a folder with a folder for each of its networks, which holds what a run of the pipeline
+writes: ``validation.parquet``, ``predictions.parquet`` and ``decision.json``. Several networks are
+those of a cross-validation, one a fold: their validation rows together are the member's out-of-fold
+predictions, and for test photos it predicts their mean.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from stages import UserError
-from stages.network import probabilities as tables
-from stages.threshold import decision as decisions
+from stages.network.probabilities import probability_table, read_label_names, read_probabilities
+from stages.threshold.decision import read_decision
 
 VALIDATION, PREDICTIONS, DECISION = "validation.parquet", "predictions.parquet", "decision.json"
 
@@ -36,12 +36,12 @@ class Member:
     networks: int
 
 
-def read(folders: Sequence[Path]) -> list[Member]:
+def read_members(folders: Sequence[Path]) -> list[Member]:
     """The members in ``folders``, with the same rows in the same order.
 
     Raises:
-        UserError: a folder holds no network, two are of one name, or members differ in labels or
-            rows.
+        UserError: two folders are of one name, no row validates, two networks of a member validate
+            the same row, or members differ in labels or rows.
     """
     members = [_read(folder) for folder in folders]
     names = [member.name for member in members]
@@ -49,61 +49,58 @@ def read(folders: Sequence[Path]) -> list[Member]:
         if names.count(name) > 1:
             raise UserError(f"two folders are named {name}, so their weights could not be told")
     first, *others = members
-    aligned = [first]
-    for other in others:
-        _check_labels(first.name, first.labels, other.name, other.labels)
-        aligned.append(
-            Member(
-                other.name,
-                other.labels,
-                _like(first.validation, other.validation, first.name, other.name, VALIDATION),
-                _like(first.test, other.test, first.name, other.name, PREDICTIONS),
-                other.networks,
-            )
-        )
+    aligned = [first, *(_aligned(first, other) for other in others)]
+    if len(first.validation) == 0:
+        raise UserError(f"{first.name}: no row validates, so no weight can be found")
     return aligned
 
 
-def stack(members: Sequence[pl.DataFrame]) -> np.ndarray:
-    """The probabilities of tables with the same rows: float32 (members, rows, labels)."""
-    return np.stack([member["probabilities"].to_numpy() for member in members])
+def stack(tables: Sequence[pl.DataFrame]) -> np.ndarray:
+    """The probabilities of tables with the same rows: float32 (tables, rows, labels)."""
+    return np.stack([table["probabilities"].to_numpy() for table in tables])
 
 
 def _read(folder: Path) -> Member:
-    folders = [folder] if (folder / VALIDATION).is_file() else _below(folder)
-    labels = tables.read_label_names(folders[0] / VALIDATION)
-    for other in folders:
-        for path in (other / VALIDATION, other / PREDICTIONS):
-            _check_labels(str(folders[0]), labels, str(path), tables.read_label_names(path))
-    validation = pl.concat([_validation(each) for each in folders])
+    networks = sorted(path.parent for path in folder.glob(f"*/{VALIDATION}"))
+    names = [f"{folder.name}/{network.name}" for network in networks]
+    labels = read_label_names(networks[0] / VALIDATION)
+    for network, name in zip(networks, names, strict=True):
+        for file in (VALIDATION, PREDICTIONS):
+            others = read_label_names(network / file)
+            _check_labels(names[0], labels, f"{name}/{file}", others)
+    validation = pl.concat([_validation(network) for network in networks])
     twice = validation["id"].filter(validation["id"].is_duplicated())
     if len(twice):
         raise UserError(
-            f"{folder}: more than one network validates {twice[0]}; the networks of a member are "
-            "those of different folds, others are members of their own"
+            f"{folder.name}: more than one network validates {twice[0]}; the networks of a member "
+            "are those of different folds, others are members of their own"
         )
-    tests = [tables.read(each / PREDICTIONS).select(validation.columns) for each in folders]
+    tests = [read_probabilities(each / PREDICTIONS).select(validation.columns) for each in networks]
     tests = [
-        _like(tests[0], test, str(folders[0]), str(each), PREDICTIONS)
-        for each, test in zip(folders, tests, strict=True)
+        _in_order(tests[0], test, names[0], name, PREDICTIONS)
+        for test, name in zip(tests, names, strict=True)
     ]
     mean = stack(tests).mean(axis=0, dtype=np.float64).astype(np.float32)
-    test = tables.table(tests[0]["id"], tests[0]["labels"], mean)
-    return Member(folder.name, labels, validation, test, len(folders))
+    test = probability_table(tests[0]["id"], tests[0]["labels"], mean)
+    return Member(folder.name, labels, validation, test, len(networks))
 
 
-def _validation(folder: Path) -> pl.DataFrame:
+def _validation(network: Path) -> pl.DataFrame:
     """The validation rows, calibrated as the test rows are."""
-    table = tables.read(folder / VALIDATION)
-    said = decisions.read(folder / DECISION).calibrate(table["probabilities"].to_numpy())
-    return tables.table(table["id"], table["labels"], said)
+    table = read_probabilities(network / VALIDATION)
+    calibrated = read_decision(network / DECISION).calibrate(table["probabilities"].to_numpy())
+    return probability_table(table["id"], table["labels"], calibrated)
 
 
-def _below(folder: Path) -> list[Path]:
-    found = sorted(path.parent for path in folder.glob(f"*/{VALIDATION}"))
-    if not found:
-        raise UserError(f"{folder} holds no {VALIDATION}, and no folder that holds one")
-    return found
+def _aligned(first: Member, other: Member) -> Member:
+    """``other`` with its rows in the order of ``first``; UserError unless both are of the same."""
+    _check_labels(first.name, first.labels, other.name, other.labels)
+    names = first.name, other.name
+    return replace(
+        other,
+        validation=_in_order(first.validation, other.validation, *names, VALIDATION),
+        test=_in_order(first.test, other.test, *names, PREDICTIONS),
+    )
 
 
 def _check_labels(one: str, labels: list[str], other: str, others: list[str]) -> None:
@@ -114,7 +111,7 @@ def _check_labels(one: str, labels: list[str], other: str, others: list[str]) ->
     raise UserError(f"{one} and {other} do not have the same labels: {how}")
 
 
-def _like(
+def _in_order(
     first: pl.DataFrame, other: pl.DataFrame, name: str, other_name: str, file: str
 ) -> pl.DataFrame:
     """``other`` in the order of ``first``; UserError unless both have the same rows."""
@@ -131,7 +128,9 @@ def _like(
             "combine runs of the same split, or all folds of one"
         )
     ordered = first.select("id").join(other, on="id", how="left", maintain_order="left")
-    other_labels = first["labels"].ne_missing(ordered["labels"])
-    for id in first["id"].filter(other_labels):
-        raise UserError(f"{name} and {other_name} say different true labels for {id} in {file}")
+    contradicted = first["id"].filter(first["labels"].ne_missing(ordered["labels"]))
+    if len(contradicted):
+        raise UserError(
+            f"{name} and {other_name} say different true labels for {contradicted[0]} in {file}"
+        )
     return ordered

@@ -15,7 +15,7 @@ from stages import UserError
 LEAST = 1e-7
 
 
-def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def find_weights(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The weights with the least mean log loss over all decisions.
 
     Args:
@@ -36,7 +36,7 @@ def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         mixed = weights @ given
         return -np.log(mixed).mean(), -(given / mixed).mean(axis=1)
 
-    found = minimize(
+    result = minimize(
         loss,
         even,
         jac=True,
@@ -49,11 +49,11 @@ def find(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         },
         options={"ftol": 1e-12, "maxiter": 500},
     )
-    if not found.success:
+    if not result.success:
         raise UserError(
-            f"no weights found for these {len(given)} networks ({found.message}); leave some out"
+            f"no weights found for these {len(given)} networks ({result.message}); leave some out"
         )
-    weights = found.x.clip(0)
+    weights = result.x.clip(0)
     return weights / weights.sum()
 
 

@@ -1,7 +1,7 @@
 """judge: the model in use and the one just trained, on the same photos, trained on by neither.
 
-``python -m evaluation.judge CHAMPION --out verdict.json`` compares what stands in this project, the
-challenger, with the network in the folder CHAMPION (see ``Champion``). Where the two cannot be
+``python -m evaluation.judge CHAMPION --out verdict.json`` compares the bundle of this project, the
+challenger, with the one in the folder CHAMPION (see ``Champion``). Where the two cannot be
 compared the verdict is just ``{"incomparable": reason}``. No stage of ``dvc.yaml``: the champion
 comes from another run of it.
 """
@@ -14,33 +14,23 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from evaluation.judge.drift import drift
 from evaluation.judge.params import Retrain
 from stages import run
+from stages.bundle.bundle import BUNDLE
+from stages.bundle.model import Model, load_model
 from stages.files import write_json
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.intervals import Report, f1_by_label, paired_gain, report
-from stages.network import network as networks
-from stages.network import probabilities as tables
 from stages.network.allocation import keep_freed_memory
-from stages.network.description import Description
-from stages.network.nets.classifier import Classifier
-from stages.network.network import Words
-from stages.network.precision import precision_for
+from stages.network.network import memory_for
 from stages.params import read
 from stages.predict.params import Predict
 from stages.split import folds
-from stages.threshold import decision as decisions
-from stages.threshold.decision import Decision
 from stages.threshold.fit import cross_fit
 from stages.threshold.params import Threshold
-from stages.train.loop import predict
-
-Model = tuple[Classifier, Description, Words | None]  # as stages.network.network loads it
-
 
 METRICS = ("micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision")
 
@@ -54,19 +44,17 @@ class Champion:
     """What a run of the pipeline left in a folder, by the names it has in ``data`` and ``models``.
 
     Attributes:
-        network: folder, as ``stages.network.network`` describes it.
-        decision: file, as ``stages.threshold.decision`` describes it.
+        bundle: folder, as ``stages.bundle.bundle`` describes it.
         records, folds: files; what it was trained on.
     """
 
-    network: Path
-    decision: Path
+    bundle: Path
     records: Path
     folds: Path
 
     @classmethod
     def at(cls, folder: Path) -> "Champion":
-        files = (networks.NETWORK, decisions.DECISION, records.RECORDS, folds.FOLDS)
+        files = (BUNDLE, records.RECORDS, folds.FOLDS)
         return cls(*(folder / path.name for path in files))
 
 
@@ -99,19 +87,16 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
-    model = networks.load(champion.network)
-    theirs = side_of(model, decisions.read(champion.decision), rows, names)
-    sides = {"champion": theirs, "challenger": challenger(rows, truth)}
+    in_use, trained = load_model(champion.bundle), load_model()
+    sides = {
+        "champion": in_use_side(in_use, rows, names),
+        "challenger": new_side(trained, rows, truth),
+    }
+    old, new = ((side.probabilities, side.decided) for side in sides.values())
     return {
         "rows": len(rows),
         "metric": params.metric,
-        "gain": paired_gain(
-            truth,
-            *((side.probabilities, side.decided) for side in sides.values()),
-            params.metric,
-            params.bootstrap,
-            params.seed,
-        ),
+        "gain": paired_gain(truth, old, new, params.metric, params.bootstrap, params.seed),
         **{who: measure(truth, side, params) for who, side in sides.items()},
         "labels": by_label(truth, names, sides, params),
         "drift": drift(
@@ -119,7 +104,7 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
             records.read(),
             records.read_label_names(champion.records),
             names,
-            model[1],
+            in_use.bundle.description,
         ),
     }
 
@@ -144,38 +129,29 @@ def unseen(champion: Champion) -> pl.DataFrame:
     return rows
 
 
-def challenger(rows: pl.DataFrame, truth: np.ndarray) -> Side:
+def new_side(model: Model, rows: pl.DataFrame, truth: np.ndarray) -> Side:
     """The model of this project; of a fifth of the rows it decides by thresholds found on the rest.
 
     Its own thresholds were found on these very rows, and would flatter it.
     """
-    table = rows.select("id").join(tables.read(), on="id", how="left", maintain_order="left")
-    found = decisions.read().calibrate(table["probabilities"].to_numpy())
-    return Side(found, cross_fit(truth, found, read(Threshold)))
+    probabilities = ask(model, rows)
+    return Side(probabilities, cross_fit(truth, probabilities, read(Threshold)))
 
 
-def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[str]) -> Side:
+def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
         Incomparable: it wants photos of another size than this project stores.
     """
-    network, description, words = model
-    store = ImageStore()
-    if description.sees_images and description.stored_size != store.size:
+    description, stored = model.bundle.description, ImageStore().size
+    if description.sees_images and description.stored_size != stored:
         raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
-            f"stored with {store.size} now (ingest.image_size), so the two cannot be compared"
+            f"stored with {stored} now (ingest.image_size), so the two cannot be compared"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device, memory_format=torch.channels_last)
-    batch_size = read(Predict).batch_size
-    with networks.memory_for("predict.batch_size", batch_size):
-        fed = networks.rows_for(description, rows, store, words, targets=None)
-        precision = precision_for(device, description.precision)
-        found = predict(network, description, fed, batch_size, precision)
-    found = decision.calibrate(found)
-    decided = decision.decide(found)
+    probabilities = ask(model, rows)
+    decided = model.decide(probabilities)
     places = {name: place for place, name in enumerate(description.labels)}
     return Side(
         *(
@@ -186,14 +162,21 @@ def side_of(model: Model, decision: Decision, rows: pl.DataFrame, names: list[st
                 ],
                 axis=1,
             )
-            for column in (found, decided)
+            for column in (probabilities, decided)
         )
     )
 
 
+def ask(model: Model, rows: pl.DataFrame) -> np.ndarray:
+    """Calibrated probabilities, float32 (rows, labels of the model)."""
+    batch_size = read(Predict).batch_size
+    with memory_for("predict.batch_size", batch_size):
+        return model.ask(rows, ImageStore(), batch_size, "judge")
+
+
 def measure(truth: np.ndarray, side: Side, params: Retrain) -> Report:
-    found = report(truth, side.probabilities, side.decided, params.bootstrap, params.seed)
-    return {metric: found[metric] for metric in METRICS}
+    figures = report(truth, side.probabilities, side.decided, params.bootstrap, params.seed)
+    return {metric: figures[metric] for metric in METRICS}
 
 
 def by_label(

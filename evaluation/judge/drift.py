@@ -43,13 +43,13 @@ def drift(
 
 def _rates(sides: dict[str, pl.DataFrame], names: list[str]) -> dict[str, dict[str, float]]:
     """The share of each side's labelled photos that carry each label; nothing of no photo."""
-    found: dict[str, dict[str, float]] = {}
+    rates_by_side: dict[str, dict[str, float]] = {}
     for side, table in sides.items():
         known = table["labels"].drop_nulls()
         kept = known.list.eval(pl.element().filter(pl.element().is_in(names)))
         rates = label_matrix(kept, names).mean(axis=0) if len(known) else np.empty(0)
-        found[side] = dict(zip(names, rates.tolist(), strict=False))
-    return found
+        rates_by_side[side] = dict(zip(names, rates.tolist(), strict=False))
+    return rates_by_side
 
 
 def _unknown_words(table: pl.DataFrame, description: Description) -> float | None:
@@ -57,9 +57,11 @@ def _unknown_words(table: pl.DataFrame, description: Description) -> float | Non
         return None
     known = vocabulary.from_json(description.vocabulary)
     words = known.normalized(table["caption"])["word"]
-    return float((~words.is_in(known.words)).mean()) if len(words) else None
+    return float((~words.is_in(known.words)).to_numpy().mean()) if len(words) else None
 
 
 def _median_size(table: pl.DataFrame) -> list[float] | None:
     """Width and height in pixels."""
-    return [float(table[side].median()) for side in ("width", "height")] if len(table) else None
+    if len(table) == 0:
+        return None
+    return [float(np.median(table[side].to_numpy())) for side in ("width", "height")]

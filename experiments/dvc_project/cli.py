@@ -6,6 +6,7 @@ it. Here, neither happens to the other. A file that stands alone: it is started 
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from dvc.cli import main
@@ -15,7 +16,10 @@ from dvc.stage.cache import StageCache
 HALF_WRITTEN = ".tmp"
 TRIES = 5
 
-_save, _load, _load_cache = StageCache.save, StageCache._load, StageCache._load_cache
+Content = dict[str, Any] | None
+_save: Callable[[StageCache, PipelineStage], None] = StageCache.save
+_load: Callable[[StageCache, PipelineStage], Content] = StageCache._load
+_load_cache: Callable[[StageCache, str, str], Content] = StageCache._load_cache
 
 
 def save(cache: StageCache, stage: PipelineStage) -> None:
@@ -28,7 +32,7 @@ def save(cache: StageCache, stage: PipelineStage) -> None:
                 raise
 
 
-def load(cache: StageCache, stage: PipelineStage) -> dict[str, Any] | None:
+def load(cache: StageCache, stage: PipelineStage) -> Content:
     """What the stage made before; None also where it is just being taken down."""
     try:
         return _load(cache, stage)
@@ -36,7 +40,7 @@ def load(cache: StageCache, stage: PipelineStage) -> dict[str, Any] | None:
         return None
 
 
-def load_cache(cache: StageCache, key: str, value: str | None) -> dict[str, Any] | None:
+def load_cache(cache: StageCache, key: str, value: str | None) -> Content:
     """The content of a file; None where there is none, or it is not whole yet."""
     if value is None or value.endswith(HALF_WRITTEN):
         return None

@@ -14,12 +14,13 @@ from dvc.repo.experiments.refs import ExpRefInfo
 from dvc.repo.experiments.serialize import ExpRange, ExpState
 from dvc.scm import resolve_rev
 from dvc.stage import PipelineStage
-from dvc.utils.flatten import flatten
 from dvc.utils.serialize import parse_yaml
 
 from experiments.dvc_project.errors import ProjectError
 from experiments.dvc_project.git import git_file, head
-from experiments.dvc_project.output import last_words, listed
+from experiments.dvc_project.output import last_words
+from experiments.sources import listed
+from stages.params import flatten
 
 WORKSPACE = "workspace"
 
@@ -47,27 +48,31 @@ class Experiment:
 
 
 def experiments(root: Path, names: Sequence[str] = ()) -> list[Experiment]:
-    """What ``names`` stand for: experiments, branches, tags, commits, or ``workspace``.
+    """What DVC keeps of experiments, one for each name, in their order.
 
-    None at all: the experiments of the current commit, the queued and failed ones too, and the
-    workspace. A name that stands for nothing comes back with that as its problem. Raises
-    ProjectError when ``root`` is in no DVC project, or that has no Git commit.
+    Args:
+        names: of experiments, branches, tags, commits, or ``workspace``; one that stands for
+            nothing comes back with that as its problem. None at all: the experiments of the
+            current commit, the queued and failed ones too, and the workspace.
+
+    Raises:
+        ProjectError: ``root`` is in no DVC project, or that has no Git commit.
     """
     try:
         with Repo(root) as repo:
             head(root)
             workspace, commit = repo.experiments.show(hide_workspace=False)
-            found: dict[str, Experiment] = {}
+            by_name: dict[str, Experiment] = {}
             # Those that succeeded come first: an earlier failure of the same name is past.
             for run in commit.experiments or []:
                 state = run.revs[0]
                 name = run.name or state.name or state.rev[:7]
-                if name not in found:
-                    found[name] = of_state(repo, name, state, _problem(run))
-            found[WORKSPACE] = of_state(repo, WORKSPACE, workspace)
+                if name not in by_name:
+                    by_name[name] = of_state(repo, name, state, _problem(run))
+            by_name[WORKSPACE] = of_state(repo, WORKSPACE, workspace)
             if not names:
-                return list(found.values())
-            return [found.get(name) or _of_revision(repo, name) for name in dict.fromkeys(names)]
+                return list(by_name.values())
+            return [by_name.get(name) or _of_revision(repo, name) for name in dict.fromkeys(names)]
     except DvcException as error:
         raise ProjectError(str(error)) from error
 
@@ -139,7 +144,7 @@ def _outdated(repo: Repo, rev: str) -> dict[str, str]:
         stages = [stage for stage in graph if isinstance(stage, PipelineStage)]
         made = {out.fs_path: out.hash_info for stage in graph for out in stage.outs}
         changed = {stage: why for stage in stages if (why := _why_outdated(stage, made))}
-        outdated = {}
+        outdated: dict[str, str] = {}
         for stage in stages:
             reasons = [
                 changed[each] for each in (stage, *nx.descendants(graph, stage)) if each in changed
@@ -151,11 +156,16 @@ def _outdated(repo: Repo, rev: str) -> dict[str, str]:
 
 
 def _why_outdated(stage: PipelineStage, made: dict[str, Any]) -> str:
-    found = ["its command"] if stage.cmd_changed else []
+    """What the stage did not run with; empty where there is nothing.
+
+    Args:
+        made: the hash of each output that a stage makes, by its full path.
+    """
+    changed = ["its command"] if stage.cmd_changed else []
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             for path, keys in dep.status().items():
-                found += keys if isinstance(keys, dict) else [path]
+                changed += keys if isinstance(keys, dict) else [path]
         elif dep.fs_path in made and dep.hash_info != made[dep.fs_path]:
-            found.append(dep.def_path)
-    return f"{stage.addressing} did not run since {listed(found)} changed" if found else ""
+            changed.append(dep.def_path)
+    return f"{stage.addressing} did not run since {listed(changed)} changed" if changed else ""

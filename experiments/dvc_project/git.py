@@ -9,12 +9,21 @@ from experiments.dvc_project.errors import ProjectError
 IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
 
 
-def git(root: Path, *arguments: str, **variables: str) -> str | None:
+def git(root: Path, *arguments: str, **variables: str) -> str:
     """What Git prints, without the blanks around it, run with ``variables`` in its environment.
 
-    None where it says no: there is no such ref or setting, or two things differ (exit status 1,
-    without a word). Raises ProjectError with Git's own reason where it could not do what it was
-    asked for.
+    Raises ProjectError with Git's own reason where it could not do what it was asked for.
+    """
+    printed = git_or_none(root, *arguments, **variables)
+    if printed is None:
+        raise ProjectError(f"git {arguments[0]} in {root}: exit status 1")
+    return printed
+
+
+def git_or_none(root: Path, *arguments: str, **variables: str) -> str | None:
+    """As ``git``; None where the answer is no: there is no such ref or setting, or things differ.
+
+    Git says so by exit status 1, without a word.
     """
     who = identity(root) if arguments[0] == "commit-tree" else {}
     done = subprocess.run(
@@ -29,8 +38,8 @@ def git(root: Path, *arguments: str, **variables: str) -> str | None:
     if done.returncode == 1 and not reason:
         return None
     if done.returncode:
-        said = reason or f"exit status {done.returncode}"
-        raise ProjectError(f"git {arguments[0]} in {root}: {said}")
+        reason = reason or f"exit status {done.returncode}"
+        raise ProjectError(f"git {arguments[0]} in {root}: {reason}")
     return done.stdout.strip()
 
 
@@ -42,14 +51,14 @@ def git_file(root: Path, rev: str, path: str) -> str | None:
 
 
 def git_folder(root: Path) -> tuple[Path, Path]:
-    """The top folder of the Git repository that ``root`` is in, and from there the way to it."""
-    top, _, way = git(root, "rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
-    return Path(top), Path(way)
+    """The top folder of the Git repository that ``root`` is in, and the path from there to it."""
+    top, _, below = git(root, "rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
+    return Path(top), Path(below)
 
 
 def head(root: Path) -> str:
     """The commit that is checked out; ProjectError where there is none yet."""
-    rev = git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    rev = git_or_none(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if rev is None:
         raise ProjectError(f"Git has no commit in {root} yet, and this begins at one")
     return rev
@@ -57,6 +66,8 @@ def head(root: Path) -> str:
 
 def identity(root: Path) -> dict[str, str]:
     """Variables that tell Git who commits: the one it knows, or Tagloom where it knows nobody."""
-    names = {key: git(root, "config", f"user.{key}") or name for key, name in IDENTITY.items()}
+    names = {
+        key: git_or_none(root, "config", f"user.{key}") or name for key, name in IDENTITY.items()
+    }
     roles = ("AUTHOR", "COMMITTER")
     return {f"GIT_{role}_{key.upper()}": name for key, name in names.items() for role in roles}

@@ -1,5 +1,6 @@
 """What DVC prints: which stage a line belongs to, and why DVC stopped."""
 
+import os
 import re
 import select
 import subprocess
@@ -32,8 +33,8 @@ STAGE_END = re.compile(r"(?:Generating|Updating) lock file '.+'")
 EXPERIMENT = re.compile(r"Reproducing experiment '(.+)'")
 ERROR = "ERROR: "
 UNEXPECTED = "unexpected error - "  # one that DVC has no words for
+BLOCK = 2**16  # bytes that are read of a child's output at once, at most
 SUPPORT = "Having any troubles?"  # DVC's advertisement after an unexpected error
-SHOWN_CHANGES = 4
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,15 @@ def output_lines(
     Raises:
         Silent: a stage has said nothing for that long. The child is still running.
     """
-    rest = b""
+    assert process.stdout is not None
+    descriptor, rest = process.stdout.fileno(), b""
     while True:
         seconds = patience * 60 if patience and of_stage else None
-        if not select.select([process.stdout], [], [], seconds)[0]:
+        if not select.select([descriptor], [], [], seconds)[0]:
             raise Silent(
                 f"it said nothing for {patience:g} minutes (retrain.patience), so it was ended"
             )
-        if not (part := process.stdout.read1()):
+        if not (part := os.read(descriptor, BLOCK)):
             break
         *whole, rest = (rest + part).split(b"\n")
         rest = rest[rest.rfind(b"\r", 0, -1) + 1 :]  # of a bar that is drawn for hours
@@ -105,9 +107,3 @@ def last_words(log: list[str]) -> str:
     first = errors[0]
     error = lines[first].removeprefix(ERROR)
     return f"{lines[first - 1]} ({error})" if first else error
-
-
-def listed(changes: list[str]) -> str:
-    """The first few of ``changes``, and how many more there are."""
-    more = len(changes) - SHOWN_CHANGES
-    return ", ".join([*changes[:SHOWN_CHANGES], *([f"{more} more"] if more > 0 else [])])

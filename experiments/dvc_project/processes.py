@@ -1,5 +1,6 @@
 """Child processes that end with this one, DVC's command line among them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,53 +14,80 @@ from typing import IO, Any
 
 from dvc.dirs import site_cache_dir
 
-from experiments.dvc_project.errors import ProjectError
+from experiments.dvc_project.errors import ProjectError, Transient
 from experiments.dvc_project.git import identity
 
-LEASH = Path(__file__).parents[1] / "leash.py"
-CLI = Path(__file__).with_name("cli.py")
+REAPER = str(Path(__file__).parents[1] / "reaper.py")
+CLI = str(Path(__file__).with_name("cli.py"))
 LEAST_ROOM, NO_ROOM = 8.0, 0.5  # MB free: to begin with, and to go on
 LOOK = 1.0  # seconds between two looks at the disk
+LOCK_WAIT = 20.0  # seconds for what a run that was killed has left running to end
+
+
+def locked_file(path: Path, busy: str) -> IO[str]:
+    """Opens and locks ``path``: while it is open, here or in a child that has it, nobody else can.
+
+    Raises Transient, saying that it is ``busy``, where others have it for ``LOCK_WAIT`` seconds.
+    """
+    lock = path.open("a")  # to add: whatever lies there by that name keeps what it holds
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise Transient(busy) from None
+            time.sleep(0.1)
 
 
 @contextmanager
-def leashed(
-    command: list[str], options: dict[str, Any], held: IO[str] | None = None
+def child_process(
+    command: list[str], options: dict[str, Any], lock: IO[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Starts the command in a process group of its own, which ends with the block at the latest.
 
     When the block raises, the whole group has ended by the time the exception goes on. When the
     command fails or is killed, what it has started ends too, and its output is at its end. When
-    this process is killed, ``leash`` ends the group all the same. Another thread ends it by closing
-    what is yielded beside the process. ``held`` stays open until the group has ended.
+    this process is killed, ``reaper.py`` ends the group all the same.
+
+    Args:
+        options: of ``subprocess.Popen``.
+        lock: an open file that stays open until the group has ended.
+
+    Yields:
+        The process, and the pipe to its reaper: another thread that closes it ends the group.
     """
-    leash = subprocess.Popen(
-        [sys.executable, "-I", LEASH],
+    reaper = subprocess.Popen(
+        [sys.executable, "-I", REAPER],
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for this process, not for the leash
-        pass_fds=[held.fileno()] if held else [],
+        start_new_session=True,  # Ctrl-C is for this process, not for the reaper
+        pass_fds=[lock.fileno()] if lock else [],
     )
-    with leash, subprocess.Popen(command, start_new_session=True, **options) as process:
+    pipe = reaper.stdin
+    assert pipe is not None
+    with reaper, subprocess.Popen(command, start_new_session=True, **options) as process:
         try:
-            leash.stdin.write(b"%d\n" % process.pid)
-            leash.stdin.flush()
-            threading.Thread(target=_let_go, args=(process, leash.stdin), daemon=True).start()
-            yield process, leash.stdin
-            if process.poll() == 0 and not leash.stdin.closed:
-                leash.stdin.write(b"done\n")
+            pipe.write(b"%d\n" % process.pid)
+            pipe.flush()
+            threading.Thread(target=_reap_on_failure, args=(process, pipe), daemon=True).start()
+            yield process, pipe
+            if process.poll() == 0 and not pipe.closed:
+                pipe.write(b"done\n")
         finally:
-            with suppress(BrokenPipeError):  # somebody has killed the leash
-                leash.stdin.close()
+            with suppress(BrokenPipeError):  # somebody has killed the reaper
+                pipe.close()
 
 
-def _let_go(process: subprocess.Popen[bytes], leash: IO[bytes]) -> None:
+def _reap_on_failure(process: subprocess.Popen[bytes], reaper: IO[bytes]) -> None:
     if process.wait():
-        leash.close()
+        reaper.close()
 
 
 @contextmanager
 def dvc(
-    root: Path, arguments: list[str], held: IO[str] | None = None
+    root: Path, arguments: list[str], lock: IO[str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """DVC's command line in a child process, with what it prints as its output."""
     options = {
@@ -71,7 +99,7 @@ def dvc(
     }
     full: list[ProjectError] = []
 
-    def watch(process: subprocess.Popen[bytes], leash: IO[bytes]) -> None:
+    def watch(process: subprocess.Popen[bytes], reaper: IO[bytes]) -> None:
         # DVC's databases wait for ever for room on a full disk.
         while process.poll() is None and not full:
             try:
@@ -79,12 +107,12 @@ def dvc(
                 time.sleep(LOOK)
             except ProjectError as error:
                 full.append(error)
-                leash.close()
+                reaper.close()
 
     command = [sys.executable, "-P", CLI, *arguments]
     try:
-        with leashed(command, options, held) as (process, leash):
-            threading.Thread(target=watch, args=(process, leash), daemon=True).start()
+        with child_process(command, options, lock) as (process, reaper):
+            threading.Thread(target=watch, args=(process, reaper), daemon=True).start()
             yield process
     finally:
         if full:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -26,35 +26,41 @@ from experiments.dvc_project.output import (
     SUPPORT,
     UNCHANGED,
     Line,
-    listed,
     mark,
     output_lines,
 )
 from experiments.dvc_project.processes import dvc
-from experiments.sources import complaint, unreadable
+from experiments.sources import complaint, listed, unreadable
 
 
 class Project:
     """The DVC project in the folder ``root``, and the stages that ``targets`` need.
 
-    ``targets`` are what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
-    ``upstream`` has for each stage the stages it depends on, ``reads`` the parameters it lists.
-    ``experiment`` is the name of the experiment that ``run`` makes. Raises ProjectError when
-    ``root`` is no DVC project, or has no such target. ``held`` is a file that stays open as long
-    as what ``run`` starts lives, even where this process is killed. ``repo`` is the project where
-    it is open already, which spares reading it once more.
+    Args:
+        targets: what ``dvc repro`` takes; none at all stands for the whole of ``dvc.yaml``.
+        lock: a file that stays open as long as what ``run`` starts lives, even where this process
+            is killed.
+        repo: the project where it is open already, which spares reading it once more.
+
+    Attributes:
+        upstream: for each stage, the stages it depends on.
+        reads: for each stage, the parameters it lists.
+        experiment: the name of the experiment that ``run`` makes, as soon as it has one.
+
+    Raises:
+        ProjectError: ``root`` is no DVC project, or has no such target.
     """
 
     def __init__(
         self,
         root: Path,
         targets: Sequence[str] = (),
-        held: IO[str] | None = None,
+        lock: IO[str] | None = None,
         repo: Repo | None = None,
     ) -> None:
         self.root = root.resolve()
         self.targets = list(targets)
-        self._held = held
+        self._lock = lock
         self._sources: dict[str, Any] = {}
         self.experiment: str | None = None
         self._read(repo)
@@ -86,15 +92,21 @@ class Project:
         name: str | None = None,
         patience: float | None = None,
         before: Callable[[], None] = lambda: None,
-    ) -> Iterator[Line]:
+    ) -> Generator[Line, None, None]:
         """Reproduces the targets and yields the output as it comes.
 
-        With ``overrides`` (``train.lr=5e-4``) or a ``name`` as an experiment, else in place; with
-        ``force`` also what did not change. ``before`` is called where something is to run. The
-        lines of a stage follow each other, and nothing comes after a stage that fails, as one does
-        that says nothing for ``patience`` minutes (None: for ever). Raises ProjectError when DVC
-        stops for another reason, Transient when another DVC is at work here. Closing or
-        interrupting the generator ends the run with every process of it.
+        The lines of a stage follow each other, and nothing comes after a stage that fails. Closing
+        or interrupting the generator ends the run with every process of it.
+
+        Args:
+            overrides: like ``train.lr=5e-4``; with any, the run is an experiment.
+            force: run what did not change, too.
+            name: of the experiment; with neither this nor overrides, the run is in place.
+            patience: minutes after which a stage that says nothing fails; None: never.
+            before: called where something is to run.
+
+        Raises:
+            ProjectError: DVC stops outside of any stage; Transient where another DVC is at work.
         """
         if not self.is_stale() and not (overrides or force or name):
             # DVC would find the same, but takes longer to start than to find it.
@@ -108,7 +120,7 @@ class Project:
         command += [f"--set-param={override}" for override in overrides]
         command += ["--force"] if force else []
         for line in self._dvc([*command, "--", *self.targets], patience):
-            if line.outcome == "ran":
+            if line.outcome == "ran" and line.stage:
                 why = "forced" if force else self._changes(line.stage)
                 yield Line(line.stage, line.text, line.outcome, why)
             else:
@@ -153,8 +165,8 @@ class Project:
     def check_readable(self) -> None:
         """Raises ProjectError where DVC would wait without end, or fail, at what is no file."""
         ignored = self._repo.dvcignore.is_ignored_file
-        found = [each for path in sources(self._repo) for each in unreadable(self.root / path)]
-        if wrong := complaint([each for each in found if not ignored(str(each.path))]):
+        paths = [each for path in sources(self._repo) for each in unreadable(self.root / path)]
+        if wrong := complaint([each for each in paths if not ignored(str(each.path))]):
             raise ProjectError(wrong)
 
     def is_stale(self) -> bool:
@@ -173,17 +185,17 @@ class Project:
     def _changes(self, name: str) -> str:
         """What changed since the stage ran last, judged just before it runs again."""
         stage = self._stages[name]
-        found = ["command changed"] if stage.cmd_changed else []
+        reasons = ["command changed"] if stage.cmd_changed else []
         for dep in stage.deps:
             for path, change in dep.status().items():
                 changes = change if isinstance(change, dict) else {path: change}
-                found += [f"{key} {how}" for key, how in changes.items()]
-        once = list(dict.fromkeys(found))  # a dependency that a parameter names may be there twice
-        return listed(once) or "outputs missing or changed"
+                reasons += [f"{key} {how}" for key, how in changes.items()]
+        # A dependency that a parameter names may be there twice.
+        return listed(list(dict.fromkeys(reasons))) or "outputs missing or changed"
 
     def _dvc(self, arguments: list[str], patience: float | None) -> Iterator[Line]:
         """Runs DVC in a child process; yields its lines, with the stage each belongs to."""
-        with dvc(self.root, arguments, self._held) as process:
+        with dvc(self.root, arguments, self._lock) as process:
             stage = None
             try:
                 for line in self._assign(process, patience):
@@ -195,13 +207,14 @@ class Project:
 
     def _assign(self, process: subprocess.Popen[bytes], patience: float | None) -> Iterator[Line]:
         stage: str | None = None
-        begun: set[str] = set()
-        failed, errors = False, []
+        begun: set[str | None] = set()
+        errors: list[str] = []
+        failed = False
         for text in output_lines(process, patience):
             head = self._head(text)
             if head and (head.outcome == "failed" or head.stage not in begun):
                 stage, failed = head.stage, head.outcome == "failed"
-                begun.add(stage)
+                begun.add(head.stage)
                 yield head
                 continue
             if STAGE_END.fullmatch(text):
@@ -239,25 +252,25 @@ def hash_of(stage: PipelineStage, path: str) -> str:
     A dependency that dvc.lock does not know yet would be hashed as DVC 2 did.
     """
     (dep,) = loads_from(stage, [path])
-    return dep.get_hash().value
+    return str(dep.get_hash().value)
 
 
 def _stats(path: str, root: Path) -> set[tuple[str, int, int, int]]:
-    """Which files there are, and since when.
+    """Name, bytes, time (ns) and inode of each file in the folder ``path``.
 
     What .dvcignore names does not count: DVC itself does not apply that outside the repository.
     """
     ignore_file = root / ".dvcignore"
     lines = ignore_file.read_text("utf-8").splitlines() if ignore_file.exists() else []
     ignore = DvcIgnorePatterns([line for line in lines if not line.startswith("#")], path, os.sep)
-    found = set()
+    states = set()
     for folder, folders, files in os.walk(path):
         folders[:], files[:] = ignore(folder, folders, files)
         for name in files:
             with suppress(FileNotFoundError):
                 stat = os.stat(os.path.join(folder, name))
-                found.add((f"{folder}/{name}", stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    return found
+                states.add((f"{folder}/{name}", stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return states
 
 
 def open_project(root: Path) -> Repo:

@@ -1,6 +1,5 @@
 """Experiments that wait, and runs of them, several at a time."""
 
-import fcntl
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,12 +22,10 @@ from dvc.utils.serialize import parse_yaml
 from experiments.dvc_project import worker
 from experiments.dvc_project.errors import ProjectError, Silent, Transient
 from experiments.dvc_project.experiments import Experiment, of_state
-from experiments.dvc_project.git import git, git_file, head
+from experiments.dvc_project.git import git, git_file, git_or_none, head
 from experiments.dvc_project.output import ERROR, Line, last_words, mark, output_lines
-from experiments.dvc_project.processes import environment, leashed
+from experiments.dvc_project.processes import child_process, environment, locked_file
 from experiments.dvc_project.project import hash_of
-
-CLAIM = 20.0  # seconds for what a sweep that was killed has left running to end
 
 
 class Queue:
@@ -48,7 +44,7 @@ class Queue:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._commit = head(self.root)
-        self._leashes: list[IO[bytes]] = []
+        self._reapers: list[IO[bytes]] = []
         self._stopped = False
         self._reading = threading.Lock()
         self._hashes: dict[str, str | None] = {}
@@ -56,29 +52,21 @@ class Queue:
     def __enter__(self) -> "Queue":
         folder = self.root / ".dvc" / "tmp"
         folder.mkdir(exist_ok=True)
-        self._claim = (folder / "sweep.lock").open("a")
-        deadline = time.monotonic() + CLAIM
-        while True:
-            try:
-                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    self._claim.close()
-                    raise Transient("Another sweep is running in this project") from None
-                time.sleep(0.1)
+        busy = "Another sweep is running in this project"
+        self._lock = locked_file(folder / "sweep.lock", busy)
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Ends what other threads run."""
         self._stopped = True
-        for leash in self._leashes:
-            leash.close()
-        self._claim.close()
+        for reaper in self._reapers:
+            reaper.close()
+        self._lock.close()
 
     def result(self, name: str) -> Experiment | None:
         """The experiment as it ended; None where it did not, or was not run at all."""
         ref = str(ExpRefInfo(self._commit, name))
-        revision = git(self.root, "rev-parse", "--verify", "--quiet", ref)
+        revision = git_or_none(self.root, "rev-parse", "--verify", "--quiet", ref)
         if revision is None:
             return None
         # Threads ask, and DVC does not say that they may.
@@ -100,11 +88,10 @@ class Queue:
         }
         files = {stage.path_in_repo for stage in self._repo.index.stages}
         files |= sources.keys() & self._tracked
-        found = git(
-            self.root, "diff", "--name-only", "--relative", experiment.rev, "--", *sorted(files)
-        )
+        since = ("--relative", experiment.rev, "--", *sorted(files))
+        changed = git(self.root, "diff", "--name-only", *since).splitlines()
         data = sources.keys() - files
-        return [*(found or "").splitlines(), *(p for p in data if self._hash(p) != sources[p])]
+        return [*changed, *(path for path in data if self._hash(path) != sources[path])]
 
     def add(self, experiments: Mapping[str, Mapping[str, Any]]) -> None:
         """Queues experiments: by name, the parameters that change, by key (``train.lr``).
@@ -169,10 +156,10 @@ class Queue:
         # With -P, modules beside this file do not pass for packages of the same name. What a
         # sweep that was killed has left running holds the project until it has ended.
         command = [sys.executable, "-P", worker.__file__, *arguments]
-        with leashed(command, options, self._claim) as (process, leash):
-            self._leashes.append(leash)
+        with child_process(command, options, self._lock) as (process, reaper):
+            self._reapers.append(reaper)
             if self._stopped:
-                leash.close()
+                reaper.close()
             yield process
 
     @cached_property
@@ -191,7 +178,7 @@ class Queue:
     @cached_property
     def _tracked(self) -> set[str]:
         """What Git tracks: files, and the folders that hold them."""
-        files = map(Path, (git(self.root, "ls-files", "-z") or "").split("\0"))
+        files = map(Path, git(self.root, "ls-files", "-z").split("\0"))
         return {str(path) for file in files for path in (file, *file.parents)}
 
     def _hash(self, path: str) -> str | None:

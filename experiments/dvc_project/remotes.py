@@ -92,7 +92,7 @@ def check_outputs(repo: Repo) -> None:
             )
 
 
-def check_out(repo: Repo, held: IO[str] | None = None) -> None:
+def check_out(repo: Repo, lock: IO[str] | None = None) -> None:
     """Brings outputs, and what DVC tracks, to where dvc.lock says they are.
 
     The remote is asked only for what the cache has not; Transient where it cannot be. What neither
@@ -109,10 +109,10 @@ def check_out(repo: Repo, held: IO[str] | None = None) -> None:
         raise ProjectError(str(error)) from error
     if missing:
         command = ["pull", "--force", "--allow-missing", "--", *missing]
-        _transfer("dvc pull", Path(repo.root_dir), command, held)
+        _transfer("dvc pull", Path(repo.root_dir), command, lock)
 
 
-def update(root: Path, file: str, held: IO[str] | None = None) -> None:
+def update(root: Path, file: str, lock: IO[str] | None = None) -> None:
     """Brings what ``file``, a ``.dvc`` file, tracks up to date, if it is an import.
 
     What was added by ``dvc add`` is to be there already. Raises Transient where it is not, or where
@@ -131,7 +131,7 @@ def update(root: Path, file: str, held: IO[str] | None = None) -> None:
                 f"{file} imports from {source}, which is another place seen from a clone; import "
                 "it by its full path"
             )
-        _transfer(f"dvc update {file}", root, ["update", "--", file], held)
+        _transfer(f"dvc update {file}", root, ["update", "--", file], lock)
     elif missing:
         raise Transient(
             f"{file} tracks what is neither in DVC's cache nor in a remote: dvc push it from where "
@@ -139,7 +139,7 @@ def update(root: Path, file: str, held: IO[str] | None = None) -> None:
         )
 
 
-def push(root: Path, held: IO[str] | None = None) -> str | None:
+def push(root: Path, lock: IO[str] | None = None) -> str | None:
     """Sends what the default remote lacks of the outputs, and of what DVC tracks, there.
 
     Returns the remote's name; None where there is none. Raises Transient where the remote is out of
@@ -147,7 +147,7 @@ def push(root: Path, held: IO[str] | None = None) -> str | None:
     where it is one that keeps versions itself.
     """
     with Repo(root) as repo:
-        name = repo.config["core"].get("remote")
+        name: str | None = repo.config["core"].get("remote")
         settings = repo.config["remote"].get(name, {})
     if name is None:
         return None
@@ -156,19 +156,19 @@ def push(root: Path, held: IO[str] | None = None) -> str | None:
             f"The remote {name} keeps versions itself (version_aware, worktree): what is pushed "
             "there changes dvc.lock, and a commit that has been judged cannot change any more"
         )
-    _transfer(f"dvc push to the remote {name}", root, ["push"], held)
+    _transfer(f"dvc push to the remote {name}", root, ["push"], lock)
     return name
 
 
-def _transfer(what: str, root: Path, arguments: list[str], held: IO[str] | None) -> None:
+def _transfer(what: str, root: Path, arguments: list[str], lock: IO[str] | None) -> None:
     """Runs a command of DVC's that talks to other places; Transient, with a reason, if it fails."""
-    with dvc(root, arguments, held) as process:
+    with dvc(root, arguments, lock) as process:
         errors = [text for text in output_lines(process) if text.startswith(ERROR)]
         if code := process.wait():
             # What went wrong with a file comes before how many files that was.
-            said = [errors[0], *errors[1:][-1:]] if errors else []
-            said = [each.removeprefix(ERROR).removeprefix(UNEXPECTED) for each in said]
-            reason = "; ".join(said) or f"it ended with exit status {code}"
+            ends = [errors[0], *errors[1:][-1:]] if errors else []
+            texts = [each.removeprefix(ERROR).removeprefix(UNEXPECTED) for each in ends]
+            reason = "; ".join(texts) or f"it ended with exit status {code}"
             raise Transient(_public(f"{what} failed: {reason}"))
 
 

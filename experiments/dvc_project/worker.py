@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # slow to import
     from dvc_task.proc.manager import ProcessManager
     from dvc_task.proc.process import ProcessInfo
 
+BLOCK = 2**16  # bytes that are read of the stages' output at once, at most
+
 
 def _queue(experiments: dict[str, list[str]]) -> None:
     """What ``Queue.add`` starts: ``dvc exp run --queue`` for each, in one process."""
@@ -67,8 +69,8 @@ def _take_off(repo: Repo, names: Collection[str]) -> None:
             result.forget()
         app.purge(message.delivery_tag)
     for stash in (queue.stash, queue.failed_stash):
-        found = stash.stash_revs
-        stash.remove_revs([found[e.stash_rev] for e in entries if e.stash_rev in found])
+        revs = stash.stash_revs
+        stash.remove_revs([revs[each.stash_rev] for each in entries if each.stash_rev in revs])
     for entry in entries:
         info = Path(queue.get_infofile_path(entry.stash_rev))
         if info.exists():
@@ -119,13 +121,14 @@ def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
     processes[revision] = info
     # Ctrl-C and dvc queue kill are for the stages; what became of them is still collected.
     signal.signal(signal.SIGINT, lambda *_: None)
-    cli = Path(__file__).with_name("cli.py")
+    cli = str(Path(__file__).with_name("cli.py"))
     command = [sys.executable, "-P", cli, "exp", "exec-run", "--infofile", infofile]
     with (
         log.open("wb") as file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
-        while part := process.stdout.read1():  # not by lines: a bar redraws its own
+        assert process.stdout is not None
+        while part := os.read(process.stdout.fileno(), BLOCK):  # not by lines: bars redraw theirs
             for out in (file, sys.stdout.buffer):
                 out.write(part)
                 out.flush()

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from stages import UserError, metrics, run
-from stages.bundle import bundle as bundles
 from stages.bundle import card, half_precision, parity
-from stages.bundle import model as models
+from stages.bundle.bundle import BUNDLE, CARD, ONNX, read_bundle, seal
+from stages.bundle.model import Model, load_model
 from stages.bundle.params import Bundle
 from stages.bundle.parity import Answers
 from stages.bundle.provenance import provenance
@@ -20,16 +20,15 @@ from stages.files import whole, write_text
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.intervals import f1_by_label
-from stages.network import description as descriptions
-from stages.network import network as networks
 from stages.network.allocation import keep_freed_memory
-from stages.network.description import TRANSFORMER, WEIGHTS, Description
+from stages.network.description import TRANSFORMER, WEIGHTS, Description, read_description
+from stages.network.network import NETWORK
 from stages.network.tokens import words_of
 from stages.params import load, read
-from stages.threshold import decision as decisions
-from stages.threshold.decision import Decision
+from stages.threshold.decision import Decision, read_decision
 
 MB = 2**20  # bytes
+BATCH = 64  # photos that are asked about at a time
 ONNX_PHOTOS = 64  # that the two runtimes are compared on …
 ONNX_TOLERANCE = 1e-4  # … and what their probabilities may differ by
 
@@ -37,13 +36,13 @@ ONNX_TOLERANCE = 1e-4  # … and what their probabilities may differ by
 def main() -> None:
     params, started = read(Bundle), time.perf_counter()
     keep_freed_memory()
-    description, decision = descriptions.read(networks.NETWORK), decisions.read()
+    description, decision = read_description(NETWORK), read_decision()
     store, known = ImageStore(), parity.answers(decision)
     trained, threshold = (
         json.loads((metrics.FOLDER / name).read_text("utf-8"))
         for name in ("train.json", "threshold.json")
     )
-    with whole(bundles.BUNDLE) as folder:
+    with whole(BUNDLE) as folder:
         folder.mkdir()
         content = {
             "description": asdict(description),
@@ -58,8 +57,8 @@ def main() -> None:
         }
         more = {"provenance": content["provenance"], "parameters": trained["parameters"]}
         text = card.render(description, content["decision"], content["metrics"], **more)
-        write_text(folder / bundles.CARD, text)
-        bundles.seal(folder, content)
+        write_text(folder / CARD, text)
+        seal(folder, content)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / MB
     seconds = round(time.perf_counter() - started, 1)
     metrics.write("bundle", {"mb": size, **measured, "seconds": seconds})
@@ -79,28 +78,28 @@ def keep(
     decision = Decision(**content["decision"])
     if description.has_transformer:
         (folder / TRANSFORMER).mkdir()  # not copied with its rights: DVC's may be read-only
-        for file in (networks.NETWORK / TRANSFORMER).iterdir():
+        for file in (NETWORK / TRANSFORMER).iterdir():
             shutil.copyfile(file, folder / TRANSFORMER / file.name)
     model, compared = keep_weights(folder, content, known, store, params)
     alone = None
     if description.inputs == "image+caption":
-        found = parity.ask(model, parity.without_captions(known.rows), store)
-        alone = parity.measure(decision, known.truth, found)
+        probabilities = model.ask(parity.without_captions(known.rows), store, BATCH, "bundle")
+        alone = parity.measure(decision, known.truth, probabilities)
     onnx = keep_graph(folder, content, known.rows, store) if params.onnx else None
     return {"weights": compared, "without_captions": alone, "onnx": onnx}
 
 
 def keep_weights(
     folder: Path, content: dict[str, Any], known: Answers, store: ImageStore, params: Bundle
-) -> tuple[models.Model, dict[str, Any]]:
+) -> tuple[Model, dict[str, Any]]:
     """Writes the weights, in half precision where that is asked for or changes next to nothing."""
     wish = params.precision
     for precision in ("float16", "float32") if wish == "auto" else (wish,):
-        half_precision.write(networks.NETWORK / WEIGHTS, folder / WEIGHTS, precision)
-        bundles.seal(folder, content)
-        model = models.load(folder)
-        found = parity.ask(model, known.rows, store)
-        compared = parity.compare(Decision(**content["decision"]), known, found)
+        half_precision.write(NETWORK / WEIGHTS, folder / WEIGHTS, precision)
+        seal(folder, content)
+        model = load_model(folder)
+        probabilities = model.ask(known.rows, store, BATCH, "bundle")
+        compared = parity.compare(Decision(**content["decision"]), known, probabilities)
         if parity.holds(compared, params.tolerance):
             break
     return model, {"precision": precision, **compared}
@@ -117,26 +116,27 @@ def keep_graph(
         UserError: the network cannot be written as ONNX, or the answers differ.
     """
     from stages.bundle import graph
-    from stages.bundle.inference import Answer
+    from stages.bundle.inference import InferenceModule
 
-    bundle = bundles.read(folder)
+    bundle = read_bundle(folder)
     words = words_of(bundle.description, folder)
-    answer = Answer.of(bundle, words)
-    graph.write(graph.export(answer), folder / bundles.ONNX, folder / WEIGHTS)
-    bundles.seal(folder, content)
+    answer = InferenceModule.of(bundle, words)
+    graph.write(graph.export(answer), folder / ONNX, folder / WEIGHTS)
+    seal(folder, content)
     rows = rows.head(ONNX_PHOTOS)
     if bundle.inputs == "image+caption":
         rows = pl.concat([rows, parity.without_captions(rows)])
-    sides = models.Model(bundle, words, answer.ask), models.load(folder, "onnx")
+    sides = Model(bundle, words, answer.ask), load_model(folder, "onnx")
     decision = bundle.content.decision
-    found = parity.differences(decision, *(parity.ask(side, rows, store) for side in sides))
-    if not found["max_difference"] <= ONNX_TOLERANCE:
+    probabilities = (side.ask(rows, store, BATCH, "bundle") for side in sides)
+    differences = parity.differences(decision, *probabilities)
+    if not differences["max_difference"] <= ONNX_TOLERANCE:
         raise UserError(
-            f"ONNX Runtime gives probabilities that differ by {found['max_difference']:.2g} from "
-            f"PyTorch's, more than {ONNX_TOLERANCE:g}; set bundle.onnx to false, or try another "
-            "version of either"
+            "ONNX Runtime gives probabilities that differ by "
+            f"{differences['max_difference']:.2g} from PyTorch's, more than {ONNX_TOLERANCE:g}; "
+            "set bundle.onnx to false, or try another version of either"
         )
-    return {"rows": len(rows), **found}
+    return {"rows": len(rows), **differences}
 
 
 def validation(known: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def seal(folder: Path, content: dict[str, Any]) -> None:
     write_json(folder / MANIFEST, {"format": FORMAT, **content, "files": files})
 
 
-def read(folder: Path = BUNDLE) -> Bundle:
+def read_bundle(folder: Path = BUNDLE) -> Bundle:
     """The bundle in ``folder``, every file of it checked.
 
     Raises:
@@ -134,25 +134,25 @@ def read(folder: Path = BUNDLE) -> Bundle:
             f"{folder} is no bundle: there is no {MANIFEST} in it; the stage bundle makes one: "
             "dvc repro bundle"
         )
-    said = file.read_bytes()
-    content = _parse(said, file)
+    raw = file.read_bytes()
+    content = _parse(raw, file)
     _check_files(folder, content.files)
-    return Bundle(folder, content, hashlib.sha256(said).hexdigest())
+    return Bundle(folder, content, hashlib.sha256(raw).hexdigest())
 
 
-def _parse(said: bytes, file: Path) -> Content:
+def _parse(raw: bytes, file: Path) -> Content:
     try:
-        raw = from_json(said, allow_inf_nan=False)
+        plain = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise UserError(f"{file} is not JSON: {error}; get the bundle anew") from error
-    version = raw.get("format") if isinstance(raw, dict) else None
+    version = plain.get("format") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
             f"{file} has format {version}, but this Tagloom knows {FORMAT} at most; install a "
             "newer one"
         )
     try:
-        content = Content.model_validate_json(said)
+        content = Content.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -13,9 +13,10 @@ from stages.network.description import Description
 FEW = 50  # photos of a label: below, its figures are hardly more than a guess
 WEAK = 0.5  # F1: below, more than half of what is said or missed is wrong
 MOST = 12  # labels that a sentence lists
-ESCAPED = {mark: f"\\{mark}" for mark in string.punctuation if mark not in ",-"} | {
-    "<": "&lt;", ">": "&gt;", "&": "&amp;",  # which are no markup in HTML either
-}  # fmt: skip
+ESCAPED = str.maketrans(
+    {mark: f"\\{mark}" for mark in string.punctuation if mark not in ",-"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # which are no markup in HTML either
+)
 
 
 def render(
@@ -62,44 +63,45 @@ def render(
 
 def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
     """What is to be known of the network before it is relied on, sentences in Markdown."""
-    validation, said = metrics["validation"], []
+    validation: dict[str, Any] = metrics["validation"]
+    sentences = []
     labels = validation["labels"]
     if weak := [label for label, each in labels.items() if each["f1"] < WEAK]:
-        said.append(f"F1 below {WEAK:g}, not to be relied on: {_list(weak)}.")
+        sentences.append(f"F1 below {WEAK:g}, not to be relied on: {_list(weak)}.")
     if few := [label for label, each in labels.items() if each["count"] < FEW]:
-        said.append(
+        sentences.append(
             f"Fewer than {FEW} validation photos, so that little is known of how good they are: "
             f"{_list(few)}."
         )
-    said.append(
+    sentences.append(
         "Thresholds, temperature and the best epoch were found on the validation photos; photos "
         "from elsewhere will do worse."
     )
     if description.sees_images:
-        said.append(
+        sentences.append(
             f"Photos are squeezed to {description.stored_size} × {description.stored_size} pixels"
             + (f", of which the centre {description.crop} count" if description.crop else "")
             + ": small things are lost, and so is the photo's shape."
         )
     if description.has_transformer:
-        said.append(f"Of a caption the first {description.text['max_tokens']} tokens count.")
+        sentences.append(f"Of a caption the first {description.text['max_tokens']} tokens count.")
     elif description.reads_captions:
-        said.append(
+        sentences.append(
             f"Of a caption the first {description.vocabulary['max_length']} words count, of the "
             f"{len(description.vocabulary['words']):,} that are known."
         )
     if (alone := metrics["without_captions"]) is not None:
-        said.append(
+        sentences.append(
             f"For a photo without a caption it does worse: micro-F1 {alone['micro_f1']:.3f} "
             f"instead of {metrics['weights']['after']['micro_f1']:.3f} when all captions are left "
             "out, by the same thresholds."
         )
-    return said
+    return sentences
 
 
 def plain(text: Any) -> str:
     """Any text as a piece of one line of Markdown that shows just it."""
-    return " ".join(str(text).split()).translate(str.maketrans(ESCAPED))
+    return " ".join(str(text).split()).translate(ESCAPED)
 
 
 def _takes(description: Description) -> str:

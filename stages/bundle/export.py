@@ -13,7 +13,7 @@ import torch
 from stages import UserError
 from stages.bundle import graph
 from stages.bundle.bundle import Bundle
-from stages.bundle.inference import Answer
+from stages.bundle.inference import InferenceModule
 from stages.bundle.recurrent import Unpacked
 from stages.files import whole
 from stages.network.nets.caption import CaptionEncoder
@@ -57,5 +57,5 @@ def to_torch_export(bundle: Bundle, file: Path) -> None:
         torch.export.save(program, temporary)
 
 
-def _answer(bundle: Bundle) -> Answer:
-    return Answer.of(bundle, words_of(bundle.description, bundle.folder))
+def _answer(bundle: Bundle) -> InferenceModule:
+    return InferenceModule.of(bundle, words_of(bundle.description, bundle.folder))

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -20,14 +20,11 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
 
 from stages import UserError
-from stages.bundle.inference import Answer
+from stages.bundle.inference import InferenceModule
 from stages.bundle.recurrent import AsOnnx
 from stages.network.nets.caption import CaptionEncoder
 
-DTYPES = {
-    "F32": np.float32,
-    "F16": np.float16,
-}  # as safetensors calls them; of no other are weights
+DTYPES = {"F32": np.float32, "F16": np.float16}  # safetensors' names; of no other are weights
 EXAMPLE_ROWS, EXAMPLE_WORDS = 2, 4
 
 
@@ -38,7 +35,7 @@ class Kept(NamedTuple):
     offset: int
 
 
-def export(answer: Answer) -> onnx.ModelProto:
+def export(answer: InferenceModule) -> onnx.ModelProto:
     """``answer`` as a graph, its weights in it.
 
     Inputs are what the network takes of ``photos``, uint8 (n, stored size, stored size, 3), and
@@ -68,6 +65,7 @@ def export(answer: Answer) -> onnx.ModelProto:
             f"this network cannot be written as ONNX ({reason(error)}); set bundle.onnx to "
             "false, or take another train.backbone or train.text.transformer"
         ) from error
+    assert program is not None  # as with dynamo=True it never is
     # Else every node tells the lines, and the folders, of the code that it comes from.
     ClearMetadataAndDocStringPass()(program.model)
     return ir.to_proto(program.model)
@@ -85,14 +83,16 @@ def write(model: onnx.ModelProto, file: Path, weights: Path | None = None) -> No
 
 
 def examples(
-    answer: Answer, words: int | None = None
-) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
+    answer: InferenceModule, words: int | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, dict[int, Any]]]:
     """What ``answer`` takes, for an exporter to follow; and those axes that may be of any length.
 
     Args:
         words: how wide the rows of words are; None: of any width.
     """
-    inputs, axes, rows = {}, {}, torch.export.Dim("n")
+    inputs: dict[str, torch.Tensor] = {}
+    axes: dict[str, dict[int, Any]] = {}
+    rows: Any = torch.export.Dim("n")
     if answer.description.sees_images:
         side = answer.description.stored_size
         inputs["photos"] = torch.zeros(EXAMPLE_ROWS, side, side, 3, dtype=torch.uint8)
@@ -109,16 +109,16 @@ def _point_at(graph: onnx.GraphProto, weights: Path) -> None:
     kept = {_key(each.numbers): each for each in _tensors(weights)}
     casts = []
     for tensor in graph.initializer:
-        found = kept.get(_key(onnx.numpy_helper.to_array(tensor)))
-        if found is None:
+        tensor_kept = kept.get(_key(onnx.numpy_helper.to_array(tensor)))
+        if tensor_kept is None:
             continue
-        if found.numbers.dtype == np.float16:
+        if tensor_kept.numbers.dtype == np.float16:
             half = f"{tensor.name}.half"
             casts.append(
                 onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT)
             )
             tensor.name, tensor.data_type = half, onnx.TensorProto.FLOAT16
-        set_external_data(tensor, weights.name, found.offset, found.numbers.nbytes)
+        set_external_data(tensor, weights.name, tensor_kept.offset, tensor_kept.numbers.nbytes)
         tensor.ClearField("raw_data")
     for cast in casts:
         graph.node.insert(0, cast)
@@ -136,14 +136,14 @@ def _tensors(file: Path) -> Iterator[Kept]:
             yield Kept(numbers.reshape(about["shape"]), first)
 
 
-def _key(numbers: np.ndarray) -> tuple:
+def _key(numbers: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     """The same for the same numbers, be they in half or single precision."""
     content = np.ascontiguousarray(numbers, np.float32)
-    return numbers.shape, hashlib.sha256(content).digest()
+    return numbers.shape, hashlib.sha256(content.data).digest()
 
 
-def reason(error: Exception) -> str:
-    """The deepest cause, which says what the exporter's own lines of advice do not."""
+def reason(error: BaseException) -> str:
+    """The first line of the deepest cause: those above it hold the exporter's advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().splitlines()[0]

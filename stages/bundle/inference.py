@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from stages.bundle.bundle import Bundle
-from stages.network import network as networks
 from stages.network.batches import Batch
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
+from stages.network.network import answer, rebuilt
 from stages.network.precision import autocast
 from stages.network.preprocess import prepare
 from stages.network.tokens import PADDING, Words
 
 
-class Answer(nn.Module):
+class InferenceModule(nn.Module):
     """A network with all that comes before and after it: crop, normalisation, mirror, calibration.
 
     Args:
@@ -30,9 +30,9 @@ class Answer(nn.Module):
         self.eval()
 
     @classmethod
-    def of(cls, bundle: Bundle, words: Words | None) -> "Answer":
+    def of(cls, bundle: Bundle, words: Words | None) -> "InferenceModule":
         """That of a bundle, on the CPU; ``words`` is what makes numbers of captions for it."""
-        network = networks.rebuilt(bundle.description, words, bundle.folder)
+        network = rebuilt(bundle.description, words, bundle.folder)
         return cls(network, bundle.description, bundle.temperature)
 
     @torch.inference_mode()
@@ -41,7 +41,8 @@ class Answer(nn.Module):
         device = next(self.parameters()).device
         given = {name: torch.from_numpy(rows).to(device) for name, rows in inputs.items()}
         with autocast(device, precision)():
-            return self(**given).float().cpu().numpy()
+            probabilities: torch.Tensor = self(**given)
+            return probabilities.float().cpu().numpy()
 
     def forward(
         self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None
@@ -59,8 +60,5 @@ class Answer(nn.Module):
         if words is not None:
             lengths = (words != PADDING).sum(dim=1).cpu()  # where packing needs them
         batch = Batch(images, None, words, lengths, None)
-        logits = self.network(batch).logits
-        if self.description.flip:
-            mirrored = self.network(batch.map_images(lambda images: images.flip(3)))
-            logits = (logits + mirrored.logits) / 2
+        logits = answer(self.network, batch, self.description.flip)
         return (logits / self.temperature).sigmoid()

@@ -5,19 +5,27 @@ Importing this module imports neither torch nor onnxruntime; the runtime ``onnx`
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from stages import UserError
-from stages.bundle import bundle as bundles
-from stages.bundle.bundle import BUNDLE, ONNX, Bundle
+from stages.bundle.bundle import BUNDLE, ONNX, Bundle, read_bundle
+from stages.cores import cores
 from stages.network.description import WEIGHTS
 from stages.network.tokens import PADDING, Words, words_of
+from stages.progress import Progress
 
-Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``Answer`` takes them
+if TYPE_CHECKING:
+    import polars as pl
+
+    from stages.ingest.images import ImageStore
+
+Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``InferenceModule`` takes them
 
 
 class Model:
@@ -42,13 +50,14 @@ class Model:
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
-        inputs, count = {}, len(captions or ()) if photos is None else len(photos)
+        inputs: Inputs = {}
+        count = len(captions or ()) if photos is None else len(photos)
         if self.bundle.description.sees_images:
             side = self.bundle.stored_size
             if photos is None or photos.dtype != np.uint8 or photos.shape[1:] != (side, side, 3):
                 raise ValueError(f"this network takes photos as uint8 (n, {side}, {side}, 3)")
             # torch warns of arrays that cannot be written, as Pillow gives them.
-            inputs["photos"] = np.require(photos, requirements="CW")
+            inputs["photos"] = np.require(photos, requirements=["C", "W"])
         if self._words is not None:
             captions = [None] * count if captions is None else captions
             if len(captions) != count:
@@ -58,12 +67,38 @@ class Model:
             return np.empty((0, len(self.bundle.labels)), np.float32)
         return self._answer(inputs)
 
+    def ask(
+        self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int, what: str
+    ) -> np.ndarray:
+        """``probabilities`` of photos of the data set, ``batch_size`` at a time, in order.
+
+        Args:
+            rows: their records; the photos of the next batch are read meanwhile.
+            what: is done, for the progress.
+        """
+
+        def photos_of(batch: "pl.DataFrame") -> np.ndarray | None:
+            sees_images = self.bundle.description.sees_images
+            return store.gather(batch["image"].to_numpy()) if sees_images else None
+
+        parts = [np.empty((0, len(self.bundle.labels)), np.float32)]
+        batches = list(rows.iter_slices(batch_size))
+        with ThreadPoolExecutor(1) as ahead, Progress(what, len(rows), "photos") as progress:
+            following = [ahead.submit(photos_of, batch) for batch in batches[:1]]
+            for batch, after in zip_longest(batches, batches[1:]):
+                photos = following.pop().result()
+                if after is not None:
+                    following.append(ahead.submit(photos_of, after))
+                parts.append(self.probabilities(photos, batch["caption"].to_list()))
+                progress.advance(len(batch))
+        return np.concatenate(parts)
+
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """float (n, labels) → bool (n, labels): which labels hold."""
         return self.bundle.content.decision.decide(probabilities)
 
 
-def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
+def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
     """The model of the bundle in ``folder``, ready to answer.
 
     Args:
@@ -73,7 +108,7 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
     Raises:
         UserError: the bundle cannot be read, or has no graph for ``onnx``.
     """
-    bundle = bundles.read(folder)
+    bundle = read_bundle(folder)
     try:
         words = words_of(bundle.description, folder)
         answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
@@ -85,11 +120,11 @@ def load(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> 
 def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray]:
     import torch
 
-    from stages.bundle.inference import Answer
+    from stages.bundle.inference import InferenceModule
     from stages.network.precision import precision_for
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = Answer.of(bundle, words).to(device, memory_format=torch.channels_last)
+    module = InferenceModule.of(bundle, words).to(device).to(memory_format=torch.channels_last)
     # On a CPU in single precision, whatever training took: the two runtimes say the same there.
     wish = bundle.description.precision if device.type == "cuda" else "fp32"
     return partial(module.ask, precision=precision_for(device, wish))
@@ -105,7 +140,7 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
 
     options = onnxruntime.SessionOptions()
     # Its own choice would be all cores of the machine, also those that this process may not use.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
     # Handed over as bytes: it refuses files that are links, as DVC may make them.
     weights = (bundle.folder / WEIGHTS).read_bytes()
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
@@ -114,15 +149,10 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # it has a kind of its own for each way to fail
         raise UserError(f"{bundle.folder / ONNX} cannot be loaded: {error}") from error
-    return lambda inputs: session.run(["probabilities"], inputs)[0]
+    return lambda inputs: np.asarray(session.run(["probabilities"], inputs)[0])
 
 
 def _without_padding(words: np.ndarray) -> np.ndarray:
     """Columns that are padding in all rows are left out, all but one."""
     longest = (words != PADDING).sum(axis=1).max(initial=1)
     return np.ascontiguousarray(words[:, :longest])
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,4 +1,4 @@
-"""What a bundle says of validation photos, beside what the trained network said of them."""
+"""Whether a bundle answers for validation photos as the trained network did."""
 
 from typing import Any, NamedTuple
 
@@ -6,18 +6,13 @@ import numpy as np
 import polars as pl
 
 from stages import metrics
-from stages.bundle.model import Model
 from stages.ingest import records
-from stages.ingest.images import ImageStore
-from stages.network import probabilities as tables
-from stages.progress import Progress
+from stages.network.probabilities import read_probabilities
 from stages.threshold.decision import Decision
-
-BATCH = 64  # photos that are asked about at a time
 
 
 class Answers(NamedTuple):
-    """Validation photos, what is true of them, and what the trained network said.
+    """Validation photos, what is true of them, and what the trained network answered.
 
     Attributes:
         rows: their records.
@@ -32,21 +27,10 @@ class Answers(NamedTuple):
 
 def answers(decision: Decision) -> Answers:
     """Those of ``data/validation.parquet``."""
-    table = tables.read()
+    table = read_probabilities()
     rows = table.select("id").join(records.read(), on="id", how="left", maintain_order="left")
     truth = records.label_matrix(table["labels"], decision.labels)
     return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()))
-
-
-def ask(model: Model, rows: pl.DataFrame, store: ImageStore) -> np.ndarray:
-    """What ``model`` says of ``rows`` of the records: float32 (rows, labels)."""
-    found = [np.empty((0, len(model.bundle.labels)), np.float32)]
-    with Progress("bundle", len(rows), "photos") as progress:
-        for part in rows.iter_slices(BATCH):
-            photos = store.gather(part["image"].to_numpy())
-            found.append(model.probabilities(photos, part["caption"].to_list()))
-            progress.advance(len(part))
-    return np.concatenate(found)
 
 
 def without_captions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -63,12 +47,12 @@ def measure(decision: Decision, truth: np.ndarray, probabilities: np.ndarray) ->
     }
 
 
-def compare(decision: Decision, known: Answers, found: np.ndarray) -> dict[str, Any]:
+def compare(decision: Decision, known: Answers, probabilities: np.ndarray) -> dict[str, Any]:
     """The metrics before and after, and what the two probabilities differ by."""
     return {
         "before": measure(decision, known.truth, known.probabilities),
-        "after": measure(decision, known.truth, found),
-    } | differences(decision, known.probabilities, found)
+        "after": measure(decision, known.truth, probabilities),
+    } | differences(decision, known.probabilities, probabilities)
 
 
 def differences(decision: Decision, one: np.ndarray, other: np.ndarray) -> dict[str, float]:
@@ -84,4 +68,4 @@ def holds(compared: dict[str, Any], tolerance: float) -> bool:
     """Whether neither a metric nor the share of changed decisions goes beyond ``tolerance``."""
     before, after = compared["before"], compared["after"]
     changes = [abs(before[name] - after[name]) for name in before]
-    return max(*changes, compared["changed_decisions"]) <= tolerance
+    return bool(max(*changes, compared["changed_decisions"]) <= tolerance)

@@ -1,15 +1,13 @@
 """What a bundle was made from, with what and where: enough to make it again."""
 
 import platform
-import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from stages.files import digest
+from stages.git import git
 from stages.ingest.records import RECORDS
 from stages.params import load
 from stages.split import folds
@@ -30,10 +28,10 @@ def provenance(records: pl.DataFrame, trained: dict[str, Any]) -> dict[str, Any]
     Args:
         trained: ``metrics/train.json``.
     """
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
     # A file of corrections counts before anybody has told Git of it.
-    added = _git("status", "--porcelain", "--", load()["ingest"]["corrections"])
+    added = git("status", "--porcelain", "--", load()["ingest"]["corrections"])
     return {
         "commit": commit,  # None: made without Git
         "changed_since_commit": None if commit is None else bool(changes or added),
@@ -70,24 +68,10 @@ def data(records: pl.DataFrame) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:  # an extra that this network does without
             continue
-    return found
-
-
-def _git(*arguments: str) -> str | None:
-    """What Git says; None where there is no Git, or no repository."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path.cwd(), text=True, capture_output=True, check=False
-        )
-    except OSError:
-        return None
-    if "dubious ownership" in done.stderr:
-        # There is a repository, and the bundle will not say what it was made from.
-        print(f"bundle: {done.stderr.strip()}", file=sys.stderr)
-    return done.stdout.strip() if done.returncode == 0 else None
+    return versions

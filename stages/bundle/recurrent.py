@@ -1,6 +1,6 @@
 """The recurrent caption encoder without packed sequences, which no exporter knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from stages.network.nets.caption import CaptionEncoder
 
 WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 # As functions: export stumbles over the modules' lists of their own weights.
-CELLS: dict[str, Callable] = {"LSTM": torch.lstm, "GRU": torch.gru}
+CELLS: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {"LSTM": torch.lstm, "GRU": torch.gru}
 # Where torch keeps the gates that ONNX wants in this order: i, o, f, c and z, r, h.
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 
@@ -41,15 +41,20 @@ class Unpacked(nn.Module):
 
     def _states(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """float32 (n, words, size of a vector) → (n, words, features)."""
-        states = [self._run(vectors, self.directions[0])]
-        for backwards in self.directions[1:]:
+        forwards, *turning = self._weights()
+        states = [self._run(vectors, forwards)]
+        for backwards in turning:
             places, ends = torch.arange(vectors.shape[1])[None], lengths[:, None]
             turned = torch.where(places < ends, ends - 1 - places, places)[:, :, None]
-            found = self._run(vectors.gather(1, turned.expand_as(vectors)), backwards)
-            states.append(found.gather(1, turned.expand_as(found)))
+            turned_states = self._run(vectors.gather(1, turned.expand_as(vectors)), backwards)
+            states.append(turned_states.gather(1, turned.expand_as(turned_states)))
         return torch.cat(states, dim=2)
 
-    def _run(self, vectors: torch.Tensor, weights: nn.ParameterList) -> torch.Tensor:
+    def _weights(self) -> list[list[nn.Parameter]]:
+        """Those that ``WEIGHTS`` names, of each direction."""
+        return [list(each.parameters()) for each in self.directions]
+
+    def _run(self, vectors: torch.Tensor, weights: Iterable[nn.Parameter]) -> torch.Tensor:
         start = vectors.new_zeros(1, vectors.shape[0], self.size)
         starts = (start, start) if self.mode == "LSTM" else start
         options = {"has_biases": True, "num_layers": 1, "dropout": 0.0, "train": False}
@@ -66,7 +71,7 @@ class AsOnnx(Unpacked):
         rows, words, _ = vectors.shape
         count = len(self.directions)
         inputs, recurrent, biases = (
-            torch.stack([torch.cat([self._gates(w[i]) for i in places]) for w in self.directions])
+            torch.stack([torch.cat([self._gates(w[i]) for i in places]) for w in self._weights()])
             for places in ((0,), (1,), (2, 3))
         )
         options = {"hidden_size": self.size}

@@ -3,13 +3,17 @@
 Each shows as many labels as can still be read, the most frequent ones, and says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
 from stages import figures
-from stages.figures import Figure
+from stages.eda.overview import Overview
+from stages.eda.statistics import alone, named
+from stages.ingest.images import ImageStore
+from stages.ingest.records import SUBSETS
 
 MOST_LABELS = 100  # bars, and rows of the heat map
 MOST_ANNOTATED = 25  # labels of a heat map with numbers in its cells
@@ -17,6 +21,31 @@ MOST_SETS = 20  # label sets, and sizes
 MOST_PANELS = 24  # labels with a panel of words
 MOST_PHOTOS = 120  # on the contact sheet
 SHEET_COLUMNS = 8
+
+
+def draw(overview: Overview, store: ImageStore, count: int) -> Iterator[tuple[str, Figure]]:
+    """The pictures, each with its name; those that would be empty are left out.
+
+    ``count`` photos of each label are shown, out of ``store``.
+    """
+    names = overview.label_names
+    yield "sizes", sizes(overview.sizes)
+    if names and len(overview.labelled):
+        yield "labels", labels(overview.labels, len(overview.labelled), overview.missing[1])
+        yield "label_sets", label_sets(named(overview.sets), overview.per_photo)
+        yield "cooccurrence", cooccurrence(overview.cooccurrence, overview.labels)
+        table = alone(overview.labelled, names, count)
+        if len(table):
+            photos = store.gather(table["image"].to_numpy())
+            yield "examples", examples(table, photos, names, count)
+    if len(overview.caption_lengths):
+        yield "caption_lengths", caption_lengths(overview.caption_lengths, SUBSETS)
+    if len(overview.top_words):
+        title = "The words that most captions of a label hold"
+        yield "top_words", words(overview.top_words, "share", "{:.0%}", title, names)
+    if len(overview.telling_words):
+        title = "The words that point to a label most: normalised mutual information, 1 at most"
+        yield "telling_words", words(overview.telling_words, "npmi", "{:.2f}", title, names)
 
 
 def labels(table: pl.DataFrame, labelled: int, missing: Sequence[int]) -> Figure:
@@ -29,7 +58,7 @@ def labels(table: pl.DataFrame, labelled: int, missing: Sequence[int]) -> Figure
     )
     texts = [f"{photos:,}  {rate:.1%}" for _, photos, rate, *_ in shown.iter_rows()]
     axes = figure.subplots()
-    figures.bars(axes, shown["label"], shown["photos"], texts)
+    figures.bars(axes, shown["label"].to_list(), shown["photos"].to_list(), texts)
     if missing:
         figures.titled(axes, f"No label has the number {_listed(missing)}.")
     return figure
@@ -41,14 +70,14 @@ def label_sets(sets: pl.DataFrame, per_photo: pl.DataFrame) -> Figure:
     ``sets`` has the columns ``set``, a name, and ``photos``.
     """
     numbers, shown = per_photo.head(MOST_SETS), sets.head(MOST_SETS)
-    mean = (per_photo["labels"] * per_photo["photos"]).sum() / per_photo["photos"].sum()
+    mean = _mean(per_photo["labels"], per_photo["photos"])
     slots = max(len(numbers), len(shown))
     figure = figures.new(11, 1.2 + 0.26 * slots, f"{mean:.2f} labels on a photo on average")
     left, right = figure.subplots(1, 2, width_ratios=[2, 3])
     names = [str(number) for number in numbers["labels"]]
-    figures.bars(left, names, numbers["photos"], _counts(numbers), slots)
+    figures.bars(left, names, numbers["photos"].to_list(), _counts(numbers), slots)
     figures.titled(left, "Photos with so many labels" + _limit(numbers, per_photo, "numbers"))
-    figures.bars(right, shown["set"], shown["photos"], _counts(shown), slots)
+    figures.bars(right, shown["set"].to_list(), shown["photos"].to_list(), _counts(shown), slots)
     figures.titled(right, "Photos with just these labels" + _limit(shown, sets, "sets"))
     return figure
 
@@ -70,7 +99,8 @@ def cooccurrence(matrix: np.ndarray, table: pl.DataFrame) -> Figure:
     )
     axes = figure.subplots()
     texts = np.where(np.isnan(share), "", counts.astype(str)) if annotated else None
-    image = figures.heat_map(axes, share, shown["label"], shown["label"], texts)
+    names = shown["label"].to_list()
+    image = figures.heat_map(axes, share, names, names, texts)
     if annotated:
         figures.titled(axes, "In the cells: photos that carry both.")
     totals = [f"{n:,}  {ratio:.2f}" for n, ratio in shown.select("together", "ratio").iter_rows()]
@@ -93,13 +123,14 @@ def sizes(table: pl.DataFrame) -> Figure:
     figure = figures.new(11, 4.8, title)
     left, right = figure.subplots(1, 2, width_ratios=[2, 3])
     names = [f"{width} × {height}" for width, height, _ in shown.iter_rows()]
-    figures.bars(left, names, shown["photos"], _counts(shown), MOST_SETS)
+    figures.bars(left, names, shown["photos"].to_list(), _counts(shown), MOST_SETS)
     figures.titled(left, "Width × height" + _limit(shown, table, "sizes"))
     figures.plain(right)
     figures.titled(right, "Each size a spot, the larger the more photos have it")
-    area = 400 * np.sqrt(table["photos"] / table["photos"].max())
-    right.scatter(table["width"], table["height"], area, figures.ACCENT, alpha=0.35, linewidths=0)
-    largest = 1.08 * max(table["width"].max(), table["height"].max())
+    photos, width, height = (table[name].to_numpy() for name in ("photos", "width", "height"))
+    area = 400 * np.sqrt(photos / photos.max())
+    right.scatter(width, height, area, figures.ACCENT, alpha=0.35, linewidths=0)
+    largest = 1.08 * float(max(width.max(), height.max()))
     right.plot([0, largest], [0, largest], color=figures.PALE, linewidth=0.8, zorder=0)
     right.text(0.12 * largest, 0.14 * largest, "square", ha="right", size=8.5, color=figures.PALE)
     right.set(xlim=(0, largest), ylim=(0, largest), xlabel="width, pixels", ylabel="height, pixels")
@@ -108,22 +139,23 @@ def sizes(table: pl.DataFrame) -> Figure:
 
 def caption_lengths(table: pl.DataFrame, subsets: Sequence[str]) -> Figure:
     """Curves of ``statistics.caption_lengths``, one for each subset that has captions."""
-    total = table["captions"].sum()
-    mean, longest = (table["words"] * table["captions"]).sum() / total, table["words"].max()
+    length, captions = table["words"].to_numpy(), table["captions"].to_numpy()
+    total, mean = captions.sum(), _mean(table["words"], table["captions"])
     figure = figures.new(
-        8, 3.8, f"{total:,} captions of {mean:.1f} words on average; the longest has {longest}"
+        8, 3.8, f"{total:,} captions of {mean:.1f} words on average; the longest has {length.max()}"
     )
     axes = figure.subplots()
     figures.plain(axes)
     figures.titled(axes, "Share of the captions that have so many words")
     for subset, color in zip(subsets, (figures.ACCENT, figures.SECOND), strict=True):
-        count = table[subset].sum()
+        of_subset = table[subset].to_numpy()
+        count = of_subset.sum()
         if count:
-            axes.plot(table["words"], table[subset] / count, color=color, marker="o", markersize=3,
+            axes.plot(length, of_subset / count, color=color, marker="o", markersize=3,
                       label=f"{subset}: {count:,}")  # fmt: skip
     # One very long caption would press all others to the left.
-    common = table.filter(pl.col("captions").cum_sum() <= 0.999 * total)["words"].max()
-    axes.set(xlim=(0, 1.1 * max(common or 0, 10)), xlabel="words", ylim=(0, None))
+    common = length[captions.cumsum() <= 0.999 * total].max(initial=10)
+    axes.set(xlim=(0, 1.1 * float(common)), xlabel="words", ylim=(0, None))
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.legend(frameon=False, fontsize=9)
     return figure
@@ -132,13 +164,13 @@ def caption_lengths(table: pl.DataFrame, subsets: Sequence[str]) -> Figure:
 def words(table: pl.DataFrame, by: str, form: str, title: str, order: Sequence[str]) -> Figure:
     """A panel of bars for each label: its words, with the column ``by`` written as ``form``."""
     has_words = set(table["label"])
-    found = [label for label in order if label in has_words]
-    shown = found[:MOST_PANELS]
+    with_words = [label for label in order if label in has_words]
+    shown = with_words[:MOST_PANELS]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    deepest = table["label"].value_counts()["count"].max()
-    if len(shown) < len(found):
-        title += f" ({len(shown)} of {len(found)} labels)"
+    deepest = int(table["label"].value_counts()["count"].to_numpy().max())
+    if len(shown) < len(with_words):
+        title += f" ({len(shown)} of {len(with_words)} labels)"
     figure = figures.new(
         max(2.7 * columns, 0.095 * len(title)), 0.6 + rows * (0.45 + 0.19 * deepest), title
     )
@@ -146,7 +178,7 @@ def words(table: pl.DataFrame, by: str, form: str, title: str, order: Sequence[s
     for label, axes in zip(shown, grid, strict=False):
         of_label = table.filter(pl.col("label") == label)
         texts = [form.format(value) for value in of_label[by]]
-        figures.bars(axes, of_label["word"], of_label[by], texts, deepest)
+        figures.bars(axes, of_label["word"].to_list(), of_label[by].to_list(), texts, deepest)
         figures.titled(axes, figures.short(label), "bold")
     for axes in grid:
         axes.set_visible(False)
@@ -161,21 +193,27 @@ def examples(table: pl.DataFrame, photos: np.ndarray, order: Sequence[str], coun
         photos: uint8, (rows of ``table``, size, size, 3).
     """
     has_photos = set(table["label"])
-    found = [label for label in order if label in has_photos]
-    shown = found[: max(1, MOST_PHOTOS // count)]
-    sheet: list[tuple[np.ndarray | None, str, str]] = []
+    with_photos = [label for label in order if label in has_photos]
+    shown = with_photos[: max(1, MOST_PHOTOS // count)]
+    cells: list[tuple[np.ndarray | None, str, str]] = []
     for label in shown:
         rows = table.with_row_index().filter(pl.col("label") == label)
         for row, caption in rows.select("index", "caption").iter_rows():
-            sheet.append((photos[row], label, caption or ""))
-        sheet += [(None, label, "no further photo")] * (count - len(rows))
+            cells.append((photos[row], label, caption or ""))
+        cells += [(None, label, "no further photo")] * (count - len(rows))
     title = "Photos that carry one label alone"
-    if len(shown) < len(found):
-        title += f" ({len(shown)} of {len(found)} labels)"
-    if len(found) < len(order):
-        title += f"; {len(order) - len(found)} of {len(order)} labels never are alone"
+    if len(shown) < len(with_photos):
+        title += f" ({len(shown)} of {len(with_photos)} labels)"
+    if len(with_photos) < len(order):
+        title += f"; {len(order) - len(with_photos)} of {len(order)} labels never are alone"
     columns = count * (SHEET_COLUMNS // count) or SHEET_COLUMNS  # a label's photos in one row
-    return figures.contact_sheet(title, *zip(*sheet, strict=True), min(columns, len(sheet)))
+    images, names, captions = zip(*cells, strict=True)
+    return figures.contact_sheet(title, images, names, captions, min(columns, len(cells)))
+
+
+def _mean(values: pl.Series, photos: pl.Series) -> float:
+    """The mean of ``values``, each counted as often as ``photos`` says."""
+    return float(np.average(values.to_numpy(), weights=photos.to_numpy()))
 
 
 def _counts(table: pl.DataFrame) -> list[str]:

@@ -31,6 +31,12 @@ def label_sets(labels: pl.Series) -> pl.DataFrame:
     return sets.sort(-pl.col("photos"), names.len(), names.join("\0"))
 
 
+def named(sets: pl.DataFrame) -> pl.DataFrame:
+    """Label sets as ``set``, a name to read, and ``photos``."""
+    name = pl.col("labels").list.join(" + ").replace("", "no label")
+    return sets.select(name.alias("set"), "photos")
+
+
 def cooccurrence(sets: pl.DataFrame, names: list[str]) -> np.ndarray:
     """How many photos carry both labels: int64, (labels × labels), the diagonal: the label."""
     matrix = label_matrix(sets["labels"], names).astype(float)  # BLAS; exact below 2⁵³ photos
@@ -53,7 +59,7 @@ def per_label(sets: pl.DataFrame, names: list[str]) -> pl.DataFrame:
         {
             "label": names,
             "photos": photos,
-            "rate": ratio(photos, sets["photos"].sum()),
+            "rate": ratio(photos, sets["photos"].to_numpy().sum()),
             "alone": [alone.get(name, 0) for name in names],
             "together": others,
             "ratio": ratio(others, photos),
@@ -118,15 +124,15 @@ def word_counts(labels: pl.Series, words: pl.Series) -> pl.DataFrame:
         they are independent (Bouma, 2009). A word counts once a caption; stop words, and letters
         left over from «man's», do not.
     """
-    told = pl.DataFrame({"label": labels, "word": words.list.unique(maintain_order=True)})
-    told = told.filter(pl.col("word").is_not_null())
+    captions = pl.DataFrame({"label": labels, "word": words.list.unique(maintain_order=True)})
+    captions = captions.filter(pl.col("word").is_not_null())
     a_word = (pl.col("word").str.len_chars() > 1) & ~pl.col("word").is_in(list(STOP_WORDS))
-    pairs = told.explode("word").filter(a_word)
+    pairs = captions.explode("word").filter(a_word)
     of_word = pairs.group_by("word").agg(of_word=_rows())
-    of_label = told.explode("label").group_by("label").agg(of_label=_rows())
+    of_label = captions.explode("label").group_by("label").agg(of_label=_rows())
     both = pairs.explode("label").drop_nulls().group_by("label", "word").agg(captions=_rows())
-    joint = pl.col("captions") / len(told)
-    independent = (pl.col("of_word") / len(told)) * (pl.col("of_label") / len(told))
+    joint = pl.col("captions") / len(captions)
+    independent = (pl.col("of_word") / len(captions)) * (pl.col("of_label") / len(captions))
     return (
         both.join(of_word, on="word")
         .join(of_label, on="label")
@@ -182,11 +188,11 @@ def _first_of_each(
 
 
 def _rows() -> pl.Expr:
-    return pl.len().cast(pl.Int64)  # signed: counts are subtracted and negated
+    return pl.len().cast(pl.Int64)  # signed, since counts are subtracted and negated
 
 
 def _without_gaps(counts: pl.DataFrame, key: str) -> pl.DataFrame:
     """Sorted by ``key``, with a row of zero for each number up to the largest."""
-    top = counts[key].max()
-    numbers = pl.DataFrame({key: np.arange(0 if top is None else top + 1)})
+    largest = counts[key].to_numpy().max(initial=-1)
+    numbers = pl.DataFrame({key: np.arange(largest + 1)})
     return numbers.join(counts, on=key, how="left", maintain_order="left").fill_null(0)

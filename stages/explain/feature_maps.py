@@ -15,8 +15,8 @@ from stages.network.network import prepared
 PHOTOS_AT_ONCE = 8
 
 
-def stations(layers: Sequence[Layer]) -> list[Layer]:
-    """An early, a middle and a late one of the layers that ``layers.find`` gives; fewer of few."""
+def choose_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """An early, a middle and a late one of ``layers``; all of them where there are up to three."""
     places = {0, len(layers) // 2, len(layers) - 1} if layers else set()
     return [layers[place] for place in sorted(places)]
 
@@ -28,20 +28,28 @@ def of_rows(
     rows: Rows,
     channels: int,
 ) -> list[np.ndarray]:
-    """``most_active`` of photos: for each layer float32 (rows, channels, side, side)."""
+    """The maps that ``most_active`` gives for photos, read batch by batch.
+
+    Args:
+        network: one that sees photos.
+
+    Returns:
+        For each layer float32 (rows, channels, side, side); fewer channels where it has no more.
+    """
     device = next(network.parameters()).device
-    found = [
-        most_active(network.backbone, layers, prepared(batch, description).images, channels)
-        for batch in rows.batches(PHOTOS_AT_ONCE, device)
-    ]
-    return [torch.cat(maps).cpu().numpy() for maps in zip(*found, strict=True)]
+    batches = []
+    for batch in rows.batches(PHOTOS_AT_ONCE, device):
+        images = prepared(batch, description).images
+        assert network.backbone is not None and images is not None
+        batches.append(most_active(network.backbone, layers, images, channels))
+    return [torch.cat(maps).cpu().numpy() for maps in zip(*batches, strict=True)]
 
 
 @torch.inference_mode()
 def most_active(
     backbone: nn.Module, layers: Sequence[Layer], photos: torch.Tensor, channels: int
 ) -> list[torch.Tensor]:
-    """The channels of each layer that answer most to a photo, the liveliest first.
+    """The channels of each layer whose maps vary most over a photo, most varied first.
 
     Args:
         photos: prepared, (n, 3, h, w), on the backbone's device.
@@ -67,10 +75,10 @@ def most_active(
     finally:
         for each in hooks:
             each.remove()
-    return [_liveliest(maps[layer.name], channels) for layer in layers]
+    return [_most_varied(maps[layer.name], channels) for layer in layers]
 
 
-def _liveliest(maps: torch.Tensor, channels: int) -> torch.Tensor:
+def _most_varied(maps: torch.Tensor, channels: int) -> torch.Tensor:
     # By deviation, not mean: a channel that answers everywhere alike shows nothing of the photo.
     spread = maps.std(dim=(2, 3))
     chosen = spread.topk(min(channels, maps.shape[1]), dim=1).indices

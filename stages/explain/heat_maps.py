@@ -1,5 +1,7 @@
 """What in a photo speaks for a label: Grad-CAM (Selvaraju et al. 2017)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,33 +11,38 @@ from stages.network.batches import Batch, Rows
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import prepared
-from stages.progress import Progress
 
 PHOTOS_AT_ONCE = 16
 
 
 def of_rows(
-    network: Classifier, description: Description, layer: Layer, rows: Rows, labels: np.ndarray
+    network: Classifier,
+    description: Description,
+    layer: Layer,
+    rows: Rows,
+    labels: np.ndarray,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
-    """Heat maps of photos, one for each row and its label (int, (rows,)).
+    """The heat maps that ``of_batch`` gives for photos, read batch by batch.
+
+    Args:
+        labels: int (rows,), an output of the network for each photo.
+        advance: is told after each batch how many photos it had.
 
     Returns:
-        float32 (rows, side, side), as ``heat_maps`` gives them.
+        float32 (rows, side, side).
     """
     device = next(network.parameters()).device
-    found = [np.empty((0, layer.side, layer.side), np.float32)]
-    explained = torch.tensor(labels).split(PHOTOS_AT_ONCE)
-    with Progress("heat maps", len(rows), "photos") as progress:
-        for stored, asked in zip(rows.batches(PHOTOS_AT_ONCE, device), explained, strict=False):
-            batch = prepared(stored, description)
-            found.append(heat_maps(network, layer, batch, asked).cpu().numpy())
-            progress.advance(len(asked))
-    return np.concatenate(found)
+    maps = [np.empty((0, layer.side, layer.side), np.float32)]
+    parts = torch.tensor(labels).split(PHOTOS_AT_ONCE)
+    for stored, part in zip(rows.batches(PHOTOS_AT_ONCE, device), parts, strict=False):
+        batch = prepared(stored, description)
+        maps.append(of_batch(network, layer, batch, part).cpu().numpy())
+        advance(len(part))
+    return np.concatenate(maps)
 
 
-def heat_maps(
-    network: Classifier, layer: Layer, batch: Batch, labels: torch.Tensor
-) -> torch.Tensor:
+def of_batch(network: Classifier, layer: Layer, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
     """Where a photo holds what raises the logit of a label, for one label a photo.
 
     The channels of the layer's map are weighed by how much each of them raises the logit, on
@@ -43,12 +50,14 @@ def heat_maps(
     as it is. In single precision; no gradient is needed of, or left on, any parameter.
 
     Args:
+        network: one that sees photos.
         batch: with prepared photos, on the network's device.
         labels: int64 (n,), an output of the network for each photo.
 
     Returns:
         float32 (n, side, side), not negative; 0 throughout where nothing speaks for the label.
     """
+    assert network.backbone is not None
     network.eval()
     kept = torch.empty(0)
 

@@ -63,11 +63,11 @@ def find(backbone: nn.Module, input_size: int) -> list[Layer]:
             each.remove()
 
     start, end = get_gradient_edge(photo).node, get_gradient_edge(features).node
-    found: dict[int, tuple[Layer, int]] = {}
+    last: dict[int, tuple[Layer, int]] = {}  # by side
     for name, (node, side, call) in reversed(outputs.items()):
-        if side not in found and _only_way(end, node, start):
-            found[side] = Layer(name, side), call
-    in_order = sorted(found.values(), key=lambda each: each[1])
+        if side not in last and _only_way(end, node, start):
+            last[side] = Layer(name, side), call
+    in_order = sorted(last.values(), key=lambda each: each[1])
     if not in_order or in_order[-1][1] < calls / 2:
         return []
     return [layer for layer, _ in in_order]

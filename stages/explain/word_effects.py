@@ -13,10 +13,10 @@ import polars as pl
 import torch
 
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
-from stages.network.network import Words, prepared
+from stages.network.network import logits, prepared, rows_for
+from stages.network.tokens import Words
 from stages.progress import Progress, track
 from stages.words import WORD, tokenize
 
@@ -35,18 +35,21 @@ def without(caption: str, word: str) -> str:
     >>> without("One and one make two", "one")
     'and make two'
     """
-    left = LETTERS.sub(lambda found: "" if found[0].lower() == word else found[0], caption)
+    left = LETTERS.sub(lambda match: "" if match[0].lower() == word else match[0], caption)
     return " ".join(left.split())
 
 
 def leave_out(captions: Iterable[str | None]) -> pl.DataFrame:
-    """A row for each caption and word of it: ``row`` of the caption, ``word``, ``caption`` without.
+    """Captions with one word left out, for each of their words.
 
-    Words are in the order in which they first stand in the caption.
+    Returns:
+        ``row`` of the caption, ``word``, ``caption`` without it; words in the order in which they
+        first stand in the caption.
     """
     variants = [
         (row, word, without(caption, word))
         for row, caption in enumerate(captions)
+        if caption is not None
         for word in dict.fromkeys(tokenize(caption))
     ]
     schema = {"row": pl.UInt32, "word": pl.String, "caption": pl.String}
@@ -79,20 +82,20 @@ def effects(
     features = _features(network, description, photos, store) if description.sees_images else None
     device = next(network.parameters()).device
 
-    def logits(captions: pl.Series, rows: np.ndarray, progress: Progress) -> np.ndarray:
+    def logits_of(captions: pl.Series, rows: np.ndarray, progress: Progress) -> np.ndarray:
         shown = photos[rows].with_columns(captions.alias("caption"))
-        fed = networks.rows_for(description, shown, store, words, targets=None)
+        fed = rows_for(description, shown, store, words, targets=None)
         fed = replace(fed, features=features, images=rows)
-        found = [np.empty((0, len(description.labels)), np.float32)]
+        parts = [np.empty((0, len(description.labels)), np.float32)]
         batches = fed.batches(CAPTIONS_AT_ONCE, device)
-        for _, answer in networks.logits(network, description, batches, "fp32"):
-            found.append(answer.cpu().numpy())
-            progress.advance(len(answer))
-        return np.concatenate(found)
+        for _, part in logits(network, description, batches, "fp32"):
+            parts.append(part.cpu().numpy())
+            progress.advance(len(part))
+        return np.concatenate(parts)
 
-    with Progress("telling words", len(photos) + len(variants), "captions") as progress:
-        whole = logits(photos["caption"], np.arange(len(photos)), progress)
-        left = logits(variants["caption"], rows, progress)
+    with Progress("word effects", len(photos) + len(variants), "captions") as progress:
+        whole = logits_of(photos["caption"], np.arange(len(photos)), progress)
+        left = logits_of(variants["caption"], rows, progress)
     return variants.select("row", "word"), whole[rows] - left
 
 
@@ -100,11 +103,12 @@ def effects(
 def _features(
     network: Classifier, description: Description, photos: pl.DataFrame, store: ImageStore
 ) -> np.ndarray:
-    """What the backbone makes of the photos: float32 (photos, features)."""
+    """The backbone's features of the photos, float32 (photos, features)."""
+    assert network.backbone is not None
     network.eval()
     device = next(network.parameters()).device
-    rows = networks.rows_for(description, photos, store, None, targets=None)
-    found = []
+    rows = rows_for(description, photos, store, None, targets=None)
+    parts = []
     for batch in track(
         rows.batches(PHOTOS_AT_ONCE, device),
         "features",
@@ -112,8 +116,8 @@ def _features(
         "batches",
     ):
         features = network.backbone(prepared(batch, description).images)
-        found.append(features.cpu().numpy())
-    return np.concatenate(found)
+        parts.append(features.cpu().numpy())
+    return np.concatenate(parts)
 
 
 def strongest(

@@ -15,24 +15,31 @@ import polars as pl
 
 from stages import UserError
 from stages.csv_tables import csv_table
-from stages.ingest.listing import Rejected
+from stages.ingest.listing import LabelLists
 from stages.ingest.records import SEPARATOR
+from stages.ingest.rejected import Rejected
 from stages.ingest.spool import Spool
 
 CHECKED = Path("data/checked.csv")
-LabelLists = list[tuple[str, ...] | None]
-Said = dict[str, list[tuple[str, int, frozenset[str]]]]  # of a photo: file, row, labels
+
+
+class Correction(NamedTuple):
+    """The labels that a row of a file gives to a photo."""
+
+    file: str
+    row: int
+    labels: frozenset[str]
 
 
 class Corrections(NamedTuple):
     """What files of corrections say.
 
     Attributes:
-        labels: of each photo that they name, with a file and its row that say so.
+        by_id: the correction of each photo that they name.
         rejected: the rows that say too little, or contradict each other.
     """
 
-    labels: dict[str, tuple[str, int, frozenset[str]]]
+    by_id: dict[str, Correction]
     rejected: list[Rejected]
 
 
@@ -54,6 +61,7 @@ class Corrected(NamedTuple):
     rejected: list[Rejected]
 
     def figures(self) -> dict[str, int]:
+        """How many corrections count, differ from the source, and were set aside."""
         return {
             "applied": len(self.checked),
             "changed": self.changed,
@@ -73,23 +81,23 @@ def read(folder: Path) -> Corrections:
             f"ingest.corrections: {folder} is no folder; make one, and put files of corrections "
             "into it"
         )
-    said: Said = {}
+    given: dict[str, list[Correction]] = {}
     rejected: list[Rejected] = []
-    for file in sorted(each for each in folder.iterdir() if each.suffix.lower() == ".csv"):
-        rejected += _read(file, said)
-    labels = {}
-    for id, given in said.items():
-        if len({names for *_, names in given}) == 1:
-            labels[id] = given[0]
+    for path in sorted(each for each in folder.iterdir() if each.suffix.lower() == ".csv"):
+        rejected += _read(path, given)
+    by_id = {}
+    for id, corrections in given.items():
+        if len({each.labels for each in corrections}) == 1:
+            by_id[id] = corrections[0]
             continue
-        rows = ", ".join(f"{file} row {row}" for file, row, _ in given)
+        rows = ", ".join(f"{file} row {row}" for file, row, _ in corrections)
         reason = f"corrected to different labels: {rows}; keep one of them"
-        rejected += [(file, row, id, reason) for file, row, _ in given]
-    return Corrections(labels, rejected)
+        rejected += [(file, row, id, reason) for file, row, _ in corrections]
+    return Corrections(by_id, rejected)
 
 
-def _read(file: Path, said: Said) -> list[Rejected]:
-    """Adds to ``said`` what ``file`` says; returns the rows that say too little."""
+def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
+    """Adds the corrections in ``file`` to ``given``; returns the rows that say too little."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,7 +117,8 @@ def _read(file: Path, said: Said) -> list[Rejected]:
             rejected.append((str(file), row, "", "the id is empty"))
         else:
             names = (name.strip() for name in (cells["labels"] or "").split(SEPARATOR))
-            said.setdefault(id, []).append((str(file), row, frozenset(filter(None, names))))
+            correction = Correction(str(file), row, frozenset(filter(None, names)))
+            given.setdefault(id, []).append(correction)
     return rejected
 
 
@@ -126,7 +135,7 @@ def lay_over(
     rejected = list(corrections.rejected)
     label_lists = list(label_lists)
     places: dict[str, int] = {}
-    for id, (file, row, labels) in corrections.labels.items():
+    for id, (file, row, labels) in corrections.by_id.items():
         if strange := labels.difference(names):
             reason = f"not among the labels (see ingest.labels): {', '.join(sorted(strange))}"
             rejected.append((file, row, id, reason))
@@ -136,7 +145,7 @@ def lay_over(
     if not places:
         return Corrected(rows, label_lists, [], 0, rejected)
 
-    schema = {"id": pl.String, "corrected": rows.schema["label_list"]}
+    schema = pl.Schema({"id": pl.String(), "corrected": rows.schema["label_list"]})
     overlay = pl.DataFrame(list(places.items()), schema, orient="row")
     corrected = Spool(rows.schema, folder)
     before: dict[str, int] = {}
@@ -146,10 +155,10 @@ def lay_over(
         counts = pl.coalesce("corrected", "label_list")
         corrected.extend(laid.with_columns(label_list=counts).drop("corrected"))
     for id in places.keys() - before.keys():
-        file, row, _ = corrections.labels[id]
+        file, row, _ = corrections.by_id[id]
         rejected.append((file, row, id, "no record has this id"))
     changed = sum(
-        label_lists[place] is None or set(label_lists[place]) != corrections.labels[id][2]
+        (old := label_lists[place]) is None or set(old) != corrections.by_id[id].labels
         for id, place in before.items()
     )
     return Corrected(corrected, label_lists, list(before), changed, rejected)

@@ -27,23 +27,28 @@ from stages.ingest.records import ROW_GROUP
 INDEX = "index.parquet"
 
 FileState = tuple[int, int, int, int]  # size in bytes, mtime and ctime in nanoseconds, inode
-STATE = {"size": pl.Int64, "mtime": pl.Int64, "ctime": pl.Int64, "inode": pl.UInt64}
+STATE: dict[str, pl.DataType] = {
+    "size": pl.Int64(),
+    "mtime": pl.Int64(),
+    "ctime": pl.Int64(),
+    "inode": pl.UInt64(),
+}
 NO_STATE = (None,) * len(STATE)
 INDEX_SCHEMA = pl.Schema(
     {
-        "sha256": pl.String,
-        "width": pl.Int32,
-        "height": pl.Int32,
-        "dhash": pl.UInt64,
-        "image": pl.Int32,  # its row in the store
-        "photo": pl.String,  # its path below the root
+        "sha256": pl.String(),
+        "width": pl.Int32(),
+        "height": pl.Int32(),
+        "dhash": pl.UInt64(),
+        "image": pl.Int32(),  # its row in the store
+        "photo": pl.String(),  # its path below the root
         **STATE,  # null where it cannot be relied on
     }
 )
 
 
 class Seen(NamedTuple):
-    """What decoding this photo again would say; ``rows`` are its rows in the earlier store."""
+    """What decoding this photo again would give; ``rows`` are its rows in the cache's store."""
 
     sha256: str
     width: int
@@ -52,7 +57,7 @@ class Seen(NamedTuple):
     rows: tuple[int, ...]
 
 
-class Earlier:
+class DecodeCache:
     """What is known of photos by their bytes, and of files by their path below the root.
 
     Args:
@@ -100,27 +105,27 @@ class Earlier:
         if self._noted.is_empty():
             return self._noted.select(columns).clear(len(photos))
         nearest = self._noted["photo"].search_sorted(photos.fill_null(""))
-        found = self._noted[nearest.clip(upper_bound=len(self._noted) - 1)]
-        return found.select(pl.when(found["photo"] == photos).then(pl.col(columns)))
+        notes = self._noted[nearest.clip(upper_bound=len(self._noted) - 1)]
+        return notes.select(pl.when(notes["photo"] == photos).then(pl.col(columns)))
 
 
-NOTHING = Earlier(None, pl.DataFrame(schema=INDEX_SCHEMA))
+EMPTY = DecodeCache(None, pl.DataFrame(schema=INDEX_SCHEMA))
 
 
-def load(size: int) -> Earlier:
-    """The photos decoded last at ``size`` pixels by this very decoder; nothing without any.
+def load(size: int) -> DecodeCache:
+    """The photos decoded last at ``size`` pixels by this very decoder; empty without any.
 
-    What was kept may have been deleted in part, or damaged; then it counts as nothing.
+    What was kept may have been deleted in part, or damaged; then it counts as empty.
     """
     folder = place(size)
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
         if len(store) != len(index) or store.size != size:
-            return NOTHING
-        return Earlier(store, index.match_to_schema(INDEX_SCHEMA))
+            return EMPTY
+        return DecodeCache(store, index.match_to_schema(INDEX_SCHEMA))
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
-        return NOTHING
+        return EMPTY
 
 
 def keep(store: Path, taken: pl.LazyFrame, size: int) -> None:

@@ -109,7 +109,7 @@ def difference_hash(image: Image.Image) -> int | None:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What brings a loaded photo upright, by its EXIF data; None where those cannot be read."""
     try:
-        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # as with broken pixels; a photo is not lost for its notes
         return None
 
@@ -123,8 +123,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
@@ -159,19 +159,24 @@ class ImageStore:
         """The photos at ``rows`` (int, (n,)): a new uint8 array (n, size, size, 3)."""
         batch = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         for place, row in enumerate(rows):
-            batch[place] = self._shards[row // SHARD_ROWS][row % SHARD_ROWS]
+            batch[place] = self.photo(row)
         return batch
+
+    def photo(self, row: int) -> np.ndarray:
+        """The photo at ``row``, uint8 (size, size, 3), read-only."""
+        return self._shards[row // SHARD_ROWS][row % SHARD_ROWS]
 
     def shard(self, number: int) -> np.ndarray:
         """Shard ``number`` as a read-only memory map."""
         return self._shards[number]
 
     def shard_file(self, number: int) -> Path:
+        """The file of shard ``number``."""
         return Path(self._shards[number].filename)
 
 
 class Known(NamedTuple):
-    """A photo that an earlier store already holds, at each of ``rows`` of that store."""
+    """A photo that the decode cache already holds, at each of ``rows`` of its store."""
 
     rows: tuple[int, ...]
 
@@ -182,14 +187,14 @@ class ImageWriter:
     Args:
         folder: an empty folder.
         size: height and width of every photo, in pixels.
-        earlier: a store of that size to take ``Known`` photos from. A shard that repeats its
-            shard of the same number row for row is linked instead of written.
+        cache: the decode cache's store, of that size, to take ``Known`` photos from. A shard
+            that repeats its shard of the same number row for row is linked instead of written.
     """
 
-    def __init__(self, folder: Path, size: int, earlier: ImageStore | None = None) -> None:
-        self.folder, self.size, self.earlier = folder, size, earlier
+    def __init__(self, folder: Path, size: int, cache: ImageStore | None = None) -> None:
+        self.folder, self.size, self.cache = folder, size, cache
         self.rows = 0
-        self._stream: BinaryIO | None = None  # None while the shard repeats the earlier one
+        self._stream: BinaryIO | None = None  # None while the shard repeats the cache's
 
     def __enter__(self) -> "ImageWriter":
         return self
@@ -201,50 +206,54 @@ class ImageWriter:
             self._stream.close()
 
     def append(self, photo: np.ndarray | Known) -> int:
-        """Adds a photo, uint8 (size, size, 3), or one of the earlier store; returns its row."""
+        """Adds a photo, uint8 (size, size, 3), or one of the cache; returns its row."""
         place = self.rows % SHARD_ROWS
         if self._stream is None and not (isinstance(photo, Known) and self.rows in photo.rows):
-            self._start_shard(place)
+            self._stream = self._start_shard(place)
         if self._stream is not None:
-            self._stream.write(self._pixels(photo))
+            self._stream.write(self._pixels(photo).data)
         self.rows += 1
         if place + 1 == SHARD_ROWS:
             self._finish_shard(SHARD_ROWS)
         return self.rows - 1
 
-    def _pixels(self, photo: np.ndarray | Known) -> np.ndarray:
-        if isinstance(photo, Known):
-            shard, place = divmod(photo.rows[0], SHARD_ROWS)
-            photo = self.earlier.shard(shard)[place]
-        if photo.shape != (self.size, self.size, 3) or photo.dtype != np.uint8:
-            raise ValueError(f"a photo is {photo.dtype} {photo.shape} in a store of {self.size}")
-        return np.ascontiguousarray(photo)
+    @property
+    def _known(self) -> ImageStore:
+        assert self.cache is not None, "a Known photo needs a cache"
+        return self.cache
 
-    def _start_shard(self, repeated: int) -> None:
-        """Opens a shard that begins with the first ``repeated`` rows of the earlier one."""
+    def _pixels(self, photo: np.ndarray | Known) -> np.ndarray:
+        pixels = self._known.photo(photo.rows[0]) if isinstance(photo, Known) else photo
+        if pixels.shape != (self.size, self.size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"a photo is {pixels.dtype} {pixels.shape} in a store of {self.size}")
+        return np.ascontiguousarray(pixels)
+
+    def _start_shard(self, repeated: int) -> BinaryIO:
+        """Opens a shard that begins with the first ``repeated`` rows of the cache's."""
         number = self.rows // SHARD_ROWS
-        self._stream = self._file(number).open("wb")
-        self._write_header(SHARD_ROWS)
+        stream = self._file(number).open("wb")
+        self._write_header(stream, SHARD_ROWS)
         if repeated:
-            self._stream.write(self.earlier.shard(number)[:repeated])
+            stream.write(self._known.shard(number)[:repeated].data)
+        return stream
 
     def _finish_shard(self, rows: int) -> None:
         number = (self.rows - 1) // SHARD_ROWS
         if self._stream is not None:
             self._stream.seek(0)
-            self._write_header(rows)
+            self._write_header(self._stream, rows)
             self._stream.close()
             self._stream = None
-        elif rows == len(self.earlier.shard(number)):
-            link_or_copy(self.earlier.shard_file(number), self._file(number))
+        elif rows == len(self._known.shard(number)):
+            link_or_copy(self._known.shard_file(number), self._file(number))
         else:
-            np.save(self._file(number), self.earlier.shard(number)[:rows])
+            np.save(self._file(number), self._known.shard(number)[:rows])
 
-    def _write_header(self, rows: int) -> None:
+    def _write_header(self, stream: BinaryIO, rows: int) -> None:
         # As long for any number of rows: NumPy leaves room for the first axis to grow.
         shape = (rows, self.size, self.size, 3)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
+        np.lib.format.write_array_header_1_0(stream, header)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05}.npy"

@@ -1,4 +1,4 @@
-"""What a source lists; rows that cannot be records are set aside."""
+"""The rows that a source lists; those that cannot be records are set aside."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,22 +8,23 @@ import polars as pl
 
 from stages.ingest import sources
 from stages.ingest.params import Ingest
+from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.spool import Spool
 
-Rejected = tuple[str, int, str, str]  # file, row, photo, reason
+LabelLists = list[tuple[str, ...] | None]  # None: labels are not known
 
 LISTED = pl.Schema(
     {
-        "number": pl.UInt32,  # among all rows that are listed
-        "file": pl.String,
-        "row": pl.Int64,
-        "id": pl.String,
-        "photo": pl.String,  # null: a function makes it
-        "subset": pl.String,
-        "label_list": pl.UInt32,  # which of them
-        "caption": pl.String,
-        "delivery": pl.Int32,
+        "number": pl.UInt32(),  # among all rows that are listed
+        "file": pl.String(),
+        "row": pl.Int64(),
+        "id": pl.String(),
+        "photo": pl.String(),  # null: a function makes it
+        "subset": pl.String(),
+        "label_list": pl.UInt32(),  # which of them
+        "caption": pl.String(),
+        "delivery": pl.Int32(),
     }
 )
 
@@ -36,14 +37,14 @@ class Listing(NamedTuple):
         makers: the functions that make photos, by the numbers of their rows.
         label_lists: each label list that a row has, once: few are as many as the rows.
         rejected: the other rows.
-        count: how many rows there are in all.
+        total: how many rows there are.
     """
 
     rows: Spool
     makers: dict[int, Callable[[], bytes]]
-    label_lists: list[tuple[str, ...] | None]
+    label_lists: LabelLists
     rejected: list[Rejected]
-    count: int
+    total: int
 
 
 def list_rows(params: Ingest, folder: Path) -> Listing:
@@ -65,8 +66,8 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
         else:
             labels = None if row.labels is None else tuple(row.labels)
             which = label_lists.setdefault(labels, len(label_lists))
-            said = (count, row.file, row.row, row.id, _path(row), row.subset)
-            good.append((*said, which, row.caption, row.delivery))
+            origin = (count, row.file, row.row, row.id, _path(row))
+            good.append((*origin, row.subset, which, row.caption, row.delivery))
             if callable(row.photo):
                 makers[count] = row.photo
         count += 1
@@ -85,8 +86,8 @@ def _fault(row: Row, labels: list[str] | None) -> str | None:
     if labels and (strange := set(row.labels or ()).difference(labels)):
         return f"not in ingest.labels: {', '.join(sorted(strange))}"
     try:
-        said = (row.file, row.id, _path(row) or "", row.caption or "", *(row.labels or ()))
-        "".join(said).encode()
+        texts = (row.file, row.id, _path(row) or "", row.caption or "", *(row.labels or ()))
+        "".join(texts).encode()
     except UnicodeEncodeError as error:
         return f"its id, path, caption or labels are not text: {error.reason}"
     return None

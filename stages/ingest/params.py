@@ -41,8 +41,9 @@ class Ingest(Section):
     @field_validator("labels")
     @classmethod
     def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
-        for name in labels or ():
-            if labels.count(name) > 1:
+        names = labels or []
+        for name in names:
+            if names.count(name) > 1:
                 raise ValueError(f"ingest.labels names {name!r} twice")
         return labels
 

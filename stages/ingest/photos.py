@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import project_root
-from stages.ingest.decode_cache import Earlier, FileState, Seen
+from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.images import Known, UnreadablePhoto, decode
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
@@ -25,12 +25,11 @@ class Opened(NamedTuple):
     """A photo ready for the image store.
 
     Attributes:
-        image: its pixels, good until the next photo is asked for, or where they stand already;
-            None while pixels travel apart.
+        image: its pixels, good until the next photo is asked for, or where they are already.
         file: the state its file was in; None where there is no file, or it cannot be relied on.
     """
 
-    image: np.ndarray | Known | None
+    image: np.ndarray | Known
     sha256: str
     width: int
     height: int
@@ -40,6 +39,7 @@ class Opened(NamedTuple):
 
 PhotoSource = str | Callable[[], bytes]  # a path below the root, or what makes the file's bytes
 Outcome = tuple[np.ndarray | None, Opened | UnreadablePhoto]  # pixels apart from all the rest
+APART = Known(())  # stands for pixels on their way between processes
 
 
 def cache_of_dvc() -> Path:
@@ -89,19 +89,19 @@ class Files:
             self._folders[folder] = self._resolve(folder)
         place, is_allowed = self._folders[folder]
         path = f"{place}/{name}"
-        found = os.lstat(path)
+        status = os.lstat(path)
         if name == "..":
             raise UnreadablePhoto("its path leaves ingest.root")
-        if stat.S_ISLNK(found.st_mode) or not is_allowed:
+        if stat.S_ISLNK(status.st_mode) or not is_allowed:
             path = os.path.realpath(path, strict=True)
             if not self._is_allowed(path):
                 raise UnreadablePhoto("it is a link that leaves ingest.root and DVC's cache")
-            found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
+            status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")
-        if max(found.st_mtime_ns, found.st_ctime_ns) > self._settled:
+        if max(status.st_mtime_ns, status.st_ctime_ns) > self._settled:
             return path, None
-        return path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        return path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def _resolve(self, folder: str) -> tuple[str, bool]:
         if Path(folder).is_absolute() or ".." in Path(folder).parts:
@@ -114,49 +114,51 @@ class Files:
 
 
 def open_all(
-    photos: Sequence[PhotoSource], files: Files, size: int, earlier: Earlier
+    photos: Sequence[PhotoSource], files: Files, size: int, cache: DecodeCache
 ) -> Iterator[Opened | UnreadablePhoto]:
-    """Yields what became of each photo, in order, working on all cores.
+    """Yields each photo at ``size`` × ``size`` pixels, or why there is none, in order.
+
+    All cores decode what ``cache`` does not know.
 
     Raises:
         UserError: a process at work was killed.
     """
     paths = pl.Series([None if callable(photo) else photo for photo in photos], dtype=pl.String)
-    notes = earlier.by_file(paths).iter_rows()
-    unchanged = [_unchanged(*each, files, earlier) for each in zip(photos, notes, strict=True)]
+    notes = cache.by_file(paths).iter_rows()
+    unchanged = [_unchanged(*each, files, cache) for each in zip(photos, notes, strict=True)]
     rest = [photo for photo, known in zip(photos, unchanged, strict=True) if known is None]
-    opened = _open(rest, _opener(files, size, earlier), size)
+    opened = _open(rest, _opener(files, size, cache), size)
     for known in unchanged:
         yield known or next(opened)
 
 
 def _unchanged(
-    photo: PhotoSource, note: tuple[int | None, ...], files: Files, earlier: Earlier
+    photo: PhotoSource, note: tuple[int | None, ...], files: Files, cache: DecodeCache
 ) -> Opened | None:
     """The photo without a look into its file, where that is in the state that was noted."""
     place, *noted = note
-    if place is None:
+    if callable(photo) or place is None:
         return None
     try:
         _, state = files.find(photo)
     except (OSError, ValueError, RuntimeError, UnreadablePhoto):
         return None  # to be opened, and to fail, like any other
-    return _known(earlier.seen(place), state) if state == tuple(noted) else None
+    return _known(cache.seen(place), state) if state == tuple(noted) else None
 
 
 def _known(seen: Seen, file: FileState | None) -> Opened:
     return Opened(Known(seen.rows), seen.sha256, seen.width, seen.height, seen.dhash, file)
 
 
-def _opener(files: Files, size: int, earlier: Earlier) -> Callable[[PhotoSource], Outcome]:
+def _opener(files: Files, size: int, cache: DecodeCache) -> Callable[[PhotoSource], Outcome]:
     def open_one(source: PhotoSource) -> Outcome:
         try:
             content, file = (source(), None) if callable(source) else files.read(source)
             sha256 = hashlib.sha256(content).hexdigest()
-            if seen := earlier.by_sha256(sha256):
+            if seen := cache.by_sha256(sha256):
                 return None, _known(seen, file)
             photo = decode(content, size)
-            opened = Opened(None, sha256, photo.width, photo.height, photo.dhash, file)
+            opened = Opened(APART, sha256, photo.width, photo.height, photo.dhash, file)
             return photo.pixels, opened
         except UnreadablePhoto as error:
             return None, error
@@ -172,4 +174,7 @@ def _open(
     else:
         outcomes = in_threads(open_one, photos)
     for pixels, photo in outcomes:
-        yield photo if pixels is None else photo._replace(image=pixels)
+        if pixels is not None and isinstance(photo, Opened):
+            yield photo._replace(image=pixels)
+        else:
+            yield photo

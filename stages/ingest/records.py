@@ -35,16 +35,16 @@ SUBSETS = ("train", "test")
 SEPARATOR = "|"  # between the labels of a CSV's cell, where names may hold blanks
 SCHEMA = pl.Schema(
     {
-        "id": pl.String,
-        "subset": pl.String,
+        "id": pl.String(),
+        "subset": pl.String(),
         "labels": pl.List(pl.String),
-        "caption": pl.String,
-        "width": pl.Int32,
-        "height": pl.Int32,
-        "sha256": pl.String,
-        "dhash": pl.UInt64,
-        "image": pl.Int32,
-        "delivery": pl.Int32,
+        "caption": pl.String(),
+        "width": pl.Int32(),
+        "height": pl.Int32(),
+        "sha256": pl.String(),
+        "dhash": pl.UInt64(),
+        "image": pl.Int32(),
+        "delivery": pl.Int32(),
     }
 )
 
@@ -62,11 +62,14 @@ def write(
 
 
 def read(path: Path = RECORDS) -> pl.DataFrame:
+    """The records, columns of ``SCHEMA``."""
     return pl.read_parquet(path)
 
 
 def read_label_names(path: Path = RECORDS) -> list[str]:
-    return json.loads(pl.read_parquet_metadata(path)["labels"])
+    """The names of all labels, in the order of every matrix's columns."""
+    names: list[str] = json.loads(pl.read_parquet_metadata(path)["labels"])
+    return names
 
 
 def separator(label_names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from stages.cores import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Filled = tuple[np.ndarray | None, Any]  # pixels, where there are any, and what is said of them
+Filled = tuple[np.ndarray | None, Any]  # pixels, where there are any, and all the rest
 
 # A process is a copy of this one (fork), so that it has the items, functions without a name among
 # them, and starts in no time. macOS and Windows cannot do that, or not safely.
@@ -65,16 +66,16 @@ def in_processes(
     memory = mmap.mmap(-1, slots * length * int(np.prod(shape)))
     pixels = np.frombuffer(memory, np.uint8).reshape(slots, length, *shape)
 
-    def work(results: Connection) -> None:
+    def work(pipe: Connection) -> None:
         while number := os.read(to_do, 8):
             (chunk,) = struct.unpack("q", number)
-            said = []
+            results = []
             for place, item in enumerate(items[chunk * length : (chunk + 1) * length]):
                 array, rest = function(item)
                 if array is not None:
                     pixels[chunk % slots, place] = array
-                said.append((array is not None, rest))
-            results.send((chunk, said))
+                results.append((array is not None, rest))
+            pipe.send((chunk, results))
 
     # The numbers of chunks, 8 bytes each, for whoever reads first: no kernel parts so few.
     to_do, order = os.pipe()
@@ -83,7 +84,7 @@ def in_processes(
         for chunk in range(min(slots, chunks)):
             os.write(order, struct.pack("q", chunk))
         for chunk in range(chunks):
-            for place, (filled, rest) in enumerate(team.result(chunk)):
+            for place, (filled, rest) in enumerate(team.results(chunk)):
                 yield pixels[chunk % slots, place] if filled else None, rest
             if chunk + slots < chunks:
                 os.write(order, struct.pack("q", chunk + slots))
@@ -94,14 +95,14 @@ def in_processes(
 
 
 class _Team:
-    """Processes at ``work(results)``, which send pairs of a chunk's number and its results.
+    """Processes at ``work(pipe)``, which send pairs of a chunk's number and its results.
 
     A process should end when nobody can write to ``order`` any more, so none keeps it open.
     """
 
     def __init__(self, count: int, work: Callable[[Connection], None], order: int) -> None:
-        self._waiting: dict[int, Any] = {}
-        self._processes: dict[Connection, multiprocessing.Process] = {}
+        self._waiting: dict[int, list[tuple[bool, Any]]] = {}  # results, by the chunk's number
+        self._processes: dict[Connection, BaseProcess] = {}
         for _ in range(count):
             reader, writer = multiprocessing.Pipe(duplex=False)
             self._processes[reader] = multiprocessing.get_context("fork").Process(
@@ -114,29 +115,33 @@ class _Team:
                 self._processes[reader].start()
             writer.close()
 
-    def _run(self, work: Callable[[Connection], None], results: Connection, order: int) -> None:
+    def _run(self, work: Callable[[Connection], None], pipe: Connection, order: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage itself ends, and says so once
         os.close(order)
         for reader in self._processes:
             reader.close()
         with suppress(BrokenPipeError):  # the stage was killed
-            work(results)
+            work(pipe)
 
-    def result(self, chunk: int) -> Any:
+    def results(self, chunk: int) -> list[tuple[bool, Any]]:
+        """Those of chunk number ``chunk``, as soon as they are there."""
         while chunk not in self._waiting:
-            for reader in wait(list(self._processes)):
-                try:
-                    number, said = reader.recv()
-                except EOFError:
-                    self._tell_of_the_dead(self._processes[reader])
-                self._waiting[number] = said
+            ready = wait(list(self._processes))
+            for reader, process in self._processes.items():
+                if reader in ready:
+                    try:
+                        number, results = reader.recv()
+                    except EOFError:
+                        self._raise_for_dead(process)
+                    self._waiting[number] = results
         return self._waiting.pop(chunk)
 
-    def _tell_of_the_dead(self, process: multiprocessing.Process) -> NoReturn:
+    def _raise_for_dead(self, process: BaseProcess) -> NoReturn:
         process.join()
-        if process.exitcode < 0:
+        status = process.exitcode or 0
+        if status < 0:
             raise UserError(
-                f"a process that decodes photos was killed by signal {-process.exitcode}; where "
+                f"a process that decodes photos was killed by signal {-status}; where "
                 "memory was short, give the stage fewer cores (taskset --cpu-list 0)"
             )
         raise UserError("a process that decodes photos ended by the error shown above")

@@ -12,9 +12,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """From now on, for this process; does nothing where the C library is not glibc.
+    """Lets this process keep what it frees: until its end it holds what it held at its most.
 
-    The process then holds until its end what it held at its most.
+    Does nothing where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -11,12 +11,12 @@ import torch
 from stages.ingest.images import ImageStore
 
 
-class Slice(NamedTuple):
-    """What one of several devices computes of a batch.
+class Shard(NamedTuple):
+    """The slice of a batch that one of several devices computes.
 
     Attributes:
-        whole: rows of the whole batch.
-        rows: those of them that are its own.
+        whole: how many rows the whole batch has.
+        rows: which of them this device computes.
         weight: of its mean loss, so that the mean over the devices is that over the whole batch.
     """
 
@@ -25,8 +25,8 @@ class Slice(NamedTuple):
     weight: float
 
     @classmethod
-    def all(cls, rows: int) -> "Slice":
-        """That of the only device."""
+    def all(cls, rows: int) -> "Shard":
+        """The whole batch of ``rows``, as the only device computes it."""
         return cls(rows, slice(0, rows), 1.0)
 
 
@@ -41,8 +41,8 @@ class Batch:
         words: int64 (n, length of the longest caption), padded with 0; None without captions.
         lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
         targets: float32 (n, labels); None where labels are not known.
-        slice: what these rows are of a batch that several devices share, or one has all of; None
-            where ``Rows`` did not make it.
+        shard: which rows of the batch these are: all of them, where one device has no other to
+            share with; None where ``Rows`` did not make it.
     """
 
     images: torch.Tensor | None
@@ -50,16 +50,16 @@ class Batch:
     words: torch.Tensor | None
     lengths: torch.Tensor | None
     targets: torch.Tensor | None
-    slice: Slice | None = None
+    shard: Shard | None = None
 
     def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
-        """This batch with what ``function`` makes of its images, where it has any."""
+        """This batch with ``function`` applied to its images; as it is where it has none."""
         return self if self.images is None else replace(self, images=function(self.images))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a part of the data, as a network is fed with them.
+    """Part of the data in the form of a network's inputs, read batch by batch.
 
     Attributes:
         store: where the photos are; None where photos are not looked at.
@@ -84,19 +84,22 @@ class Rows:
         size: int,
         device: torch.device,
         order: np.ndarray | None = None,
-        slice_of: Callable[[int], Slice] = Slice.all,
+        shard_of: Callable[[int], Shard] = Shard.all,
     ) -> Iterator[Batch]:
         """Yields the rows in ``order`` (all of them, as they stand, by default) ``size`` at a time.
 
-        Of each, only this device's slice is read, ``slice_of`` so many rows. A thread copies the
-        next batch out of the store, and towards a GPU, meanwhile.
+        While a batch is in use, a thread copies the next one out of the store, and towards a GPU.
+
+        Args:
+            order: int (n,), numbers of rows.
+            shard_of: gives, for the number of rows in a batch, the shard that this device reads.
         """
         order = np.arange(len(self)) if order is None else order
         chunks = [order[start : start + size] for start in range(0, len(order), size)]
         with ThreadPoolExecutor(1) as ahead:
 
             def begin(chunk: np.ndarray) -> Future[Batch]:
-                return ahead.submit(self._batch, chunk, device, slice_of(len(chunk)))
+                return ahead.submit(self._batch, chunk, device, shard_of(len(chunk)))
 
             following = begin(chunks[0]) if chunks else None
             for chunk in [*chunks[1:], None]:
@@ -106,13 +109,13 @@ class Rows:
                 following = begin(chunk) if chunk is not None else None
                 yield batch
 
-    def _batch(self, chunk: np.ndarray, device: torch.device, own: Slice) -> Batch:
+    def _batch(self, chunk: np.ndarray, device: torch.device, shard: Shard) -> Batch:
         def on_device(tensor: torch.Tensor) -> torch.Tensor:
             if device.type == "cuda":
                 tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
-        chunk = chunk[own.rows]
+        chunk = chunk[shard.rows]
         images = features = words = lengths = targets = None
         if self.features is not None:
             features = on_device(torch.from_numpy(self.features[self.images[chunk]]))
@@ -125,4 +128,4 @@ class Rows:
             words = on_device(words[:, : max(1, int(lengths.max()))].contiguous())
         if self.targets is not None:
             targets = on_device(self.targets[chunk])
-        return Batch(images, features, words, lengths, targets, own)
+        return Batch(images, features, words, lengths, targets, shard)

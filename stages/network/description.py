@@ -1,4 +1,4 @@
-"""What a network is, as ``models/network/network.json`` says it. No module here needs torch."""
+"""What a network is, as ``models/network/network.json`` says it. To be read without torch."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Description:
-    """What a network is and what it wants to see.
+    """All that is needed to rebuild a network, and to feed it, but for its weights.
 
     Attributes:
         labels: names of the outputs, in order.
@@ -60,10 +60,10 @@ class Description:
 
     @property
     def input_size(self) -> int:
-        """Height and width of what the backbone sees, in pixels."""
+        """Height and width of the photos that the backbone sees, in pixels."""
         return self.crop or self.stored_size
 
 
-def read(folder: Path) -> Description:
-    """That of the network in ``folder``, as ``models/network/`` is laid out."""
+def read_description(folder: Path) -> Description:
+    """The description in a folder that is laid out as ``models/network/``."""
     return Description(**json.loads((folder / "network.json").read_text("utf-8")))

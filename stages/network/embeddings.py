@@ -23,7 +23,8 @@ def read_vectors(path: Path, words: Sequence[str], size: int) -> dict[str, np.nd
             f"train.text.embeddings {path} does not exist; download word vectors (GloVe, word2vec "
             "as text) and name their file, or set it to null"
         )
-    wanted, found = set(words), {}
+    wanted = set(words)
+    vectors: dict[str, np.ndarray] = {}
     with path.open(encoding="utf-8") as lines:
         try:
             for number, line in enumerate(lines, 1):
@@ -40,19 +41,19 @@ def read_vectors(path: Path, words: Sequence[str], size: int) -> dict[str, np.nd
                         f"is {size}"
                     )
                 if word in wanted:
-                    found[word] = np.array(numbers, np.float32)
+                    vectors[word] = np.array(numbers, np.float32)
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is no text; binary word2vec files must be converted"
             ) from error
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
-    if words and not found:
+    if words and not vectors:
         raise UserError(
             f"{path} has none of the {len(wanted):,} words of the captions; word forms have to "
             "agree: set vocab.normalize to none"
         )
-    return found
+    return vectors
 
 
 def _is_number(text: str) -> bool:

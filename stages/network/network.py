@@ -21,14 +21,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from stages import UserError
 from stages.files import project_root, whole, write_json
 from stages.ingest.images import ImageStore
-from stages.network import description as descriptions
 from stages.network.batches import Batch, Rows
-from stages.network.description import TRANSFORMER, WEIGHTS, Description
+from stages.network.description import TRANSFORMER, WEIGHTS, Description, read_description
 from stages.network.embeddings import read_vectors
 from stages.network.nets import backbones, transformer
 from stages.network.nets.caption import CaptionEncoder
-from stages.network.nets.classifier import Classifier
+from stages.network.nets.classifier import Classifier, Encoder
 from stages.network.nets.fusion import Concat, Late, Output, mix
+from stages.network.nets.transformer import TransformerEncoder
 from stages.network.precision import autocast
 from stages.network.preprocess import prepare
 from stages.network.tokens import Tokens, Words, words_of
@@ -39,29 +39,40 @@ NETWORK = Path("models/network")
 MB = 2**20  # bytes; the sizes that the studies publish count so
 
 
-def build(
+def new_network(
     description: Description, weights: str = "none", freeze: bool = False
 ) -> tuple[Classifier, Words | None]:
     """A network to be trained, and what makes numbers of captions for it (None: it reads none).
 
-    ``weights`` and ``freeze`` are the backbone's. A caption encoder starts from what
-    ``description.text`` names: a pretrained transformer, or a file of word vectors.
+    A caption encoder starts from what ``description.text`` names: a pretrained transformer, or a
+    file of word vectors.
+
+    Args:
+        weights: of the backbone, as in ``train.weights``.
+        freeze: whether the backbone stays as it is.
+
+    Raises:
+        UserError: the backbone, the weights, the transformer or the word vectors cannot be had, or
+            do not fit.
     """
-    words = encoder = None
-    if description.has_transformer:
-        encoder, tokenizer = transformer.pretrained(description.text["transformer"])
-        words = Tokens(tokenizer, description.text["max_tokens"])
-        if frozen := description.text["frozen_layers"]:
-            encoder.freeze(frozen)
-    elif description.reads_captions:
-        words = vocabulary.from_json(description.vocabulary)
-        encoder = _recurrent(description, words)
-        if (file := description.text["embeddings"]) is not None:
-            size = description.text["embedding"]
-            vectors = read_vectors(project_root() / file, words.words, size)
-            encoder.start_from(vectors, words.words)
+    encoder, words = _encoder(description) if description.reads_captions else (None, None)
     outputs = 0 if freeze else len(description.labels)
     return _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs), words
+
+
+def _encoder(description: Description) -> tuple[Encoder, Words]:
+    text = description.text
+    if description.has_transformer:
+        pretrained, tokenizer = transformer.pretrained(text["transformer"])
+        if text["frozen_layers"]:
+            pretrained.freeze(text["frozen_layers"])
+        return pretrained, Tokens(tokenizer, text["max_tokens"])
+    words = vocabulary.from_json(description.vocabulary)
+    recurrent = _recurrent(description, words)
+    if text["embeddings"] is not None:
+        file = project_root() / text["embeddings"]
+        recurrent.start_from(read_vectors(file, words.words, text["embedding"]), words.words)
+    return recurrent, words
 
 
 def _recurrent(description: Description, words: Vocabulary) -> CaptionEncoder:
@@ -71,13 +82,14 @@ def _recurrent(description: Description, words: Vocabulary) -> CaptionEncoder:
 
 def _assemble(
     description: Description,
-    captions: nn.Module | None,
+    captions: Encoder | None,
     weights: str = "none",
     freeze: bool = False,
     auxiliary_outputs: int = 0,
 ) -> Classifier:
-    backbone, image, norm = None, 0, nn.Identity()
-    pretrained = [captions] if description.has_transformer else []
+    backbone, image = None, 0
+    norm: nn.Module = nn.Identity()
+    pretrained: list[nn.Module] = [captions] if isinstance(captions, TransformerEncoder) else []
     if description.sees_images:
         backbone, image = backbones.build(
             description.backbone, description.input_size, weights, auxiliary_outputs
@@ -99,7 +111,7 @@ def _assemble(
     )
 
 
-def _fusion(description: Description, image: int, caption: int) -> nn.Module:
+def _fusion(description: Description, image: int, caption: int) -> Concat | Late:
     """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
     outputs, dropout = len(description.labels), description.dropout
     if image and caption and description.fusion == "late":
@@ -113,7 +125,7 @@ def _fusion(description: Description, image: int, caption: int) -> nn.Module:
 
 
 def weights_of(network: Classifier) -> dict[str, torch.Tensor]:
-    """What is saved: all but the auxiliary heads, which only help to train."""
+    """The network's state but for auxiliary heads, which only help to train: what is saved."""
     auxiliary = tuple(f"backbone.{name}." for name in backbones.AUXILIARY)
     return {
         name: tensor.detach()
@@ -136,24 +148,25 @@ def fingerprint(module: nn.Module) -> str:
     return total.hexdigest()
 
 
-def save(
+def save_network(
     network: Classifier, description: Description, words: Words | None, folder: Path = NETWORK
 ) -> None:
+    """Writes ``folder`` whole; ``words`` are as from ``build``."""
     with whole(folder) as temporary:
         temporary.mkdir()
         weights = {name: t.cpu().contiguous() for name, t in weights_of(network).items()}
         save_file(weights, temporary / WEIGHTS)
         write_json(temporary / "network.json", asdict(description))
-        if description.has_transformer:
+        if isinstance(network.captions, TransformerEncoder) and isinstance(words, Tokens):
             beside = temporary / TRANSFORMER
             beside.mkdir()
             network.captions.save(beside)
             words.save(beside)
 
 
-def load(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
-    """The network, ready to predict on the CPU, what it is, and what makes numbers of captions."""
-    description = descriptions.read(folder)
+def load_network(folder: Path = NETWORK) -> tuple[Classifier, Description, Words | None]:
+    """What ``save`` wrote: the network, ready to predict on the CPU, its description, its words."""
+    description = read_description(folder)
     words = words_of(description, folder)
     return rebuilt(description, words, folder), description, words
 
@@ -164,10 +177,10 @@ def rebuilt(description: Description, words: Words | None, folder: Path) -> Clas
     Raises:
         UserError: the weights are those of another network.
     """
-    encoder = None
+    encoder: Encoder | None = None
     if description.has_transformer:
         encoder = transformer.rebuilt(folder / TRANSFORMER)
-    elif description.reads_captions:
+    elif isinstance(words, Vocabulary):
         encoder = _recurrent(description, words)
     network = _assemble(description, encoder)
     try:
@@ -186,7 +199,12 @@ def rows_for(
     words: Words | None,
     targets: np.ndarray | None,
 ) -> Rows:
-    """The rows of ``records`` as a network of that description is fed with them."""
+    """The inputs that a network of that description takes of ``records``.
+
+    Args:
+        words: as from ``build`` or ``load``.
+        targets: of 0 and 1, (rows, labels); None where labels are not known.
+    """
     return Rows(
         store=store if description.sees_images else None,
         images=records["image"].to_numpy(),
@@ -217,7 +235,7 @@ def prepared(batch: Batch, description: Description) -> Batch:
 def outputs(
     network: Classifier, description: Description, batches: Iterator[Batch], precision: str
 ) -> Iterator[tuple[Batch, Output]]:
-    """Yields each batch, its photos prepared, with what the network says of it."""
+    """Yields each batch, its photos prepared, with the network's output, in inference mode."""
     network.eval()
     context = autocast(next(network.parameters()).device, precision)
     for stored in batches:
@@ -226,22 +244,29 @@ def outputs(
             yield batch, network(batch)
 
 
+def answer(network: Classifier, batch: Batch, flip: bool) -> torch.Tensor:
+    """Logits of a prepared batch, float32 (n, labels).
+
+    With ``flip`` they are the mean of the photo's and its mirror image's.
+    """
+    logits = network(batch).logits
+    if flip:
+        mirrored = network(batch.map_images(lambda images: images.flip(3))).logits
+        logits = (logits + mirrored) / 2
+    return logits
+
+
 @torch.inference_mode()
 def logits(
     network: Classifier, description: Description, batches: Iterator[Batch], precision: str
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Yields each batch with its logits, float32 (n, labels), on the network's device.
-
-    With ``description.flip`` they are the mean of the photo's and its mirror image's.
-    """
+    """Yields each batch, its photos prepared, with its ``answer``, on the network's device."""
+    network.eval()
     context = autocast(next(network.parameters()).device, precision)
-    for batch, output in outputs(network, description, batches, precision):
-        found = output.logits
-        if description.flip:
-            with context():
-                mirrored = network(batch.map_images(lambda images: images.flip(3)))
-            found = (found + mirrored.logits) / 2
-        yield batch, found
+    for stored in batches:
+        batch = prepared(stored, description)
+        with context():
+            yield batch, answer(network, batch, description.flip)
 
 
 def find_share(
@@ -249,30 +274,33 @@ def find_share(
     description: Description,
     batches: Iterator[Batch],
     precision: str,
-    joined: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
+    join: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
 ) -> float:
-    """Finds the photo's share in a late fusion, in [0, 1], and sets it.
+    """Sets the photo's share in a late fusion to what suits ``batches`` best, and returns it.
 
-    It is the one that makes the log loss of the mixed probabilities least. One number out of
-    thousands of rows hardly flatters, but it is found on the rows it is judged on.
+    That is the share, in [0, 1], for which the log loss of the mixed probabilities is least. One
+    number out of thousands of rows hardly flatters, but it is judged by the rows it is made from.
 
     Args:
-        batches: with targets.
-        joined: makes one of the rows that several processes have found, each from its batches.
+        network: of late fusion.
+        batches: of photos and captions, with targets.
+        join: concatenates the rows, (n, labels), of several processes, each with its own batches.
     """
     from scipy.optimize import minimize_scalar  # half a second, and seldom wanted
 
+    assert isinstance(network.fusion, Late)
     empty = torch.zeros(0, len(description.labels))
     images, captions, targets = [empty], [empty], [empty]
     for batch, output in outputs(network, description, batches, precision):
+        assert batch.words is not None and batch.targets is not None
         given = batch.words[:, 0] != 0  # elsewhere the photo decides alone
-        (_, image), (_, caption) = output.counted
+        (_, image), (_, caption) = output.weighted_logits
         images.append(image[given].cpu())
         captions.append(caption[given].cpu())
         targets.append(batch.targets[given].cpu())
     # In double precision: near the least loss, single cannot tell one share from the next.
     image, caption, truth = (
-        joined(torch.cat(parts)).double() for parts in (images, captions, targets)
+        join(torch.cat(parts)).double() for parts in (images, captions, targets)
     )
 
     def loss(share: float) -> float:

@@ -17,7 +17,7 @@ def precision_for(device: torch.device, wish: str) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:
-    """A context for forward passes, made anew for each; without effect for ``fp32``."""
+    """Makes the context of a forward pass, a new one each time; for ``fp32`` it has no effect."""
 
     def context() -> torch.autocast:
         return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")

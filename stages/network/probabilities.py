@@ -2,7 +2,7 @@
 
 Columns: ``id`` String; ``labels`` List(String), the true ones, null where they are not known;
 ``probabilities`` Array(Float32, labels), in the order of the label names, which are kept in the
-file's own metadata. No module here needs torch.
+file's own metadata. Reading and writing it needs no torch.
 """
 
 import json
@@ -16,8 +16,14 @@ from stages.files import whole
 VALIDATION = Path("data/validation.parquet")
 
 
-def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
-    """``probabilities`` is float32 (rows, labels)."""
+def probability_table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.DataFrame:
+    """The table described above.
+
+    Args:
+        ids: String (rows,).
+        labels: List(String) (rows,).
+        probabilities: float32 (rows, labels).
+    """
     width = probabilities.shape[1]
     return pl.DataFrame(
         [
@@ -28,14 +34,20 @@ def table(ids: pl.Series, labels: pl.Series, probabilities: np.ndarray) -> pl.Da
     )
 
 
-def write(probabilities: pl.DataFrame, label_names: list[str], path: Path = VALIDATION) -> None:
+def write_probabilities(
+    probabilities: pl.DataFrame, label_names: list[str], path: Path = VALIDATION
+) -> None:
+    """Writes a table as ``probability_table`` makes it, with the names of its labels, in order."""
     with whole(path) as temporary:
         probabilities.write_parquet(temporary, metadata={"labels": json.dumps(label_names)})
 
 
-def read(path: Path = VALIDATION) -> pl.DataFrame:
+def read_probabilities(path: Path = VALIDATION) -> pl.DataFrame:
+    """The table that ``write`` wrote."""
     return pl.read_parquet(path)
 
 
 def read_label_names(path: Path = VALIDATION) -> list[str]:
-    return json.loads(pl.read_parquet_metadata(path)["labels"])
+    """The names of the labels, in the order of the probabilities."""
+    names: list[str] = json.loads(pl.read_parquet_metadata(path)["labels"])
+    return names

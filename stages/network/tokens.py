@@ -1,4 +1,4 @@
-"""What makes rows of numbers of captions, for any network. No module here needs torch."""
+"""Captions to rows of numbers, for whatever network reads them. Needs no torch."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +19,7 @@ PADDING = 0  # in rows of tokens; a tokenizer's own numbers stand there one high
 
 
 class Tokens:
-    """A tokenizer as ``Rows`` are made with it: captions to rows of numbers.
+    """A transformer's tokenizer, which makes rows of numbers of captions, as a vocabulary does.
 
     Args:
         tokenizer: with the model's own special tokens.
@@ -33,10 +33,10 @@ class Tokens:
 
     def encode(self, captions: Iterable[str | None]) -> np.ndarray:
         """Captions as int64 (captions, max_tokens), padded at the end; all padding for none."""
-        captions = [caption or "" for caption in captions]
-        numbers = np.full((len(captions), self.max_tokens), PADDING, np.int64)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(captions)):
-            if captions[row].strip():
+        texts = [caption or "" for caption in captions]
+        numbers = np.full((len(texts), self.max_tokens), PADDING, np.int64)
+        for row, encoding in enumerate(self._tokenizer.encode_batch(texts)):
+            if texts[row].strip():
                 numbers[row, : len(encoding.ids)] = np.array(encoding.ids) + 1
         return numbers
 

@@ -1,4 +1,4 @@
-"""predict: network and decision → labels and probabilities of the test photos."""
+"""predict: what the bundle answers for the test photos, as labels and probabilities."""
 
 import time
 from pathlib import Path
@@ -6,20 +6,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from stages import figures, metrics, run
+from stages.bundle.bundle import BUNDLE
+from stages.bundle.model import load_model
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
-from stages.network import probabilities as tables
 from stages.network.allocation import keep_freed_memory
-from stages.network.precision import precision_for
+from stages.network.network import memory_for
+from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.predict.params import Predict
-from stages.progress import track
-from stages.threshold import decision as decisions
 
 PREDICTIONS = Path("data/predictions.parquet")
 SUBMISSION = Path("data/predictions.csv")
@@ -31,50 +29,40 @@ def main() -> None:
     params = read(Predict)
     keep_freed_memory()
     test = records.read().filter(pl.col("subset") == "test")
-    network, description, words = networks.load()
-    decision = decisions.read()
-    store = ImageStore()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device, memory_format=torch.channels_last)
+    model, store = load_model(), ImageStore()
+    label_names = model.bundle.labels
 
     started = time.perf_counter()
-    rows = networks.rows_for(description, test, store, words, targets=None)
-    batches = rows.batches(params.batch_size, device)
-    precision = precision_for(device, description.precision)
-    outputs = networks.logits(network, description, batches, precision)
-    count = -(-len(rows) // params.batch_size)
-    found = [np.empty((0, len(description.labels)), np.float32)]
-    with networks.memory_for("predict.batch_size", params.batch_size):
-        for _, output in track(outputs, "predict", count, "batches"):
-            found.append(output.sigmoid().cpu().numpy())
+    with memory_for("predict.batch_size", params.batch_size):
+        probabilities = model.ask(test, store, params.batch_size, "predict")
     seconds = time.perf_counter() - started
 
-    found = decision.calibrate(np.concatenate(found))
-    predicted = decision.decide(found)
-    labels = records.label_lists(predicted, description.labels)
-    table = tables.table(test["id"], test["labels"], found)
-    tables.write(table.with_columns(labels.alias("predicted")), description.labels, PREDICTIONS)
-    separator = records.separator(description.labels)
+    predicted = model.decide(probabilities)
+    labels = records.label_lists(predicted, label_names)
+    table = probability_table(test["id"], test["labels"], probabilities)
+    write_probabilities(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
+    separator = records.separator(label_names)
     if separator != " ":
         print(f"predict: label names hold blanks, so {separator} is between labels in {SUBMISSION}")
     joined = labels.list.join(separator)
     write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], joined, strict=True))
     draw_sheet(test, labels, store)
-    metrics.write("predict", measure(test["labels"], found, predicted, description.labels, seconds))
+    measured = measure(test["labels"], probabilities, predicted, label_names, seconds)
+    metrics.write("predict", {"model": str(BUNDLE), **measured})
 
 
 def measure(
     labels: pl.Series,
-    found: np.ndarray,
+    probabilities: np.ndarray,
     predicted: np.ndarray,
     label_names: list[str],
     seconds: float,
 ) -> dict[str, Any]:
-    """What ``metrics/predict.json`` says; metrics only over photos whose labels are known."""
+    """The figures of ``metrics/predict.json``; metrics only of photos whose labels are known."""
     measured: dict[str, Any] = {
-        "photos": len(found),
-        "photos_per_second": round(len(found) / seconds, 1),
-        "labels_per_photo": float(predicted.sum(axis=1).mean()) if len(found) else 0.0,
+        "photos": len(probabilities),
+        "photos_per_second": round(len(probabilities) / seconds, 1),
+        "labels_per_photo": float(predicted.sum(axis=1).mean()) if len(probabilities) else 0.0,
     }
     known = labels.is_not_null().to_numpy()
     measured["photos_with_known_labels"] = int(known.sum())
@@ -85,7 +73,7 @@ def measure(
             "macro_f1": metrics.macro_f1(truth, predicted[known]),
             "subset_accuracy": metrics.subset_accuracy(truth, predicted[known]),
             "hamming_loss": metrics.hamming_loss(truth, predicted[known]),
-            "mean_average_precision": metrics.mean_average_precision(truth, found[known]),
+            "mean_average_precision": metrics.mean_average_precision(truth, probabilities[known]),
         }
     return measured
 
@@ -94,8 +82,8 @@ def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> N
     """The first test photos with what was predicted, and what is true where that is known."""
     shown = test.head(SHEET_PHOTOS)
     photos = list(store.gather(shown["image"].to_numpy()))
-    found = predicted.head(len(shown))
-    names = [_name(list(p), true) for p, true in zip(found, shown["labels"], strict=True)]
+    labels = predicted.head(len(shown))
+    names = [_name(list(each), true) for each, true in zip(labels, shown["labels"], strict=True)]
     captions = [caption or "" for caption in shown["caption"]]
     title = f"Predicted labels of the first {len(shown)} of {len(test):,} test photos"
     if shown["labels"].is_not_null().any():

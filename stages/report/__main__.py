@@ -1,113 +1,70 @@
-"""report: network, decision, figures and validation photos → a page that shows what came out."""
+"""report: bundle, figures and validation photos → a page that shows what came out."""
 
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-import torch
-
 from stages import metrics, run
-from stages.explain import word_effects
+from stages.bundle.bundle import read_bundle
 from stages.files import whole, write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
 from stages.network.description import Description
 from stages.params import read
-from stages.report import (
-    card,
-    example_choice,
-    explanations,
-    label_quality,
-    page,
-    pictures,
-    sections,
-)
-from stages.report import validation as validations
-from stages.report.explanations import Findings, Reading
+from stages.report import page
+from stages.report.explanations import Explanations, explain, write_words
+from stages.report.label_quality import find_doubts
 from stages.report.params import Report
+from stages.report.sections import page_content
+from stages.report.validation import read_validation
 
 REPORT = Path("report")
-CHECKED = Path("data/checked.csv")
-WORDS = Path("metrics/report/words.csv")
 
 
 def main() -> None:
     params = read(Report)
     started = time.perf_counter()
-    validation, photos, store = validations.read(), records.read(), ImageStore()
-    judged = label_quality.out_of_fold(Path(params.out_of_fold), validation, photos)
-    network, description, words = networks.load()
-    network.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
-    places = example_choice.places(
-        validation.truth, validation.predicted, validation.probabilities, validation.thresholds,
-        params.labels, params.photos,
-    )  # fmt: skip
-    looks = reading = None
-    if description.sees_images:
-        looks = explanations.look(network, description, words, validation.photos, places, store)
-        if looks is None:
-            print(
-                f"report: {description.backbone} keeps no maps of photos of "
-                f"{description.input_size} pixels, so the page shows no heat maps"
-            )
-    if description.reads_captions:
-        reading = explanations.read(
-            network, description, words, validation.photos, places, store, params.captions
-        )
-    found = Findings(places, looks, reading)
+    bundle = read_bundle()
+    validation, photos, store = read_validation(bundle), records.read(), ImageStore()
 
-    summary, drawn = sections.about(description, params)
-    labels, of_labels = sections.of_labels(validation, params)
-    training, of_training = sections.of_training()
-    content = summary | labels | training | sections.of_data()
-    content |= sections.of_photos(found, validation)
-    checked = pl.read_csv(CHECKED, schema={"id": pl.String})
-    doubts = label_quality.in_doubt(judged).join(checked, "id", "anti", maintain_order="left")
-    to_do = label_quality.to_work_through(doubts)
-    content |= sections.of_quality(to_do, judged.photos["id"], checked["id"], photos, store)
-    content["thumbnails"] = pictures.thumbnails(sections.images(content), store, description)
-    content["charts"] = drawn | of_labels | of_training
-    content["card"] = card.read()
-    content["sections"] = sections.SECTIONS
+    doubts = find_doubts(Path(params.out_of_fold), validation, photos)
+    explanations = explain(bundle, validation, store, params)
+    content = page_content(
+        bundle.description, params, validation, doubts, explanations, photos, store
+    )
+
     with whole(REPORT) as folder:
         folder.mkdir()
         size = page.write(folder / "index.html", content)
-        write_csv(folder / "label_quality.csv", to_do.columns, to_do.iter_rows())
-    write_words(reading)
-    metrics.write("report", measured(found, description, size, time.perf_counter() - started))
+        write_csv(folder / "label_quality.csv", doubts.photos.columns, doubts.photos.iter_rows())
+    write_words(explanations.words)
+    seconds = time.perf_counter() - started
+    metrics.write("report", measure(explanations, bundle.description, size, seconds))
 
 
-def write_words(reading: Reading | None) -> None:
-    """``words.csv``: the words that speak for each label; only its header without captions."""
-    table = reading.strongest if reading is not None else word_effects.STRONGEST.to_frame()
-    rounded = table.with_columns(pl.selectors.float().round(6))
-    write_csv(WORDS, rounded.columns, rounded.iter_rows())
-
-
-def measured(
-    found: Findings, description: Description, size: int, seconds: float
+def measure(
+    explanations: Explanations, description: Description, size: int, seconds: float
 ) -> dict[str, Any]:
-    """What ``metrics/report.json`` says; ``size`` is the page's, in bytes."""
-    told: dict[str, Any] = {
-        "labels": found.labels,
-        "labels_left_out": len(description.labels) - found.labels,
-        "photos": len(found.places),
+    """The content of ``metrics/report.json``; ``size`` is the page's, in bytes."""
+    examples = explanations.examples
+    labels = examples["label"].n_unique()
+    figures: dict[str, Any] = {
+        "labels": labels,
+        "labels_left_out": len(description.labels) - labels,
+        "photos": len(examples),
         "page_mb": round(size / 1e6, 2),
         "seconds": round(seconds, 1),
     }
     if description.sees_images:
-        heat = found.looks.heat if found.looks is not None else np.empty((0, 1, 1))
-        told |= {
-            "heat_maps": len(heat),
-            "heat_maps_blank": int((heat.max(axis=(1, 2)) == 0).sum()),
-            "heat_maps_left_out": len(found.places) - len(heat),
+        heat_maps = [] if explanations.photos is None else list(explanations.photos.heat_maps)
+        figures |= {
+            "heat_maps": len(heat_maps),
+            "heat_maps_blank": sum(not heat_map.any() for heat_map in heat_maps),
+            "heat_maps_left_out": len(examples) - len(heat_maps),
         }
-    if found.reading is not None:
-        told["captions"] = found.reading.captions
-    return told
+    if explanations.words is not None:
+        figures["captions"] = explanations.words.captions
+    return figures
 
 
 if __name__ == "__main__":

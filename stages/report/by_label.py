@@ -54,17 +54,18 @@ def curves(truth: np.ndarray, probabilities: np.ndarray, names: list[str]) -> pl
 
 def _curve(truth: np.ndarray, scores: np.ndarray, points: int) -> pl.DataFrame:
     order = np.argsort(-scores, kind="stable")
-    at = scores[order].astype(np.float64)
-    ends = np.flatnonzero(np.diff(at, append=np.nan) != 0)
+    thresholds = scores[order].astype(np.float64)
+    ends = np.flatnonzero(np.diff(thresholds, append=np.nan) != 0)
     hits, chosen, positives = np.cumsum(truth[order])[ends], ends + 1, truth.sum()
     recall = hits / positives
     # Evenly over both axes that the curve is drawn on, and its ends.
     grid = np.linspace(0, 1, points // 2)
-    kept = np.concatenate([np.searchsorted(recall, grid), np.searchsorted(-at[ends], -grid)])
+    by_threshold = np.searchsorted(-thresholds[ends], -grid)
+    kept = np.concatenate([np.searchsorted(recall, grid), by_threshold])
     kept = np.unique(np.clip(kept, 0, len(ends) - 1))
     return pl.DataFrame(
         {
-            "threshold": at[ends][kept],
+            "threshold": thresholds[ends][kept],
             "precision": (hits / chosen)[kept],
             "recall": recall[kept],
             "f1": (2 * hits / (chosen + positives))[kept],
@@ -103,7 +104,7 @@ def confused(truth: np.ndarray, predicted: np.ndarray, names: list[str], most: i
     all_wrong = (predicted & ~truth).sum(axis=0)[None, :]
     rate, elsewhere = ratio(wrong, without), ratio(all_wrong - wrong, neither)
     order = np.argsort(-wrong, axis=None, kind="stable")
-    rows = []
+    rows: list[tuple[str, str, int, int, int, float, float]] = []
     for first, second in zip(*np.unravel_index(order, wrong.shape), strict=True):
         pair = first, second
         if wrong[pair] < LEAST_WRONG or len(rows) == most:

@@ -14,7 +14,7 @@ Spec = dict[str, Any]
 
 ROW = 30  # characters of a legend
 
-FRACTION = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5, format=".1f")}
+FROM_0_TO_1, AXIS_OF_SHARES = alt.Scale(domain=[0, 1]), alt.Axis(tickCount=5, format=".1f")
 
 
 def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
@@ -33,7 +33,7 @@ def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
     points = alt.InlineData(_csv(table), format=alt.CsvDataFormat(type="csv"))
     decided = alt.InlineData(_csv(thresholds), format=alt.CsvDataFormat(type="csv"))
 
-    def chart(x: alt.X, y: alt.Y, order: str, said: str) -> Spec:
+    def chart(x: alt.X, y: alt.Y, order: str, description: str) -> Spec:
         lines = alt.Chart(points).encode(x, y, alt.Detail("label:N"), alt.Order(f"{order}:Q"))
         place = alt.Chart(decided).transform_filter(is_chosen).encode(x, y)
         tooltip = [
@@ -46,20 +46,20 @@ def curves(table: pl.DataFrame, thresholds: pl.DataFrame) -> dict[str, Spec]:
                 lines.mark_line(style="accent").transform_filter(is_chosen),
                 place.mark_point(style="spot").encode(tooltip=tooltip),
             ).add_params(label),
-            said,
+            description,
         )
 
     return {
         "precision_recall": chart(
-            alt.X("recall:Q", title="Recall: share of its photos that are found", **FRACTION),
-            alt.Y("precision:Q", title="Precision: share of finds that are right", **FRACTION),
+            _share_x("recall:Q", "Recall: share of its photos that are found"),
+            _share_y("precision:Q", "Precision: share of finds that are right"),
             "recall",
             "Precision by recall, a line a label; the chosen label in colour, a dot at its "
             "threshold. The table of labels has the figures at the thresholds.",
         ),
         "f1_by_threshold": chart(
-            alt.X("threshold:Q", title="Threshold of the probability", **FRACTION),
-            alt.Y("f1:Q", title="F1", **FRACTION),
+            _share_x("threshold:Q", "Threshold of the probability"),
+            _share_y("f1:Q", "F1"),
             "threshold",
             "F1 by threshold, a line a label; the chosen label in colour, a dot at its threshold. "
             "The table of labels has the figures at the thresholds.",
@@ -94,7 +94,7 @@ def headline(table: pl.DataFrame) -> Spec:
 def of_labels(table: pl.DataFrame) -> Spec:
     """Precision, recall and F1 of each label: ``label``, ``metric``, ``value``."""
     base = alt.Chart(table).encode(y=alt.Y("label:N", sort=None, title=None))
-    x = alt.X("value:Q", title=None, **FRACTION)
+    x = _share_x("value:Q", None)
     series = _series(["Precision", "Recall", "F1"])
     span = base.mark_rule(style="muted").encode(x=alt.X("min(value):Q"), x2="max(value):Q")
     value = base.mark_point(style="filled").encode(
@@ -110,16 +110,16 @@ def of_labels(table: pl.DataFrame) -> Spec:
 
 
 def reliability(table: pl.DataFrame) -> Spec:
-    """How often what was said with a probability came true.
+    """How often a label was true, by the probability that it was given.
 
     Args:
         table: ``calibration`` (before or after), ``probability`` and ``frequency`` (the means of a
             bin), ``decisions`` (in it).
     """
     series = _series(table["calibration"].unique(maintain_order=True).to_list(), "stroke")
-    x = alt.X("probability:Q", title="Probability that was said", **FRACTION)
-    y = alt.Y("frequency:Q", title="Share that came true", **FRACTION)
-    found = (
+    x = _share_x("probability:Q", "Probability that was said")
+    y = _share_y("frequency:Q", "Share that came true")
+    measured = (
         alt.Chart(table)
         .mark_line(style="series", point=True)
         .encode(
@@ -137,7 +137,7 @@ def reliability(table: pl.DataFrame) -> Spec:
     corners = pl.DataFrame({"probability": [0.0, 1.0], "frequency": [0.0, 1.0]})
     ideal = alt.Chart(corners).mark_line(style="mark").encode(x, y)
     return _spec(
-        ideal + found,
+        ideal + measured,
         "Reliability: share of labels that were true by the probability that was said, before and "
         "after temperature scaling; on the diagonal the two agree. The table has the figures.",
     )
@@ -189,7 +189,7 @@ def epochs(table: pl.DataFrame, best: int) -> Spec:
     """Lines over epochs: ``epoch``, ``series``, ``value``; a rule at the ``best`` epoch."""
     names = table["series"].unique(maintain_order=True).to_list()
     series = _series(names, "stroke")
-    last = table["epoch"].max()
+    last = max(table["epoch"].to_list())
     x = alt.X(
         "epoch:Q",
         title="Epoch",
@@ -208,18 +208,32 @@ def epochs(table: pl.DataFrame, best: int) -> Spec:
         )
     )
     rule = alt.Chart(pl.DataFrame({"epoch": [best]})).mark_rule(style="mark").encode(x)
-    said = f"{', '.join(names)}, by epoch; the best epoch was {best}."
-    return _spec(rule + lines, said, 200)
+    description = f"{', '.join(names)}, by epoch; the best epoch was {best}."
+    return _spec(rule + lines, description, 200)
+
+
+def _share_x(field: str, title: str | None) -> alt.X:
+    return alt.X(field, title=title, scale=FROM_0_TO_1, axis=AXIS_OF_SHARES)
+
+
+def _share_y(field: str, title: str | None) -> alt.Y:
+    return alt.Y(field, title=title, scale=FROM_0_TO_1, axis=AXIS_OF_SHARES)
 
 
 def _series(names: Sequence[str], symbol: str | None = None) -> dict[str, Any]:
-    """Of a colour, shape or dash that tells series apart: in this order, one legend for all."""
+    """Options of a colour, shape or dash by which series are told apart; they share a legend.
+
+    Args:
+        names: of the series, in the order of the legend.
+        symbol: the shape of the legend's symbols; None: Vega's.
+    """
+    scale = alt.Scale(domain=list(names))
     if len(names) == 1:
-        return {"scale": alt.Scale(domain=names), "legend": None}
+        return {"scale": scale, "legend": None}
     # Two by two where they would not stand in one row on a phone.
-    options = {"columns": 2} if sum(map(len, names)) > ROW else {}
-    options |= {"symbolType": symbol} if symbol else {}
-    return {"scale": alt.Scale(domain=names), "title": None, "legend": alt.Legend(**options)}
+    columns = 2 if sum(map(len, names)) > ROW else alt.Undefined
+    legend = alt.Legend(columns=columns, symbolType=symbol or alt.Undefined)
+    return {"scale": scale, "title": None, "legend": legend}
 
 
 def _rounded(*names: str) -> list[alt.Tooltip]:
@@ -230,8 +244,15 @@ def _csv(table: pl.DataFrame) -> str:
     return table.write_csv(float_precision=4)
 
 
-def _spec(chart: alt.Chart | alt.LayerChart, said: str, height: int = 280) -> Spec:
-    """The chart as wide as its place; ``said`` tells people who do not see it what it shows."""
-    spec = chart.properties(width="container", height=height, description=said).to_dict()
+def _spec(
+    chart: alt.Chart | alt.LayerChart | alt.FacetChart, description: str, height: int = 280
+) -> Spec:
+    """The chart as wide as its place.
+
+    Args:
+        description: what it shows, for people who do not see it.
+        height: in pixels.
+    """
+    spec = chart.properties(width="container", height=height, description=description).to_dict()
     spec.pop("config", None)  # the page's theme has a say in all of it
     return spec

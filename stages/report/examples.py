@@ -1,4 +1,4 @@
-"""The photos that are shown of each label, with all that is said of them."""
+"""The examples of each label with all that the page shows of them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.explain.word_effects import LETTERS
-from stages.report import example_choice, pictures
-from stages.report.explanations import Findings
+from stages.report import pictures
+from stages.report.example_choice import KINDS
+from stages.report.explanations import Explanations
 from stages.report.validation import Validation
 
 FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
@@ -15,8 +16,8 @@ LEAST_EFFECT = 0.5  # a word that does less is not marked
 
 
 @dataclass(frozen=True)
-class Said:
-    """A label of a photo: true, predicted or both."""
+class PhotoLabel:
+    """A label that a photo carries, or that the network gave it, or both."""
 
     label: str
     probability: float
@@ -36,7 +37,7 @@ class Example:
         labels: those it carries, or was given; the most probable first.
         caption: pieces of text, each with the strength of its mark from 0, none, to 1; None: it
             has none.
-        heat: a data URI of what speaks for the label; None: not known.
+        heat: its heat map for the label, a data URI; None: there is none.
     """
 
     image: int
@@ -44,76 +45,89 @@ class Example:
     width: int
     height: int
     probability: float
-    labels: list[Said]
+    labels: list[PhotoLabel]
     caption: list[tuple[str, float]] | None
     heat: str | None
 
 
 @dataclass(frozen=True)
-class OfLabel:
-    """What is shown of a label: examples by ``choice.KINDS``, and how often it was right.
+class LabelExamples:
+    """A label's examples, and how often the label was right.
 
-    ``found`` of ``carried`` photos that carry it were found, and ``wrong`` of ``others``.
+    Attributes:
+        label: its name.
+        threshold: of its probability.
+        carried: how many photos carry it.
+        found: on how many of those it was found.
+        others: how many photos do not carry it.
+        wrong: on how many of those it was found.
+        kinds: the examples of each of ``example_choice.KINDS``.
     """
 
     label: str
     threshold: float
-    found: int
     carried: int
-    wrong: int
+    found: int
     others: int
+    wrong: int
     kinds: dict[str, list[Example]]
 
 
-def of_labels(found: Findings, validation: Validation) -> Iterator[OfLabel]:
-    """The labels in the order of the places."""
-    numbered = found.places.with_row_index("place")
-    for (label,), places in numbered.group_by("label", maintain_order=True):
-        kinds: dict[str, list[Example]] = {kind: [] for kind in example_choice.KINDS}
-        for place, kind, row in places.select("place", "kind", "row").iter_rows():
-            kinds[kind].append(_example(place, row, label, found, validation))
+def examples_by_label(
+    explanations: Explanations, validation: Validation
+) -> Iterator[LabelExamples]:
+    """The examples of ``explanations``, label after label in the order that they have there."""
+    numbered = explanations.examples.with_row_index("number")
+    for (label,), examples in numbered.group_by("label", maintain_order=True):
+        kinds: dict[str, list[Example]] = {kind: [] for kind in KINDS}
+        for number, _, kind, row in examples.iter_rows():
+            kinds[kind].append(_example(number, row, label, explanations, validation))
         truth, predicted = validation.truth[:, label], validation.predicted[:, label]
-        hits = int((truth & predicted).sum())
-        yield OfLabel(
+        right = int((truth & predicted).sum())
+        yield LabelExamples(
             label=validation.names[label],
             threshold=validation.thresholds[label],
-            found=hits,
             carried=int(truth.sum()),
-            wrong=int(predicted.sum()) - hits,
+            found=right,
             others=int((~truth).sum()),
+            wrong=int(predicted.sum()) - right,
             kinds=kinds,
         )
 
 
-def _example(place: int, row: int, label: int, found: Findings, validation: Validation) -> Example:
-    id, _, image, caption, width, height = validation.photos.row(row)
-    effects = found.reading.words(row, label) if found.reading is not None else {}
-    heat = found.looks.heat[place] if found.looks is not None else None
+def _example(
+    number: int, row: int, label: int, explanations: Explanations, validation: Validation
+) -> Example:
+    photo = validation.photos.row(row, named=True)
+    effects = {} if explanations.words is None else explanations.words.of_caption(row, label)
+    caption, heat_map = photo["caption"], None
+    if explanations.photos is not None:
+        heat_map = pictures.heat_map(explanations.photos.heat_maps[number])
     return Example(
-        image=image,
-        id=id,
-        width=width,
-        height=height,
+        image=photo["image"],
+        id=photo["id"],
+        width=photo["width"],
+        height=photo["height"],
         probability=float(validation.probabilities[row, label]),
-        labels=said(validation, row),
+        labels=labels_of(row, validation),
         caption=None if caption is None else marked(caption, effects),
-        heat=None if heat is None else pictures.heat_map(heat),
+        heat=heat_map,
     )
 
 
-def said(validation: Validation, row: int) -> list[Said]:
+def labels_of(row: int, validation: Validation) -> list[PhotoLabel]:
     """The labels that a photo carries or was given, the most probable first."""
     truth, predicted = validation.truth[row], validation.predicted[row]
-    scores = validation.probabilities[row]
+    probabilities = validation.probabilities[row]
     shown = np.flatnonzero(truth | predicted)
     return [
-        Said(
+        PhotoLabel(
             validation.names[label],
-            float(scores[label]),
+            float(probabilities[label]),
             bool(truth[label]),
             bool(predicted[label]),
         )
-        for label in shown[np.argsort(-scores[shown], kind="stable")]
+        for label in shown[np.argsort(-probabilities[shown], kind="stable")]
     ]
 
 

@@ -20,18 +20,20 @@ import polars as pl
 
 from stages import UserError
 from stages.ingest.records import SEPARATOR, label_lists, label_matrix
-from stages.network import probabilities as tables
+from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.report.validation import Validation
+
+CHECKED = Path("data/checked.csv")
 
 IN_DOUBT = pl.Schema(
     {
-        "id": pl.String,
-        "image": pl.Int32,  # the photo's row in the image store
-        "caption": pl.String,
-        "label": pl.String,  # the one in doubt
-        "given": pl.Boolean,  # whether the photo carries it
-        "probability": pl.Float32,  # that it should, calibrated
-        "score": pl.Float64,  # the probability of what is given; the lower, the worse
+        "id": pl.String(),
+        "image": pl.Int32(),  # the photo's row in the image store
+        "caption": pl.String(),
+        "label": pl.String(),  # the one in doubt
+        "given": pl.Boolean(),  # whether the photo carries it
+        "probability": pl.Float32(),  # that it should, calibrated
+        "score": pl.Float64(),  # the probability of what is given; the lower, the worse
         "labels": pl.List(pl.String),  # all that are given
         "suggested": pl.List(pl.String),  # those with every one in doubt turned round
     }
@@ -54,6 +56,28 @@ class Judged(NamedTuple):
     names: list[str]
 
 
+class Doubts(NamedTuple):
+    """What the page and ``label_quality.csv`` say of photos' labels.
+
+    Attributes:
+        photos: as from ``to_work_through``, without those that people have checked.
+        judged: ids of the photos whose labels might have been doubted.
+        checked: ids of the photos that people have checked.
+    """
+
+    photos: pl.DataFrame
+    judged: pl.Series
+    checked: pl.Series
+
+
+def find_doubts(file: Path, validation: Validation, photos: pl.DataFrame) -> Doubts:
+    """The labels in doubt of the photos that ``out_of_fold`` gives for the same arguments."""
+    judged = out_of_fold(file, validation, photos)
+    checked = pl.read_csv(CHECKED, schema={"id": pl.String})
+    doubts = in_doubt(judged).join(checked, "id", "anti", maintain_order="left")
+    return Doubts(to_work_through(doubts), judged.photos["id"], checked["id"])
+
+
 def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Judged:
     """What ``report.out_of_fold`` names: the validation photos, or those of a table like theirs.
 
@@ -65,20 +89,20 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
         UserError: the file is no such table, or is of none of these labels or photos.
     """
     known = ["id", "image", "caption"]
-    if file.resolve() == tables.VALIDATION.resolve():
+    if file.resolve() == VALIDATION.resolve():
         truth, probabilities = validation.truth, validation.probabilities
         return Judged(validation.photos.select(known), truth, probabilities, validation.names)
     try:
-        names = tables.read_label_names(file)
-        said = tables.read(file).select("id", "probabilities")
+        names = read_label_names(file)
+        table = read_probabilities(file).select("id", "probabilities")
         array = pl.Array(pl.Float32, len(names))
-        said = said.match_to_schema({"id": pl.String, "probabilities": array})
+        table = table.match_to_schema({"id": pl.String, "probabilities": array})
     except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise _refused(file, f"is no table like {tables.VALIDATION}") from error
-    if said["id"].is_duplicated().any():
+        raise _refused(file, f"is no table like {VALIDATION}") from error
+    if table["id"].is_duplicated().any():
         raise _refused(file, "has photos twice")
     labelled = photos.filter(pl.col("labels").is_not_null())
-    rows = said.join(labelled, "id", "inner", maintain_order="left")
+    rows = table.join(labelled, "id", "inner", maintain_order="left")
     if rows.is_empty():
         raise _refused(file, "has other photos")
     both = [name for name in validation.names if name in names]
@@ -113,7 +137,7 @@ def in_doubt(judged: Judged) -> pl.DataFrame:
         doubted[:, label] = doubts_of(truth[:, label], probabilities[:, label])
     of_given = np.where(truth, probabilities, 1 - probabilities)
     rows, labels = np.nonzero(doubted)
-    found = photos[rows].select(
+    doubts = photos[rows].select(
         "id",
         "image",
         "caption",
@@ -124,7 +148,7 @@ def in_doubt(judged: Judged) -> pl.DataFrame:
         labels=label_lists(truth[rows], names),
         suggested=label_lists((truth ^ doubted)[rows], names),
     )
-    return found.sort("score", maintain_order=True).match_to_schema(IN_DOUBT)
+    return doubts.sort("score", maintain_order=True).match_to_schema(IN_DOUBT)
 
 
 def doubts_of(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -155,15 +179,15 @@ def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:
     Args:
         doubts: from ``in_doubt``.
     """
-    said = pl.format(
+    reason = pl.format(
         "{} {} ({})",
         pl.when("given").then(pl.lit("not")).otherwise(pl.lit("also")),
         "label",
         pl.col("probability").round(4),
     )
     joined = pl.col("suggested", "labels").list.join(SEPARATOR)
-    photos = doubts.with_columns(joined, said.alias("in_doubt")).group_by("id", maintain_order=True)
-    return photos.agg(
+    written = doubts.with_columns(joined, in_doubt=reason)
+    return written.group_by("id", maintain_order=True).agg(
         labels=pl.col("suggested").first(),
         given=pl.col("labels").first(),
         in_doubt=pl.col("in_doubt").str.join(", "),

@@ -22,7 +22,7 @@ MINUTE, HOUR = 60, 3600  # seconds
 
 
 def write(path: Path, content: dict[str, Any]) -> int:
-    """Writes the page, of ``render``; returns its size in bytes."""
+    """Writes what ``render`` makes of ``content``; returns its size in bytes."""
     text = render(content).encode("utf-8", "replace")
     path.write_bytes(text)
     return len(text)
@@ -58,7 +58,8 @@ def render(content: dict[str, Any]) -> str:
 @cache
 def vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script; putting it together takes seconds."""
-    return javascript_bundle(vl_version=VEGALITE_VERSION.rpartition(".")[0])
+    version = VEGALITE_VERSION.rpartition(".")[0]
+    return javascript_bundle(vl_version=version)  # type: ignore[call-arg]  # snippet is optional
 
 
 def policy(scripts: list[str]) -> str:
@@ -91,7 +92,8 @@ def signed(value: float | None, places: int = 3) -> str:
 
 
 def percent(value: float | None, places: int = 0) -> str:
-    """
+    """A share in percent.
+
     >>> percent(0.4567), percent(0.001, 1)
     ('46 %', '0.1 %')
     """
@@ -99,11 +101,13 @@ def percent(value: float | None, places: int = 0) -> str:
 
 
 def count(value: int | None) -> str:
+    """A number with commas between thousands; – where there is none."""
     return "–" if value is None else f"{value:,}"
 
 
 def duration(seconds: float | None) -> str:
-    """
+    """A time in the largest unit of which there are two.
+
     >>> duration(24.6), duration(280), duration(9000)
     ('25 seconds', '4.7 minutes', '2.5 hours')
     """

@@ -9,23 +9,23 @@ from stages.split.duplicates import same_photo
 
 DUPLICATES = pl.Schema(
     {
-        "group": pl.Int64,  # photos of one group are the same one
-        "id": pl.String,
-        "image": pl.Int32,  # the photo's row in the image store
-        "part": pl.String,  # train, validation or test; null: it takes part in nothing
+        "group": pl.Int64(),  # photos of one group are the same one
+        "id": pl.String(),
+        "image": pl.Int32(),  # the photo's row in the image store
+        "part": pl.String(),  # train, validation or test; null: it takes part in nothing
         "labels": pl.List(pl.String),
-        "caption": pl.String,
-        "why": pl.String,
+        "caption": pl.String(),
+        "why": pl.String(),
     }
 )
 ODD = pl.Schema(
     {
-        "id": pl.String,
-        "image": pl.Int32,
-        "caption": pl.String,
-        "measure": pl.String,  # dark, bright, sharpness or shape
-        "value": pl.Float64,
-        "why": pl.String,
+        "id": pl.String(),
+        "image": pl.Int32(),
+        "caption": pl.String(),
+        "measure": pl.String(),  # dark, bright, sharpness or shape
+        "value": pl.Float64(),
+        "why": pl.String(),
     }
 )
 
@@ -55,7 +55,7 @@ def duplicates(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     if records.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
     joined = records.join(folds.select("id", "part"), "id", "left", maintain_order="left")
-    found = joined.with_columns(
+    grouped = joined.with_columns(
         group=pl.Series(same_photo(records), dtype=pl.Int64),
         part=pl.when(pl.col("subset") == "test").then(pl.lit("test")).otherwise("part"),
     )
@@ -65,7 +65,7 @@ def duplicates(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
         pl.when(label_sets > 1).then(pl.lit("different labels")),
         pl.when(parts.str.contains(" and ")).then(pl.format("in {}", parts)),
     )
-    faulty = found.with_columns(why=pl.concat_str(reasons, separator=", ", ignore_nulls=True))
+    faulty = grouped.with_columns(why=pl.concat_str(reasons, separator=", ", ignore_nulls=True))
     of_groups = faulty.filter(pl.col("why") != "").sort("group", "image")
     return of_groups.select(DUPLICATES.names()).match_to_schema(DUPLICATES)
 
@@ -84,9 +84,9 @@ def odd_photos(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
     if records.is_empty():
         return pl.DataFrame(schema=ODD)
     sides = pl.min_horizontal("width", "height") / pl.max_horizontal("width", "height")
-    looks = measures(records["image"].to_numpy(), store)
-    photos = records.hstack(looks).with_columns(shape=sides)
-    low, middle, high = np.quantile(np.log(looks["sharpness"]), [0.25, 0.5, 0.75])
+    measured = measures(records["image"].to_numpy(), store)
+    photos = records.hstack(measured).with_columns(shape=sides)
+    low, middle, high = np.quantile(np.log(measured["sharpness"]), [0.25, 0.5, 0.75])
     blurred, usual = np.exp(low - FENCE * (high - low)), np.exp(middle)
     rules = (
         ("dark", pl.col("dark") < DARK, "99 % of the pixels are darker than {} of white"),
@@ -94,7 +94,7 @@ def odd_photos(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
         ("sharpness", pl.col("sharpness") < blurred, f"blurred: {{}}, usual is {usual:.2g}"),
         ("shape", pl.col("shape") < NARROW, "the short side is {} of the long one"),
     )
-    found = [
+    odd = [
         photos.filter(fault)
         .sort(name, descending=name == "bright", maintain_order=True)
         .select(
@@ -105,25 +105,30 @@ def odd_photos(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
         )
         for name, fault, why in rules
     ]
-    return pl.concat(found).match_to_schema(ODD)
+    return pl.concat(odd).match_to_schema(ODD)
 
 
 def measures(images: np.ndarray, store: ImageStore) -> pl.DataFrame:
-    """What ``measure`` says of the photos at ``images`` of the store, int (n,): a row each."""
+    """``dark``, ``bright`` and ``sharpness`` of photos, as from ``measure``: a row each.
+
+    Args:
+        images: int (n,), their rows in the store.
+    """
     chunks = np.split(images, range(CHUNK, len(images), CHUNK))
-    said = [measure(photo) for chunk in chunks for photo in store.gather(chunk)]
-    return pl.DataFrame(said, ["dark", "bright", "sharpness"], orient="row")
+    rows = [measure(photo) for chunk in chunks for photo in store.gather(chunk)]
+    return pl.DataFrame(rows, ["dark", "bright", "sharpness"], orient="row")
 
 
 def measure(photo: np.ndarray) -> tuple[float, float, float]:
-    """How bright the brightest pixels are, how bright the darkest, and how sharp the photo is.
-
-    The first two are the 99th and the 5th percentile of brightness, 0 to 1. Sharpness is the
-    variance of the Laplacian (Pech-Pacheco et al. 2000), of which contrast is taken out: it is
-    divided by the variance of brightness, for a plane in a wide sky is not blurred.
+    """What tells whether a photo is dark, bright or blurred.
 
     Args:
         photo: uint8, (height, width, 3), each side 3 at least.
+
+    Returns:
+        The 99th and the 5th percentile of brightness, 0 to 1; and sharpness: the variance of the
+        Laplacian (Pech-Pacheco et al. 2000), divided by the variance of brightness. That takes
+        contrast out, for a plane in a wide sky is not blurred.
     """
     grey = Image.fromarray(photo).convert("L")
     shares = np.cumsum(grey.histogram()) / (grey.width * grey.height)

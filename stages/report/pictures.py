@@ -13,7 +13,6 @@ from PIL import Image
 from stages import UserError
 from stages.ingest.images import ImageStore
 from stages.network.description import Description
-from stages.report.photos import as_seen
 
 SIDES = (208, 160, 128, 96, 64)  # of thumbnails in pixels, the largest that fits
 ROOM = 4_000_000  # bytes for all thumbnails together, of the page's 10 MB
@@ -21,7 +20,7 @@ QUALITY = 78  # of WebP; below, textures begin to smear
 AT_ONCE = 64  # photos
 
 LEVELS = 32  # of a heat map: few enough for half a kilobyte; the browser smooths them
-WARM, COLD_TO_HOT = colormaps["inferno"], colormaps["viridis"]
+HEAT_COLOURS, FEATURE_COLOURS = colormaps["inferno"], colormaps["viridis"]
 OPAQUE = 0.85  # a heat map's hottest place
 FEATURE_SIDE = 48  # pixels of a feature map, at most
 
@@ -69,6 +68,16 @@ def thumbnails(images: Iterable[int], store: ImageStore, description: Descriptio
     return Thumbnails(dict(zip(wanted, sources, strict=True)), set())
 
 
+def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:
+    """The photos at ``images`` of the store: uint8 (n, size, size, 3), only what is looked at."""
+    photos = store.gather(images)
+    if not description.sees_images:
+        return photos
+    margin = (store.size - description.input_size) // 2
+    cut = slice(margin, margin + description.input_size)
+    return photos[:, cut, cut]
+
+
 def webp(pixels: np.ndarray, side: int) -> bytes:
     """uint8 (size, size, 3) as a WebP of ``side`` × ``side`` pixels."""
     photo = Image.fromarray(pixels)
@@ -87,7 +96,7 @@ def heat_map(heat: np.ndarray) -> str:
     """
     share = heat / (float(heat.max()) or 1.0)
     levels = np.linspace(0, 1, LEVELS)
-    palette = (WARM(levels)[:, :3] * 255).round().astype(np.uint8)
+    palette = (HEAT_COLOURS(levels)[:, :3] * 255).round().astype(np.uint8)
     alphas = (OPAQUE * np.sqrt(levels) * 255).round().astype(np.uint8)
     return _indexed((share * (LEVELS - 1)).round().astype(np.uint8), palette, alphas.tobytes())
 
@@ -100,7 +109,7 @@ def feature_map(channel: np.ndarray) -> str:
         small = Image.fromarray(levels).resize((FEATURE_SIDE, FEATURE_SIDE), Image.Resampling.BOX)
         levels = np.asarray(small)
     levels = levels // 8  # 32 of them
-    palette = (COLD_TO_HOT(np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
+    palette = (FEATURE_COLOURS(np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
     return _indexed(levels, palette, None)
 
 

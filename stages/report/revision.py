@@ -5,7 +5,6 @@ A revision is a branch, a tag, a commit or a DVC experiment, whose commits are k
 """
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.files import project_root
+from stages.git import git
 
 EXPERIMENTS = "refs/exps"  # /AB/CDEF…/NAME: DVC keeps them below the commit that they start from
 
@@ -36,7 +36,7 @@ class Revision:
 
     def text(self, path: str) -> str | None:
         """The content of a file as it was; None where it was not there."""
-        return _git(self.folder, "show", f"{self.commit}:./{path}")
+        return git("show", f"{self.commit}:./{path}", folder=self.folder)
 
     def json(self, path: str) -> dict[str, Any]:
         """The content of a JSON file as it was; empty where it was not there."""
@@ -55,35 +55,26 @@ def find(name: str) -> Revision | None:
     """
     for folder in dict.fromkeys((Path.cwd(), project_root())):
         for ref in _candidates(folder, name):
-            found = _git(folder, "log", "-1", "--format=%H %cs", "--end-of-options", ref, "--")
-            if found:
-                commit, date = found.split()
+            ask = ("log", "-1", "--format=%H %cs", "--end-of-options", ref, "--")
+            if line := git(*ask, folder=folder):
+                commit, date = line.split()
                 return Revision(name, commit, date, folder)
     return None
 
 
 def branch() -> str | None:
     """The branch that is checked out; None where there is none, or no Git."""
-    return (_git(Path.cwd(), "branch", "--show-current") or "").strip() or None
+    return git("branch", "--show-current") or None
 
 
 def _candidates(folder: Path, name: str) -> Iterator[str]:
+    """What Git may know the revision ``name`` by, the likeliest first."""
     # In a project below the top folder of its repository a branch of models has this name.
-    way = (_git(folder, "rev-parse", "--show-prefix") or "").strip().strip("/")
-    names = (name, f"{name}-{way.replace('/', '-')}") if way else (name,)
+    prefix = (git("rev-parse", "--show-prefix", folder=folder) or "").strip("/")
+    names = (name, f"{name}-{prefix.replace('/', '-')}") if prefix else (name,)
     yield from names
-    refs = _git(folder, "for-each-ref", "--format=%(refname)", EXPERIMENTS, "refs/remotes") or ""
-    for ref in refs.splitlines():
+    ask = ("for-each-ref", "--format=%(refname)", EXPERIMENTS, "refs/remotes")
+    for ref in (git(*ask, folder=folder) or "").splitlines():
         kind, below = ref.split("/", 2)[1:]
         if below.split("/", 2 if kind == "exps" else 1)[-1] in names:
             yield ref
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What Git says; None where it fails, or is not installed."""
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

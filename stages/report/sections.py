@@ -11,17 +11,12 @@ from stages.ingest.images import ImageStore
 from stages.ingest.records import SEPARATOR
 from stages.network.description import Description
 from stages.params import load
-from stages.report import (
-    by_label,
-    charts,
-    examples,
-    photo_quality,
-    pictures,
-    revision,
-    summary,
-)
+from stages.report import by_label, charts, photo_quality, pictures, revision, summary
+from stages.report.card import read_card
 from stages.report.charts import Spec
-from stages.report.explanations import Findings
+from stages.report.examples import examples_by_label
+from stages.report.explanations import Explanations, PhotoExplanations
+from stages.report.label_quality import Doubts
 from stages.report.params import Report
 from stages.report.validation import Validation
 from stages.split import folds
@@ -33,7 +28,6 @@ EDA = Path("data/eda")
 
 MOST_PAIRS = 15  # of labels, in a table …
 MOST_MAPPED = 40  # … and labels in the heat map, whose cells are the square of that
-MOST_REASONS = 20
 MOST_DOUBTS = 50  # photos
 MOST_GROUPS = 12  # of photos that are the same
 MOST_ODD = 6  # photos of a kind
@@ -88,21 +82,48 @@ PICTURES = {
 }
 
 
-def said(stage: str) -> dict[str, Any]:
-    """What ``metrics/STAGE.json`` says."""
+def figures_of(stage: str) -> dict[str, Any]:
+    """The content of ``metrics/STAGE.json``."""
     return json.loads((metrics.FOLDER / f"{stage}.json").read_text("utf-8"))
 
 
-def about(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
-    """The page's beginning, and what several sections ask for."""
-    figures, train = said("threshold"), load()["train"]
+def page_content(
+    description: Description,
+    params: Report,
+    validation: Validation,
+    doubts: Doubts,
+    explanations: Explanations,
+    photos: pl.DataFrame,
+    store: ImageStore,
+) -> dict[str, Any]:
+    """All that ``templates/page.html`` and the templates that it includes ask for.
+
+    Args:
+        description: of the network.
+        photos: columns of ``stages.ingest.records``.
+        store: with their photos.
+    """
+    summary_content, summary_charts = of_summary(description, params)
+    label_content, label_charts = of_labels(validation, params)
+    training_content, training_charts = of_training()
+    content = summary_content | label_content | training_content | of_data()
+    content |= of_photos(explanations, validation)
+    content |= of_quality(doubts, photos, store)
+    return content | {
+        "sections": SECTIONS,
+        "charts": summary_charts | label_charts | training_charts,
+        "card": read_card(),
+        "thumbnails": pictures.thumbnails(images_of(content), store, description),
+    }
+
+
+def of_summary(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
+    """What the page begins with, and what several sections ask for."""
+    figures, train = figures_of("threshold")["cross_fitted"], load()["train"]
     kind, name = summary.run_name()
     other = summary.against(params.against)
     committed = revision.find("HEAD")
-    rows = summary.headline(figures["cross_fitted"], other)
-    runs = {"this model": ("value", "low", "high")}
-    if other and other.metrics:
-        runs[params.against] = ("other", "other_low", "other_high")
+    rows = summary.headline(figures, other)
     content = {
         "kind": kind,
         "name": name,
@@ -110,20 +131,23 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
         "network": _network(description),
         "names": description.labels,
         "headline": rows.to_dicts(),
-        "precision": figures["cross_fitted"]["micro_precision"],
-        "recall": figures["cross_fitted"]["micro_recall"],
-        "exact": figures["cross_fitted"]["subset_accuracy"],
+        "precision": figures["micro_precision"],
+        "recall": figures["micro_recall"],
+        "exact": figures["subset_accuracy"],
         "other": other,
         "wanted": params.against,
         "committed": committed,
         "settings": summary.settings(committed, other),
         "max_mb": train["max_mb"],
         "max_hours": train["max_hours"],
-        "ingest": said("ingest"),
-        "split": said("split"),
-        "train": said("train"),
-        "bundle": said("bundle"),
+        "ingest": figures_of("ingest"),
+        "split": figures_of("split"),
+        "train": figures_of("train"),
+        "bundle": figures_of("bundle"),
     }
+    runs = {"this model": ("value", "low", "high")}
+    if other and other.metrics:
+        runs[other.revision.name] = ("other", "other_low", "other_high")
     tables = [
         rows.select("metric", pl.lit(run).alias("run"), *map(pl.col, columns)).rename(
             dict(zip(columns, ("value", "low", "high"), strict=True))
@@ -134,7 +158,8 @@ def about(description: Description, params: Report) -> tuple[dict[str, Any], dic
 
 
 def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
-    figures = said("threshold")
+    """How good each label is, which threshold and which other labels go with it."""
+    figures = figures_of("threshold")
     labels = pl.DataFrame(
         [
             {"label": label, "threshold": threshold} | figures["labels"][label]
@@ -173,30 +198,31 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
 
 
 def of_training() -> tuple[dict[str, Any], dict[str, Spec]]:
-    train = said("train")
-    content = {"epochs": [], "best_metric": BEST[load()["train"]["metric"]]}
+    """Figures by epoch; no row of them where the network was not trained, or none were kept."""
+    train = figures_of("train")
+    best_metric = BEST[load()["train"]["metric"]]
     files = {
         name: EPOCHS / f"{file}.tsv" for part in CURVES.values() for name, file in part.items()
     }
-    found = {
-        name: pl.read_csv(path, separator="\t").select("step", pl.col(path.stem).alias(name))
+    columns = [
+        pl.read_csv(path, separator="\t").select("step", pl.col(path.stem).alias(name))
         for name, path in files.items()
         if path.exists()  # without DVCLive there are none
-    }
-    if not train["epochs"] or not found:
-        return content, {}
-    table = pl.concat(list(found.values()), how="align").select(
+    ]
+    if not train["epochs"] or not columns:
+        return {"epochs": [], "best_metric": best_metric}, {}
+    table = pl.concat(columns, how="align").select(
         (pl.col("step") + 1).alias("epoch"), pl.exclude("step")
     )
-    content["epochs"] = table.to_dicts()
     specs = {}
     for chart, series in CURVES.items():
         long = table.unpivot(list(series), index="epoch", variable_name="series").drop_nulls()
         specs[chart] = charts.epochs(long, train["best_epoch"])
-    return content, specs
+    return {"epochs": table.to_dicts(), "best_metric": best_metric}, specs
 
 
 def of_data() -> dict[str, Any]:
+    """Rows that were set aside, by reason, and EDA's figures and pictures."""
     rejected = pl.read_csv(REJECTED, infer_schema=False)
     reasons = (
         rejected.group_by("reason", maintain_order=True)
@@ -209,33 +235,26 @@ def of_data() -> dict[str, Any]:
         source, width, height = pictures.file(path)
         alt = PICTURES.get(path.stem, path.stem.replace("_", " "))
         shown.append({"source": source, "width": width, "height": height, "alt": alt})
-    return {"eda": said("eda"), "rejected": reasons.to_dicts(), "pictures": shown}
+    return {"eda": figures_of("eda"), "rejected": reasons.to_dicts(), "pictures": shown}
 
 
-def of_photos(found: Findings, validation: Validation) -> dict[str, Any]:
+def of_photos(explanations: Explanations, validation: Validation) -> dict[str, Any]:
+    """The examples of each label, and feature maps."""
     return {
-        "examples": list(examples.of_labels(found, validation)),
+        "examples": list(examples_by_label(explanations, validation)),
         "headings": HEADINGS,
-        "heat": found.looks is not None,
-        "marks": found.reading is not None,
-        "features": _features(found, validation) if found.has_feature_maps else None,
+        "has_heat_maps": explanations.photos is not None,
+        "has_marked_words": explanations.words is not None,
+        "feature_maps": _feature_maps(explanations.photos, validation),
     }
 
 
-def of_quality(
-    doubts: pl.DataFrame,
-    judged: pl.Series,
-    checked: pl.Series,
-    photos: pl.DataFrame,
-    store: ImageStore,
-) -> dict[str, Any]:
+def of_quality(doubts: Doubts, photos: pl.DataFrame, store: ImageStore) -> dict[str, Any]:
     """What is probably wrong with labels and photos.
 
     Args:
-        doubts: from ``label_quality.to_work_through``.
-        judged: the photos whose labels might have been doubted.
-        checked: those that people have checked, and that are not in ``doubts``.
         photos: columns of ``stages.ingest.records``.
+        store: with their photos.
     """
     parts = folds.read()
     same = photo_quality.duplicates(photos, parts)
@@ -245,8 +264,8 @@ def of_quality(
     of_groups = same.filter(pl.col("group").is_in(first.implode()))
     worst = odd.group_by("measure", maintain_order=True).head(MOST_ODD)
     return {
-        "doubts": _sized(doubts.head(MOST_DOUBTS), sizes),
-        "doubts_in_all": len(doubts),
+        "doubts": _sized(doubts.photos.head(MOST_DOUBTS), sizes),
+        "doubts_in_all": len(doubts.photos),
         "groups": [
             _sized(group, sizes) for _, group in of_groups.group_by("group", maintain_order=True)
         ],
@@ -255,38 +274,49 @@ def of_quality(
             (ODD[measure], odd.filter(pl.col("measure") == measure).height, _sized(part, sizes))
             for (measure,), part in worst.group_by("measure", maintain_order=True)
         ],
-        "judged": len(judged),
-        "not_judged": parts["id"].is_in(judged.implode()).not_().sum(),
-        "checked": judged.is_in(checked.implode()).sum(),
+        "judged": len(doubts.judged),
+        "not_judged": parts["id"].is_in(doubts.judged.implode()).not_().sum(),
+        "checked": doubts.judged.is_in(doubts.checked.implode()).sum(),
         "separator": SEPARATOR,
     }
 
 
-def images(content: dict[str, Any]) -> list[int]:
-    """Where in the image store the photos are that the sections show."""
-    shown = [each for of in content["examples"] for part in of.kinds.values() for each in part]
-    tables = [content["doubts"], *content["groups"], *(part for *_, part in content["odd"])]
-    if content["features"]:
-        tables.append(content["features"]["rows"])
-    return [each.image for each in shown] + [row["image"] for part in tables for row in part]
+def images_of(content: dict[str, Any]) -> list[int]:
+    """The rows in the image store of all photos that the sections show; some are there twice."""
+    examples = [
+        example
+        for label in content["examples"]
+        for kind in label.kinds.values()
+        for example in kind
+    ]
+    tables = [content["doubts"], *content["groups"], *(rows for *_, rows in content["odd"])]
+    if content["feature_maps"]:
+        tables.append(content["feature_maps"]["rows"])
+    return [each.image for each in examples] + [row["image"] for rows in tables for row in rows]
 
 
 def _sized(photos: pl.DataFrame, sizes: pl.DataFrame) -> list[dict[str, Any]]:
     return photos.join(sizes, on="id", how="left", maintain_order="left").to_dicts()
 
 
-def _features(found: Findings, validation: Validation) -> dict[str, Any]:
-    stations = [
+def _feature_maps(
+    explanations: PhotoExplanations | None, validation: Validation
+) -> dict[str, Any] | None:
+    """A column a layer, a row a photo; None where there is no photo."""
+    if explanations is None or len(explanations.feature_rows) == 0:
+        return None
+    columns = [
         f"{name}: {layer.name}, {layer.side} × {layer.side}"
-        for name, layer in zip(("Early", "Middle", "Late"), found.looks.stations, strict=False)
+        for name, layer in zip(("Early", "Middle", "Late"), explanations.layers, strict=False)
     ]
-    photos = validation.photos[found.looks.rows].select("id", "image", "width", "height")
+    photos = validation.photos[explanations.feature_rows].select("id", "image", "width", "height")
     rows = [
-        photo
-        | {"maps": [list(map(pictures.feature_map, maps[place])) for maps in found.looks.maps]}
-        for place, photo in enumerate(photos.to_dicts())
+        photo | {"maps": [list(map(pictures.feature_map, maps)) for maps in maps_of_layers]}
+        for photo, *maps_of_layers in zip(
+            photos.to_dicts(), *explanations.feature_maps, strict=True
+        )
     ]
-    return {"stations": stations, "rows": rows}
+    return {"columns": columns, "rows": rows}
 
 
 def _network(description: Description) -> str:
@@ -301,4 +331,5 @@ def _network(description: Description) -> str:
 
 
 def _place(name: str, order: list[str]) -> tuple[int, str]:
+    """What sorts names as they are in ``order``, and all others behind them by themselves."""
     return (order.index(name) if name in order else len(order)), name

@@ -26,7 +26,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Against:
-    """What the run is compared with.
+    """The run that this one is compared with.
 
     Attributes:
         revision: of the project.
@@ -51,29 +51,33 @@ def run_name() -> tuple[str, str]:
 
 def against(name: str | None) -> Against | None:
     """The revision ``name`` and its figures; None where it is not there, or none is wanted."""
-    found = revision.find(name) if name else None
-    if found is None:
+    other = revision.find(name) if name else None
+    if other is None:
         return None
-    figures = found.json("metrics/threshold.json").get("cross_fitted", {})
-    outs = found.yaml("dvc.lock").get("stages", {}).get("split", {}).get("outs", [])
+    figures = other.json("metrics/threshold.json").get("cross_fitted", {})
+    outs = other.yaml("dvc.lock").get("stages", {}).get("split", {}).get("outs", [])
     hashes = [out.get("md5") for out in outs if out.get("path") == str(FOLDS)]
-    own = hashlib.md5(FOLDS.read_bytes(), usedforsecurity=False).hexdigest()
-    same = hashes == [own] if hashes else None
-    return Against(found, figures, found.json("metrics/train.json"), same)
+    md5 = hashlib.md5(FOLDS.read_bytes(), usedforsecurity=False).hexdigest()
+    same_photos = hashes == [md5] if hashes else None
+    return Against(other, figures, other.json("metrics/train.json"), same_photos)
 
 
 def headline(figures: dict[str, Any], other: Against | None) -> pl.DataFrame:
-    """A row a metric: ``metric``, ``value``, ``low``, ``high``, ``other``, …, ``gain``.
+    """The metrics of this run, beside those of the other.
 
     Args:
         figures: as ``cross_fitted`` in ``metrics/threshold.json``.
+
+    Returns:
+        For each of ``METRICS`` a row: ``metric`` (in words), ``value``, ``low``, ``high``; and
+        ``other``, ``other_low``, ``other_high``, ``gain``, null where there is no other.
     """
     rows = []
     for name, words in METRICS.items():
-        own, theirs = figures[name], (other.metrics if other else {}).get(name, {})
+        ours, theirs = figures[name], (other.metrics if other else {}).get(name, {})
         bounds = [theirs.get(bound) for bound in ("value", "low", "high")]
-        gain = own["value"] - theirs["value"] if theirs else None
-        rows.append((words, own["value"], own["low"], own["high"], *bounds, gain))
+        gain = ours["value"] - theirs["value"] if theirs else None
+        rows.append((words, ours["value"], ours["low"], ours["high"], *bounds, gain))
     columns = ("value", "low", "high", "other", "other_low", "other_high", "gain")
     schema = {"metric": pl.String} | dict.fromkeys(columns, pl.Float64)
     return pl.DataFrame(rows, schema, orient="row")

@@ -1,4 +1,4 @@
-"""The validation photos and what the network said of them, which all of the page is about."""
+"""The validation photos with their probabilities, which all of the page is about."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 
 from stages import UserError
+from stages.bundle.bundle import Bundle
 from stages.ingest import records
-from stages.network import probabilities
-from stages.threshold import decision as decisions
+from stages.network.probabilities import VALIDATION, read_probabilities
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Row by row.
+    """The validation photos; row i of each table and array is of the same photo.
 
     Attributes:
         names: of the labels.
@@ -31,17 +31,22 @@ class Validation:
     thresholds: list[float]
 
 
-def read() -> Validation:
-    table, decision = probabilities.read(), decisions.read()
+def read_validation(bundle: Bundle) -> Validation:
+    """``data/validation.parquet``, calibrated and decided as ``bundle`` does.
+
+    Raises:
+        UserError: it has no row.
+    """
+    table, decision = read_probabilities(), bundle.content.decision
     if len(table) == 0:
-        raise UserError(f"{probabilities.VALIDATION} has no row; the split left none to look at")
-    known = records.read().select("id", "image", "caption", "width", "height")
-    scores = decision.calibrate(table["probabilities"].to_numpy())
+        raise UserError(f"{VALIDATION} has no row; the split left none to look at")
+    columns = records.read().select("id", "image", "caption", "width", "height")
+    probabilities = decision.calibrate(table["probabilities"].to_numpy())
     return Validation(
         names=decision.labels,
-        photos=table.select("id", "labels").join(known, on="id", how="left", maintain_order="left"),
+        photos=table.select("id", "labels").join(columns, "id", "left", maintain_order="left"),
         truth=records.label_matrix(table["labels"], decision.labels),
-        predicted=decision.decide(scores),
-        probabilities=scores,
+        predicted=decision.decide(probabilities),
+        probabilities=probabilities,
         thresholds=decision.thresholds,
     )

@@ -22,3 +22,9 @@ def same_photo(photos: pl.DataFrame) -> np.ndarray:
     )
     _, group = sparse.csgraph.connected_components(edges, directed=False)
     return group[file]
+
+
+def photos_in(photos: pl.DataFrame, others: pl.DataFrame) -> int:
+    """How many of ``photos`` have the ``sha256`` or the ``dhash`` of one of ``others``."""
+    shared = [pl.col(name).is_in(others[name].implode()) for name in ("sha256", "dhash")]
+    return photos.filter(pl.any_horizontal(shared)).height

@@ -29,6 +29,7 @@ def write(folds: pl.DataFrame, path: Path = FOLDS) -> None:
 
 
 def read(path: Path = FOLDS) -> pl.DataFrame:
+    """The part of each labelled photo, columns of ``SCHEMA``."""
     return pl.read_parquet(path)
 
 

@@ -13,6 +13,11 @@ class Split(Section):
     fold: Count
     seed: Seed
 
+    @property
+    def parts(self) -> int:
+        """How many there are: the folds, or train and validation."""
+        return self.folds or 2
+
     @model_validator(mode="after")
     def _one_way_to_split(self) -> "Split":
         if (self.validation is None) == (self.folds is None):

@@ -46,19 +46,19 @@ def stratify(
     Returns:
         int32, (rows,): the numbers of the parts.
     """
-    rng = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     groups = np.arange(len(labels)) if groups is None else groups
     counts = unit_counts(labels, groups)
-    order = rng.permutation(len(counts))
+    order = generator.permutation(len(counts))
     vectors, numbers, units = kinds(counts[order])
     before = np.zeros((len(sizes), counts.shape[1]), int) if before is None else before
     desired = np.outer(sizes / sizes.sum(), (counts.sum(axis=0) + before.sum(axis=0))) - before
 
     placed = np.zeros((len(vectors), len(sizes)), int)
     together = vectors[:, -1] > 1  # units of several rows are hard to fit in, so they go first
-    place_singly(placed, np.where(together, numbers, 0), vectors, desired, rng)
+    place_singly(placed, np.where(together, numbers, 0), vectors, desired, generator)
     placed += shares(np.where(together, 0, numbers), vectors, desired - placed.T @ vectors)
-    place_singly(placed, numbers - placed.sum(axis=1), vectors, desired, rng)
+    place_singly(placed, numbers - placed.sum(axis=1), vectors, desired, generator)
     swap(placed, vectors, desired)
 
     parts = np.tile(np.arange(len(sizes), dtype=np.int32), len(vectors))
@@ -89,14 +89,14 @@ def kinds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         The distinct rows of ``counts``, in the order they come; how many units each has; and the
         units' numbers, those of the first kind first, else in order.
     """
-    found = (
+    table = (
         pl.DataFrame(counts)
         .with_row_index("unit")
         .group_by(pl.exclude("unit"), maintain_order=True)
         .agg("unit")
     )
-    units = found["unit"]
-    return found.drop("unit").to_numpy(), units.list.len().to_numpy(), units.explode().to_numpy()
+    units = table["unit"]
+    return table.drop("unit").to_numpy(), units.list.len().to_numpy(), units.explode().to_numpy()
 
 
 def shares(numbers: np.ndarray, vectors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -123,15 +123,15 @@ def place_singly(
     numbers: np.ndarray,
     vectors: np.ndarray,
     desired: np.ndarray,
-    rng: np.random.Generator,
+    generator: np.random.Generator,
 ) -> None:
     """Adds ``numbers`` (int, (kinds,)) units to ``placed`` (kinds, parts), large ones first."""
     units = np.repeat(np.arange(len(vectors)), numbers)
     if len(units) == 0:
         return
-    units = rng.permutation(units)
+    units = generator.permutation(units)
     units = units[np.argsort(-vectors[units, -1], kind="stable")]
-    stratifier = RarestFirst(desired - placed.T @ vectors, rng)
+    stratifier = RarestFirst(desired - placed.T @ vectors, generator)
     np.add.at(placed, (units, stratifier.place(vectors[units])), 1)
 
 
@@ -147,12 +147,12 @@ class RarestFirst(IterativeStratification):
     Args:
         desired: float, (parts, labels): what each part should get of each label; the last label
             is carried by every unit.
-        rng: breaks ties.
+        generator: breaks ties.
     """
 
-    def __init__(self, desired: np.ndarray, rng: np.random.Generator) -> None:
+    def __init__(self, desired: np.ndarray, generator: np.random.Generator) -> None:
         super().__init__(n_splits=len(desired), order=1)
-        self.desired, self.rng = desired.copy(), rng
+        self.desired, self.generator = desired.copy(), generator
 
     def place(self, counts: np.ndarray) -> np.ndarray:
         """The part of each unit, int (units,), where ``counts`` is int (units, labels)."""
@@ -171,14 +171,14 @@ class RarestFirst(IterativeStratification):
     ) -> None:
         left = {label: len(units) for (label,), units in samples_with_combination.items()}
         while left:
-            label = min(left, key=left.get)
+            label = min(left, key=left.__getitem__)
             del left[label]
             for unit in samples_with_combination[label,]:
                 if rows_used[unit]:
                     continue
                 # The paper's order: who wants the label most, then rows, then by lot. But a part
                 # that is full, as a large group can make it, comes after all others.
-                noise, room = self.rng.random(self.n_splits), self.desired[:, -1]
+                noise, room = self.generator.random(len(self.desired)), self.desired[:, -1]
                 part = np.lexsort((noise, room, self.desired[:, label], room > 0))[-1]
                 folds[part].append(unit)
                 rows_used[unit] = True
@@ -256,6 +256,15 @@ def smallest_gaps(labels: np.ndarray, validation: np.ndarray) -> np.ndarray:
 
 
 def gaps_of_counts(inside: np.ndarray, totals: np.ndarray, validation: np.ndarray) -> np.ndarray:
+    """The relative gaps of labels that ``inside`` rows of validation carry, of ``totals`` in all.
+
+    Args:
+        inside, totals: int or float, (labels,).
+        validation: bool, (rows,).
+
+    Returns:
+        float, (labels,); 0 for a label that no row carries.
+    """
     size, rows = validation.sum(), len(validation)
     difference = np.abs(inside / size - (totals - inside) / (rows - size))
     return np.divide(difference * rows, totals, out=np.zeros(len(totals)), where=totals > 0)

@@ -1,1 +1,1 @@
-"""Probabilities to labels."""
+"""Probabilities to labels: a temperature, and thresholds."""

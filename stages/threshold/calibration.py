@@ -18,9 +18,9 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
     Written so that 0 and 1, whose logits are infinite, stay what they are.
     """
-    held = probabilities.astype(np.float64) ** (1 / temperature)
-    other = (1 - probabilities.astype(np.float64)) ** (1 / temperature)
-    return (held / (held + other)).astype(np.float32)
+    positive = probabilities.astype(np.float64) ** (1 / temperature)
+    negative = (1 - probabilities.astype(np.float64)) ** (1 / temperature)
+    return (positive / (positive + negative)).astype(np.float32)
 
 
 def find_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
@@ -45,14 +45,14 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nd
     """The reliability diagram: ``BINS`` equally wide bins of probabilities.
 
     Returns:
-        (bins,) each: ``probability`` and ``frequency``, the means of what was said and of what
-        is true there, 0 in empty bins, and ``decisions``, how many there are.
+        (bins,) each: ``probability``, their mean in the bin, and ``frequency``, the share that is
+        true there, both 0 in empty bins; ``decisions``, how many there are.
     """
-    said, true = probabilities.ravel().astype(np.float64), truth.ravel()
-    place = np.minimum((said * BINS).astype(int), BINS - 1)
+    given, true = probabilities.ravel().astype(np.float64), truth.ravel()
+    place = np.minimum((given * BINS).astype(int), BINS - 1)
     decisions = np.bincount(place, minlength=BINS)
     return {
-        "probability": ratio(np.bincount(place, said, BINS), decisions),
+        "probability": ratio(np.bincount(place, given, BINS), decisions),
         "frequency": ratio(np.bincount(place, true, BINS), decisions),
         "decisions": decisions,
     }
@@ -62,8 +62,8 @@ def measure(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """The expected calibration error (Naeini et al. 2015), over ``BINS`` bins, and the log loss."""
     bins = reliability(truth, probabilities)
     gaps = np.abs(bins["probability"] - bins["frequency"])
-    said = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST)
+    clipped = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST)
     return {
         "expected_calibration_error": float(gaps @ ratio(bins["decisions"], truth.size)),
-        "log_loss": float(-np.log(np.where(truth, said, 1 - said)).mean()),
+        "log_loss": float(-np.log(np.where(truth, clipped, 1 - clipped)).mean()),
     }

@@ -45,9 +45,11 @@ class Decision:
         return self.decide(self.calibrate(probabilities))
 
 
-def write(decision: Decision, path: Path = DECISION) -> None:
+def write_decision(decision: Decision, path: Path = DECISION) -> None:
+    """Writes ``decision``, whole or not at all."""
     write_json(path, asdict(decision))
 
 
-def read(path: Path = DECISION) -> Decision:
+def read_decision(path: Path = DECISION) -> Decision:
+    """The decision that ``write`` has written."""
     return Decision(**json.loads(path.read_text("utf-8")))

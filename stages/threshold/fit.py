@@ -9,7 +9,10 @@ FOLDS = 5
 
 
 def find_temperature(truth: np.ndarray, probabilities: np.ndarray, params: Threshold) -> float:
-    """The temperature that ``params`` ask for."""
+    """What to divide the logits by: 1 where ``params`` ask for no calibration.
+
+    ``truth`` is bool, ``probabilities`` float, both (rows, labels).
+    """
     if params.calibration == "none":
         return 1.0
     return calibration.find_temperature(truth, probabilities)
@@ -31,8 +34,8 @@ def find(truth: np.ndarray, scores: np.ndarray, params: Threshold) -> np.ndarray
     overall = search.search(truth, scores, "global", params.metric)
     if params.scope == "global":
         return overall
-    own = search.search(truth, scores, "label", params.metric)
-    return search.shrink(own, overall, truth.sum(axis=0), params.shrinkage)
+    by_label = search.search(truth, scores, "label", params.metric)
+    return search.shrink(by_label, overall, truth.sum(axis=0), params.shrinkage)
 
 
 def folds(rows: int, params: Threshold) -> np.ndarray:

@@ -133,6 +133,7 @@ def _micro_f1_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _subset_accuracy_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Coordinate ascent: one label's threshold after another, until no row more comes right."""
     thresholds = np.full(truth.shape[1], _global_subset_accuracy(truth, scores))
     right = (scores >= thresholds) == truth
     best = right.all(axis=1).sum()

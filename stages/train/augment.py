@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from stages.network.batches import Slice
+from stages.network.batches import Shard
 from stages.network.preprocess import normalise
 from stages.train import transforms
 from stages.train.params import Augment
@@ -25,27 +25,28 @@ Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 def augment(
-    images: torch.Tensor, params: Augment, generator: torch.Generator, own: Slice | None = None
+    images: torch.Tensor, params: Augment, generator: torch.Generator, shard: Shard | None = None
 ) -> torch.Tensor:
     """uint8 (n, 3, h, w) → normalised float32, cropped, moved and recoloured at random.
 
     In the order of ``Augment``'s options; cutout is last, so that it blanks to the mean.
 
     Args:
-        generator: on the CPU; the only source of chance.
-        own: what ``images`` are of the batch that several devices share; None: all of it. Numbers
-            are drawn for the whole, so that a photo draws the same on any number of devices.
+        generator: on the CPU; all numbers are drawn from it.
+        shard: which rows of a batch that several devices share ``images`` are; None: all of it.
+            Numbers are drawn for the whole batch, so that a photo draws the same on any number of
+            devices.
 
     Returns:
         (n, 3, crop, crop), or of the stored size without ``crop``; in channels-last memory.
     """
     count, _, height, width = images.shape
-    own = own or Slice.all(count)
+    shard = shard or Shard.all(count)
     sides = (height, width) if params.crop is None else (params.crop, params.crop)
     changes = [
-        *_geometry(own.whole, (height, width), sides, params, generator),
-        *_colour(own.whole, params, generator),
-        *_regularise(own.whole, sides, params, generator),
+        *_geometry(shard.whole, (height, width), sides, params, generator),
+        *_colour(shard.whole, params, generator),
+        *_regularise(shard.whole, sides, params, generator),
     ]
     augmented = torch.empty(
         (count, 3, *sides), device=images.device, memory_format=torch.channels_last
@@ -55,7 +56,7 @@ def augment(
         part = slice(start, start + at_once)
         pixels = images[part]
         for change, numbers in changes:
-            pixels = change(pixels, *(drawn[own.rows][part] for drawn in numbers))
+            pixels = change(pixels, *(drawn[shard.rows][part] for drawn in numbers))
         augmented[part] = pixels
     return augmented
 
@@ -98,7 +99,7 @@ def _geometry(
 
 
 def _scale(images: torch.Tensor) -> torch.Tensor:
-    """0 to 255 → float32 in [0, 1], each channel in one piece, as it is then gone through."""
+    """0 to 255 → float32 in [0, 1], channels contiguous: what follows goes through one by one."""
     return images.to(torch.float32, memory_format=torch.contiguous_format) / 255
 
 
@@ -138,7 +139,7 @@ def _regularise(
 def _randaugment(
     pixels: torch.Tensor, operations: torch.Tensor, signs: torch.Tensor, magnitude: int
 ) -> torch.Tensor:
-    """Operations and signs with a row a photo."""
+    """``randaugment`` with a row of operations and signs a photo, (n, number)."""
     return randaugment(pixels, operations.T, signs.T, magnitude)
 
 
@@ -148,7 +149,7 @@ def sample_either_way(numbers: int, photos: int, generator: torch.Generator) -> 
 
 
 def sample_events(photos: int, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Bool (photos,)."""
+    """Bool (photos,), each true with ``probability``."""
     return torch.rand(photos, generator=generator) < probability
 
 

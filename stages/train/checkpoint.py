@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+import stages.network
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
 from stages.ingest.records import RECORDS
@@ -27,14 +28,18 @@ class Checkpoint:
 
     Args:
         network: as it starts, so that other weights or word vectors in a file count.
+        stored_size: height and width of the photos in the image store, in pixels.
         precision: the one computed in: with ``auto`` it depends on the device.
     """
 
-    def __init__(self, params: Train, network: Classifier, input_size: int, precision: str) -> None:
+    def __init__(
+        self, params: Train, network: Classifier, stored_size: int, precision: str
+    ) -> None:
         key = digest(
             params.model_dump_json(exclude=ELSEWHERE),
-            f"{input_size} {precision} {torch.__version__}",
+            f"{stored_size} {precision} {torch.__version__}",
             Path(__file__).parent,
+            Path(stages.network.__file__).parent,
             Path(images.__file__),
             RECORDS,
             FOLDS,

@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from stages import UserError
-from stages.network.batches import Slice
+from stages.network.batches import Shard
 
 GRACE = 10  # seconds that processes have to end after a signal; they hold nothing to be saved
 PATIENCE = timedelta(days=30)  # with what only rank 0 does; its end is noticed otherwise
@@ -57,27 +57,27 @@ class Group:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def slice(self, rows: int) -> Slice:
-        """This device's slice of a training batch; slices differ by one row at the most.
+    def shard(self, rows: int) -> Shard:
+        """This device's part of a training batch; parts differ by one row at the most.
 
-        Where there are fewer rows than devices, those without one compute the first, which then
-        counts nothing: each device has to take its part in every exchange.
+        Where there are fewer rows than devices, those without one compute the first with weight 0:
+        each device has to take its part in every exchange.
         """
-        own = self.part(rows)
-        if own.start == own.stop:
-            return Slice(rows, slice(0, 1), 0.0)
-        return Slice(rows, own, (own.stop - own.start) * self.size / rows)
+        part = self.part(rows)
+        if part.start == part.stop:
+            return Shard(rows, slice(0, 1), 0.0)
+        return Shard(rows, part, (part.stop - part.start) * self.size / rows)
 
     def part(self, rows: int) -> slice:
-        """This device's slice of ``rows``; the slices of all, by rank, are the whole."""
+        """This device's part of so many rows; the parts of all devices, by rank, are the whole."""
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
     def parallel(self, network: nn.Module) -> nn.Module:
-        """``network``, its gradients the mean over the devices; to be made anew when others learn.
+        """Wraps ``network`` so that its gradients are the mean over the devices.
 
-        The graph is static: weights that are never used, as some transformers have them, are
-        found in the first step instead of in each. Buffers need no exchange: batch norm, which
-        alone changes any, computes the same everywhere.
+        To be called anew when other weights learn. The graph is static: weights that are never
+        used, as some transformers have them, are found in the first step instead of in each.
+        Buffers need no exchange: batch norm, which alone changes any, computes the same everywhere.
         """
         if self.size == 1:
             return network
@@ -86,7 +86,7 @@ class Group:
         return learner
 
     def synchronise(self, network: nn.Module) -> None:
-        """Lets the network's batch norms see the whole batch, not this device's slice of it."""
+        """Lets the network's batch norms see the whole batch, not this device's shard of it."""
         if self.size == 1:
             return
         if self.device.type == "cuda":
@@ -97,21 +97,25 @@ class Group:
                 module.__class__ = SyncedNorm  # has the same parts; torch's own is for GPUs
 
     def total(self, figures: torch.Tensor) -> torch.Tensor:
-        """The sum over the devices of figures that lie on them."""
+        """The sum over the devices of a tensor of figures that each has on its own."""
         if self.size > 1:
             figures = figures.clone()
             dist.all_reduce(figures)
         return figures
 
     def all(self, value: Made) -> list[Made]:
-        """What each process gives, by rank."""
+        """The ``value`` of each process, by rank."""
         values = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value)
         return values
 
-    def joined(self, rows: torch.Tensor) -> torch.Tensor:
-        """The rows of all processes, by rank: (their rows, …) on the CPU, of any number each."""
+    def join(self, rows: torch.Tensor) -> torch.Tensor:
+        """Concatenates the rows of all processes, by rank.
+
+        Args:
+            rows: (n, …) on the CPU; n may differ from process to process.
+        """
         if self.size == 1:
             return rows
         counts = self.all(len(rows))
@@ -123,12 +127,12 @@ class Group:
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def from_first(self, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives, called by rank 0 alone: all go on from the same."""
+        """Calls ``make`` in rank 0 alone and gives its result to all."""
         if self.size == 1:
             return make()
-        made = [make() if self.is_first else None]
-        dist.broadcast_object_list(made, src=0)
-        return made[0]
+        box: list[Any] = [make() if self.is_first else None]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
 
     @contextmanager
     def first(self, what: str) -> Iterator[None]:
@@ -146,7 +150,11 @@ class Group:
             self.store.set(what, "done")
 
     def check_same(self, key: str) -> None:
-        """Ends the run where the processes' keys, of all that decides what they do, differ."""
+        """Checks that all processes come with the same key, of all that decides what they do.
+
+        Raises:
+            UserError: they do not.
+        """
         if len(set(self.all(key))) > 1:
             raise UserError(
                 "the processes of this run differ in parameters, data, code, versions or GPUs; "
@@ -157,8 +165,14 @@ class Group:
 class SyncedNorm(_BatchNorm):
     """Batch norm over the whole batch, for CPUs: what ``nn.SyncBatchNorm`` is for GPUs."""
 
+    # None only in batch norms without running statistics, and no network here has any of those.
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+    momentum: float
+
     def _check_input_dim(self, input: torch.Tensor) -> None:
-        """Any is right: it was right for the batch norm that this one was made of."""
+        """Checks nothing: the batch norm that this one is made of took the same inputs."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(n, channels, …) → the same shape."""
@@ -263,14 +277,14 @@ def launch(devices: int) -> None:
 def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
     """Yields the group of this run: that of the launcher, or this process alone.
 
-    Where several processes fail, the first says why; a failure for want of the others is none of
-    its own, and the launcher, or who ended them, says more.
+    Where several processes fail, the first says why. Of a failure because others are gone, the
+    launcher, or who ended them, says more.
 
     Args:
         wish: ``train.devices``, which the launcher has to agree with.
 
     Raises:
-        UserError: what the launcher was told does not go with the parameters or the machine.
+        UserError: the launcher's options do not go with the parameters or the machine.
     """
     gpus = torch.cuda.device_count()
     if not is_joined() or os.environ["WORLD_SIZE"] == "1":
@@ -298,9 +312,9 @@ def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
             dist.init_process_group(
                 backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size
             )
-            joined = Group(device, rank, size, dist.PrefixStore("block", store))
-            yield joined
-            with joined.first("end"):  # the last that the others wait for is what rank 0 writes
+            members = Group(device, rank, size, dist.PrefixStore("block", store))
+            yield members
+            with members.first("end"):  # the last that the others wait for is what rank 0 writes
                 pass
     except KeyboardInterrupt:
         sys.exit(1)  # the launcher was interrupted, and says so
@@ -322,7 +336,17 @@ def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
 
 
 def check(wish: Literal["auto"] | int, batch_size: int, size: int, here: int, gpus: int) -> None:
-    """Ends a process of ``size``, ``here`` of them on this machine, that cannot be."""
+    """Checks that so many processes can be.
+
+    Args:
+        wish: ``train.devices``.
+        size: how many processes there are, on all machines.
+        here: how many on this machine.
+        gpus: of this machine.
+
+    Raises:
+        UserError: they do not go with the parameters or the machine.
+    """
     if wish not in ("auto", here):
         raise UserError(
             f"train.devices is {wish}, but the launcher started {here} processes on this machine; "

@@ -7,12 +7,16 @@ lie in the cache folder, under a key of all that decides what they are.
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
+import stages.network
 from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
 from stages.ingest.images import ImageStore
@@ -23,6 +27,7 @@ from stages.network.nets.classifier import Classifier
 from stages.network.network import fingerprint, prepared
 from stages.network.precision import autocast
 from stages.progress import Progress
+from stages.train.distributed import Group
 from stages.train.params import Train
 
 
@@ -34,8 +39,24 @@ def are_constant(params: Train) -> bool:
     return "image" in params.inputs and fixed and not moved
 
 
-def of_store(
+def in_place_of_photos(
+    parts: Sequence[Rows],
     network: Classifier,
+    description: Description,
+    params: Train,
+    precision: str,
+    group: Group,
+) -> tuple[list[Rows], float]:
+    """``parts``, of one store, with features in place of photos, and ``of_store``'s seconds."""
+    store = parts[0].store
+    assert network.backbone is not None and store is not None
+    with group.first("features"):
+        kept, seconds = of_store(network.backbone, description, store, params.batch_size, precision)
+    return [replace(rows, features=kept) for rows in parts], seconds
+
+
+def of_store(
+    backbone: nn.Module,
     description: Description,
     store: ImageStore,
     batch_size: int,
@@ -43,15 +64,18 @@ def of_store(
 ) -> tuple[np.ndarray, float]:
     """The backbone's features of every photo in the store, and the seconds they took to compute.
 
-    They are float32 (photos, features), read-only, and computed on the network's device where
-    they are not kept yet. The seconds are those of that time, so that a run costs the same
-    whether it found them or not.
+    They are computed, on the backbone's device, where they are not kept yet. The seconds are those
+    of that time, so that a run costs the same whether features were kept or not.
+
+    Returns:
+        float32 (photos, features), read-only; and the seconds.
     """
     key = digest(
-        fingerprint(network.backbone),
+        fingerprint(backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
         f"{store.size} {precision} {batch_size} {torch.__version__} {version('torchvision')}",
         Path(__file__).parent,
+        Path(stages.network.__file__).parent,
         Path(images.__file__),
         RECORDS,
     )
@@ -59,10 +83,10 @@ def of_store(
     with alone(folder):  # of experiments that want the same, one computes it
         if not folder.exists():
             started = time.perf_counter()
-            found = _compute(network, description, store, batch_size, precision)
+            features = _compute(backbone, description, store, batch_size, precision)
             with whole(folder) as temporary:
                 temporary.mkdir()
-                np.save(temporary / "features.npy", found)
+                np.save(temporary / "features.npy", features)
                 write_json(temporary / "seconds.json", time.perf_counter() - started)
     seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
     return np.load(folder / "features.npy", mmap_mode="r"), seconds
@@ -70,20 +94,20 @@ def of_store(
 
 @torch.inference_mode()
 def _compute(
-    network: Classifier,
+    backbone: nn.Module,
     description: Description,
     store: ImageStore,
     batch_size: int,
     precision: str,
 ) -> np.ndarray:
-    backbone = network.backbone.eval()
+    backbone.eval()
     device = next(backbone.parameters()).device
     context = autocast(device, precision)
     rows = Rows(store, np.arange(len(store)), None, None)
-    found = []
+    parts = []
     with Progress("features", len(rows), "photos") as progress:
         for batch in rows.batches(batch_size, device):
             with context():
-                found.append(backbone(prepared(batch, description).images).float().cpu().numpy())
-            progress.advance(len(found[-1]))
-    return np.concatenate(found)
+                parts.append(backbone(prepared(batch, description).images).float().cpu().numpy())
+            progress.advance(len(parts[-1]))
+    return np.concatenate(parts)

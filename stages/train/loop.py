@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stages import UserError, metrics
-from stages.network.batches import Batch, Rows, Slice
+from stages.network.batches import Batch, Rows, Shard
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import find_share, logits
@@ -20,17 +20,17 @@ from stages.train.augment import augment
 from stages.train.checkpoint import Checkpoint
 from stages.train.distributed import ALONE, Group
 from stages.train.params import Train
-from stages.train.recipe import Stepper
+from stages.train.recipe import Optimization
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
 
-# What a figure is called in the history and in DVCLive's curves.
+# By the names that they have in DVCLive's curves: ``train/loss``.
 Figures = dict[str, float]
 
 
 @dataclass
 class Result:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         history: the figures of each epoch, in order.
@@ -72,16 +72,17 @@ def fit(
         UserError: ``train.max_hours`` is over, or the loss is no longer a number.
     """
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
+    assert train.targets is not None
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
-    stepper = Stepper(network, params, train.targets, steps)
+    optimization = Optimization(network, params, train.targets, steps)
     if params.epochs == 0:
-        figures = validate(stepper, description, validation, group)
+        figures = validate(optimization, description, validation, group)
         report(figures)
-        network.load_state_dict(stepper.answering.state_dict())
+        network.load_state_dict(optimization.eval_network.state_dict())
         return Result([], 0, figures, seconds=0.0)
 
-    run = _Run(network, stepper)
+    run = _Run(network, optimization)
     if (state := group.from_first(checkpoint.load)) is not None:
         run.load_state_dict(state)
         print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
@@ -93,14 +94,16 @@ def fit(
         if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
             learner = group.parallel(network)
-        order, chance = _chance(params.seed, epoch, len(train), group.rank)
-        batches = train.batches(params.batch_size, stepper.device, order[:rows], group.slice)
+        order, generator = _seeded(params.seed, epoch, len(train), group.rank)
+        batches = train.batches(params.batch_size, optimization.device, order[:rows], group.shard)
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
-            figures = train_epoch(learner, stepper, batches, chance, progress, deadline, group)
+            figures = train_epoch(
+                learner, optimization, batches, generator, progress, deadline, group
+            )
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
-        figures |= validate(stepper, description, validation, group)
-        stepper.rate.after_epoch(figures[f"validation/{params.metric}"])
+        figures |= validate(optimization, description, validation, group)
+        optimization.rate.after_epoch(figures[f"validation/{params.metric}"])
         run.add(figures, time.perf_counter() - started)
         if group.is_first:
             checkpoint.save(run.state_dict())
@@ -111,40 +114,40 @@ def fit(
 
 
 class _Run:
-    """Where a run stands after its last whole epoch: all that a restart needs.
+    """The state of a run after its last whole epoch: all that a restart needs.
 
     Attributes:
         best_weights: of the best epoch, on the CPU.
         seconds: spent so far.
     """
 
-    def __init__(self, network: Classifier, stepper: Stepper) -> None:
-        self._network, self._stepper = network, stepper
+    def __init__(self, network: Classifier, optimization: Optimization) -> None:
+        self._network, self._optimization = network, optimization
         self.history: list[Figures] = []
         self.best_epoch = 0
         self.best_weights: dict[str, torch.Tensor] = {}
         self.seconds = 0.0
 
     def add(self, figures: Figures, seconds: float) -> None:
-        """Takes down an epoch, and keeps its weights where it is the best so far."""
-        metric = f"validation/{self._stepper.params.metric}"
+        """Adds an epoch to the history, and keeps its weights where it is the best so far."""
+        metric = f"validation/{self._optimization.params.metric}"
         self.history.append(figures)
         self.seconds += seconds
         if not self.best_epoch or figures[metric] > self.history[self.best_epoch - 1][metric]:
             self.best_epoch = len(self.history)
-            weights = self._stepper.answering.state_dict()
+            weights = self._optimization.eval_network.state_dict()
             self.best_weights = {name: t.to("cpu", copy=True) for name, t in weights.items()}
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or the last ones gave nothing better."""
-        params, done = self._stepper.params, len(self.history)
+        params, done = self._optimization.params, len(self.history)
         given_up = params.early_stopping and done - self.best_epoch >= params.early_stopping
         return bool(given_up) or done >= params.epochs
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "network": self._network.state_dict(),
-            "stepper": self._stepper.state_dict(),
+            "optimization": self._optimization.state_dict(),
             "history": self.history,
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
@@ -153,16 +156,16 @@ class _Run:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._network.load_state_dict(state["network"])
-        self._stepper.load_state_dict(state["stepper"])
+        self._optimization.load_state_dict(state["optimization"])
         self.history, self.seconds = state["history"], state["seconds"]
         self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
 
 
 def train_epoch(
     network: nn.Module,
-    stepper: Stepper,
+    optimization: Optimization,
     batches: Iterator[Batch],
-    chance: torch.Generator,
+    generator: torch.Generator,
     progress: Progress,
     deadline: float,
     group: Group = ALONE,
@@ -171,25 +174,26 @@ def train_epoch(
 
     Args:
         network: as ``group`` has made it parallel.
-        batches: this device's slices of them.
-        chance: of the augmentation.
-        deadline: as ``time.perf_counter`` tells it, in seconds.
+        batches: this device's shards of them, with targets.
+        generator: of the augmentation's numbers.
+        deadline: in seconds of ``time.perf_counter``.
     """
-    params = stepper.params
+    params = optimization.params
     network.train()
-    seen = _Running(stepper.device, group)
+    seen = _Running(optimization.device, group)
     for stored in batches:
-        own = stored.slice
+        shard, targets = stored.shard, stored.targets
+        assert shard is not None and targets is not None
         batch = stored.map_images(
-            partial(augment, params=params.augment, generator=chance, own=own)
+            partial(augment, params=params.augment, generator=generator, shard=shard)
         )
-        with stepper.autocast():
+        with optimization.autocast():
             output = network(batch)
-        loss = stepper.step(output, batch.targets, own.weight)
-        seen.add(loss, output.logits, batch.targets, own)
+        loss = optimization.step(output, targets, shard.weight)
+        seen.add(loss, output.logits, targets, shard)
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
-        progress.advance(own.whole)
+        progress.advance(shard.whole)
         if group.is_first and time.perf_counter() > deadline:
             raise UserError(
                 f"train.max_hours = {params.max_hours:g} is over in {progress.what}; the epochs "
@@ -199,36 +203,38 @@ def train_epoch(
     if not np.isfinite(figures["train/loss"]):
         raise UserError(
             f"the loss is {figures['train/loss']} in {progress.what}; lower train.lr "
-            f"({params.lr:g}), or set train.precision to fp32 ({stepper.precision} now)"
+            f"({params.lr:g}), or set train.precision to fp32 ({optimization.precision} now)"
         )
-    return figures | {"train/lr": stepper.optimizer.param_groups[0]["lr"]}
+    return figures | {"train/lr": optimization.optimizer.param_groups[0]["lr"]}
 
 
 def validate(
-    stepper: Stepper, description: Description, rows: Rows, group: Group = ALONE
+    optimization: Optimization, description: Description, rows: Rows, group: Group = ALONE
 ) -> Figures:
     """Loss, F1 at 0.5 and mean average precision on ``rows``, whose labels are known.
 
     In late fusion the photo's share in the answer is found before, on the same rows.
     """
-    network, params = stepper.answering, stepper.params
+    network, precision = optimization.eval_network, optimization.precision
+    batch_size = optimization.params.batch_size
     if network.finds_share:
-        batches = _part(rows, params.batch_size, stepper.device, group)
-        find_share(network, description, batches, stepper.precision, group.joined)
-    found = predict(network, description, rows, params.batch_size, stepper.precision, group)
-    return group.from_first(lambda: measure(stepper, found, rows))
+        batches = _part(rows, batch_size, optimization.device, group)
+        find_share(network, description, batches, precision, group.join)
+    probabilities = predict(network, description, rows, batch_size, precision, group)
+    return group.from_first(lambda: measure(optimization, probabilities, rows))
 
 
-def measure(stepper: Stepper, found: np.ndarray, rows: Rows) -> Figures:
-    """The figures of ``validate`` for the probabilities ``found``, float32 (rows, labels)."""
+def measure(optimization: Optimization, probabilities: np.ndarray, rows: Rows) -> Figures:
+    """The figures of ``validate`` for the probabilities of ``rows``, float32 (rows, labels)."""
+    assert rows.targets is not None
     truth = rows.targets.numpy() > 0.5
-    predicted = found >= 0.5
-    given = torch.from_numpy(found).clamp(1e-7, 1 - 1e-7)
+    predicted = probabilities >= 0.5
+    logits = torch.from_numpy(probabilities).clamp(1e-7, 1 - 1e-7).logit()
     return {
-        "validation/loss": float(stepper.loss_of(given.logit(), rows.targets)),
+        "validation/loss": float(optimization.loss_of(logits, rows.targets)),
         "validation/micro_f1": metrics.micro_f1(truth, predicted),
         "validation/macro_f1": metrics.macro_f1(truth, predicted),
-        "validation/mean_average_precision": metrics.mean_average_precision(truth, found),
+        "validation/mean_average_precision": metrics.mean_average_precision(truth, probabilities),
     }
 
 
@@ -240,15 +246,15 @@ def predict(
     precision: str,
     group: Group = ALONE,
 ) -> np.ndarray:
-    """Probabilities of ``rows``, in order: float32 (rows, labels); each device finds its part."""
+    """Probabilities of ``rows``, in order: float32 (rows, labels); each device computes a part."""
     batches = _part(rows, batch_size, next(network.parameters()).device, group)
     parts = [torch.zeros(0, len(description.labels))]
     parts += [o.sigmoid().cpu() for _, o in logits(network, description, batches, precision)]
-    return group.joined(torch.cat(parts)).numpy()
+    return group.join(torch.cat(parts)).numpy()
 
 
 def _part(rows: Rows, batch_size: int, device: torch.device, group: Group) -> Iterator[Batch]:
-    """This device's part of ``rows``, in batches as large as its slices in training."""
+    """This device's part of ``rows``, in batches as large as its shards in training."""
     order = np.arange(len(rows))[group.part(len(rows))]
     return rows.batches(-(-batch_size // group.size), device, order)
 
@@ -261,18 +267,18 @@ class _Running:
         self._loss, self._hits, self._decided = torch.zeros(3, device=device)
 
     def add(
-        self, loss: torch.Tensor, output: torch.Tensor, targets: torch.Tensor, own: Slice
+        self, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, shard: Shard
     ) -> None:
         with torch.no_grad():
             self.steps += 1
             self._loss += loss
-            if own.weight:
-                predicted = (output > 0).float()
+            if shard.weight:
+                predicted = (logits > 0).float()
                 self._hits += (predicted * targets).sum()
                 self._decided += predicted.sum() + targets.sum()
 
     def figures(self) -> Figures:
-        """Of all devices; each has to ask."""
+        """The figures over all devices, each of which has to call this."""
         sums = torch.stack([self._loss, self._hits, self._decided])
         loss, hits, decided = self._group.total(sums).tolist()
         return {
@@ -281,12 +287,13 @@ class _Running:
         }
 
 
-def _chance(seed: int, epoch: int, rows: int, rank: int) -> tuple[np.ndarray, torch.Generator]:
-    """An epoch's order and augmentation; dropout draws from torch's own state, seeded here.
+def _seeded(seed: int, epoch: int, rows: int, rank: int) -> tuple[np.ndarray, torch.Generator]:
+    """An epoch's order of the rows, int (rows,), and the generator of its augmentation.
 
-    The first two are those of any number of devices; dropout is each device's own.
+    Both are the same on all devices. Dropout, which differs from device to device, draws from
+    torch's global generator, which is seeded here.
     """
-    own, dropout, augmentation = np.random.SeedSequence([seed, epoch]).generate_state(3)
+    shuffling, dropout, augmentation = np.random.SeedSequence([seed, epoch]).generate_state(3)
     torch.manual_seed(int(dropout) + rank)
-    order = np.random.default_rng(own).permutation(rows)
+    order = np.random.default_rng(shuffling).permutation(rows)
     return order, torch.Generator().manual_seed(int(augmentation))

@@ -15,8 +15,8 @@ def loss_function(params: Loss, positive_weights: torch.Tensor | None = None) ->
     """The loss that ``params`` name, as a function of logits and targets to their mean.
 
     ``bce`` is binary cross-entropy; ``focal`` weighs it by (1 − p)^gamma, p being the probability
-    given to what is true (Lin et al. 2017); ``asymmetric`` does so with a gamma of its own for
-    what is true and for what is not, and lets the latter off below a margin (Ridnik et al. 2021);
+    given to what is true (Lin et al. 2017); ``asymmetric`` does so with one gamma for what is true
+    and another for what is not, and lets the latter off below a margin (Ridnik et al. 2021);
     ``mse`` is the mean squared error of the probabilities.
 
     Args:

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020) on batches: each photo goes through operations of its own.
+"""RandAugment (Cubuk et al. 2020) on batches: each photo draws other operations.
 
 The operations and their strengths are torchvision's, and the black that comes in from outside;
 what moves is interpolated, as in torchvision's own recipes.
@@ -45,9 +45,10 @@ OPERATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 def sample_operations(
     photos: int, number: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each photo, ``number`` operations (their places in ``OPERATIONS``) and signs, -1 or 1.
+    """Draws ``number`` operations for each photo.
 
-    Both int64 (number, photos).
+    Returns:
+        Places in ``OPERATIONS``, and signs, -1 or 1; both int64 (number, photos).
     """
     operations, signs = (
         torch.randint(choices, (number, photos), generator=generator)

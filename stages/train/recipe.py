@@ -17,23 +17,24 @@ from stages.train.params import Schedule, Train
 
 
 def optimizer(network: Classifier, params: Train) -> torch.optim.Optimizer:
-    """The optimiser of what learns, and of what gradual unfreezing may yet let learn.
+    """The optimiser, with all weights that learn, or may learn later by gradual unfreezing.
 
-    Its first group is of the parts that start from random weights.
+    The first of its groups holds the weights that started at random.
     """
-    kind, options = {
+    optimizers: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
         "sgd": (torch.optim.SGD, {"momentum": params.momentum}),
         "adadelta": (torch.optim.Adadelta, {}),
         "adam": (torch.optim.Adam, {}),
         "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
         "adamw": (torch.optim.AdamW, {}),
         "rmsprop": (torch.optim.RMSprop, {"momentum": params.momentum}),
-    }[params.optimizer]
+    }
+    kind, options = optimizers[params.optimizer]
     return kind(_groups(network, params), lr=params.lr, weight_decay=params.weight_decay, **options)
 
 
 def _groups(network: Classifier, params: Train) -> list[dict[str, Any]]:
-    """Weights in groups by rate and decay; without a difference in these, one group."""
+    """The weights in groups of one rate and decay each."""
     pretrained = {id(w) for part in network.pretrained_parts() for w in part.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for weight in network.parameters():
@@ -58,8 +59,8 @@ class Cycle:
 
     The rate rises from ``start`` to 1 over the first ``warmup`` of the steps, along a cosine or
     (``cosine``) a line, and falls along a cosine to ``end``, each a fraction of the highest.
-    ``one-cycle`` takes the momentum the other way, if told to. Fewer than three steps are no
-    cycle: the rate stays the highest.
+    ``one-cycle`` may take the momentum the other way. Fewer than three steps are no cycle: the
+    rate stays the highest.
     """
 
     def __init__(self, params: Schedule, steps: int) -> None:
@@ -68,13 +69,13 @@ class Cycle:
         self._peak = min(max(params.warmup * steps - 1, 1), steps - 2)
 
     def rate(self, step: int) -> float:
-        """Of the step, the first being 0, as a fraction of the highest rate."""
+        """The rate of a step, the first being 0, as a fraction of the highest rate."""
         bend = _line if self._params.name == "cosine" else _cosine
         return self._at(step, self._params.start, 1.0, self._params.end, bend)
 
-    def momentum(self, step: int, highest: float) -> float:
-        """Of the step: ``highest`` at both ends, ``schedule.momentum`` at the rate's peak."""
-        return self._at(step, highest, self._params.momentum, highest, _cosine)
+    def momentum(self, step: int, highest: float, lowest: float) -> float:
+        """The momentum of a step: ``highest`` at both ends, ``lowest`` at the rate's peak."""
+        return self._at(step, highest, lowest, highest, _cosine)
 
     def _at(self, step: int, first: float, peak: float, last: float, rise: Curve) -> float:
         if self._last < 2:
@@ -107,12 +108,14 @@ class LearningRate:
     def __init__(self, optimizer: torch.optim.Optimizer, params: Train, steps: int) -> None:
         schedule = params.schedule
         self._optimizer, self._steps = optimizer, 0
-        self._momentum = None if schedule.momentum is None else params.momentum
+        # Highest and lowest; None: the momentum is not cycled.
+        lowest = schedule.momentum
+        self._momenta = None if lowest is None else (params.momentum, lowest)
         self._highest = [group["lr"] for group in optimizer.param_groups]
         self._cycle = self._plateau = None
         if schedule.name in ("one-cycle", "cosine"):
             self._cycle = Cycle(schedule, steps)
-            self._set()
+            self._set(self._cycle)
         elif schedule.name == "plateau":
             self._plateau = ReduceLROnPlateau(
                 optimizer,
@@ -125,27 +128,27 @@ class LearningRate:
     def after_step(self) -> None:
         if self._cycle is not None:
             self._steps += 1
-            self._set()
+            self._set(self._cycle)
 
     def after_epoch(self, metric: float) -> None:
         if self._plateau is not None:
             self._plateau.step(metric)
 
-    def _set(self) -> None:
+    def _set(self, cycle: Cycle) -> None:
         for group, highest in zip(self._optimizer.param_groups, self._highest, strict=True):
-            group["lr"] = highest * self._cycle.rate(self._steps)
-            if self._momentum is not None:
-                momentum = self._cycle.momentum(self._steps, self._momentum)
+            group["lr"] = highest * cycle.rate(self._steps)
+            if self._momenta is not None:
+                momentum = cycle.momentum(self._steps, *self._momenta)
                 if "betas" in group:
                     group["betas"] = (momentum, group["betas"][1])
                 else:
                     group["momentum"] = momentum
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         plateau = self._plateau.state_dict() if self._plateau is not None else {}
         return {"steps": self._steps, "plateau": plateau}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._steps = state["steps"]
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
@@ -165,13 +168,13 @@ class Average:
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # a copy's weights lie apart, and cuDNN wants one piece
         self._decay, self._steps = decay, 0
-        self._own, self._other = _floats(self.network), _floats(network)
+        self._averaged, self._learning = _floats(self.network), _floats(network)
 
     @torch.no_grad()
     def after_step(self) -> None:
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         self._steps += 1
-        torch._foreach_lerp_(self._own, self._other, 1 - decay)
+        torch._foreach_lerp_(self._averaged, self._learning, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self._steps, "network": self.network.state_dict()}
@@ -186,16 +189,18 @@ def _floats(network: nn.Module) -> list[torch.Tensor]:
     return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 
-class Stepper:
-    """From what a network says to a step, as ``params`` want it, with the state of a restart.
+class Optimization:
+    """How a network learns: loss, optimiser, learning rate, loss scaling, average of the weights.
+
+    ``step`` makes a step of them all; ``state_dict`` holds their states, for a restart.
 
     Attributes:
-        answering: the network to validate and to keep: the average where there is one.
+        eval_network: the network to validate and to keep: the average where there is one.
 
     Args:
         network: on its device.
-        targets: of the training rows, (rows, labels).
-        steps: of the whole run.
+        targets: of the training rows, (rows, labels), for ``train.loss.positive_weight``.
+        steps: of the whole run, for the schedule.
     """
 
     def __init__(
@@ -213,14 +218,19 @@ class Stepper:
         # Without it, fp16 gradients below 6e-8 become zero.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.average = Average(network, params.ema) if params.ema else None
-        self.answering = network if self.average is None else self.average.network
+        self.eval_network = network if self.average is None else self.average.network
 
     def step(self, output: Output, targets: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
-        """Lowers the loss of all that counts in ``output``, ``weight`` times, and returns it."""
+        """Makes a step down the loss of ``output``, and returns that loss.
+
+        Args:
+            targets: (n, labels), on the device of ``output``.
+            weight: of the loss.
+        """
         # In single precision, outside autocast: fp16 would overflow.
         losses = [
-            weight * counts * self.loss_of(logits.float(), targets)
-            for counts, logits in output.counted
+            weight * share * self.loss_of(logits.float(), targets)
+            for share, logits in output.weighted_logits
         ]
         loss = torch.stack(losses).sum()
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""What can be done to the photos of a batch, all at once; nothing here is left to chance.
+"""What can be done to the photos of a batch, all at once; nothing here is random.
 
 Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a photo, (n,), on the
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
@@ -97,7 +97,7 @@ def affine(
 def affine_matrices(
     degrees: torch.Tensor, scales: torch.Tensor, rights: torch.Tensor, downs: torch.Tensor
 ) -> torch.Tensor:
-    """Those with which ``sample`` does what ``affine`` does, float32 (n, 2, 3)."""
+    """The matrices, float32 (n, 2, 3), with which ``sample`` does what ``affine`` does."""
     angles = torch.deg2rad(degrees)
     cos, sin = torch.cos(angles) / scales, torch.sin(angles) / scales
     columns = [cos, sin, -cos * rights - sin * downs]
@@ -273,7 +273,7 @@ def _levels(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _blend(without: torch.Tensor, pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """0: the photo ``without`` something; 1: the photo; beyond: more of that than it had."""
+    """Factor 0 gives ``without``, 1 the photo, more leads further that way; cut to [0, 1]."""
     # Not torch.lerp, which takes one number at a time where two of its three sides are broadcast.
     factors = _each(pixels, factors)
     return (pixels * factors).add_(without * (1 - factors)).clamp_(0, 1)

@@ -1,1 +1,1 @@
-"""Captions to numbers."""
+"""The words of captions, and captions as rows of their numbers."""

@@ -17,9 +17,9 @@ from stages.vocab.vocabulary import Vocabulary
 
 def main() -> None:
     params = read(Vocab)
-    everything, parts = records.read(), folds.read()
+    table, parts = records.read(), folds.read()
     train, validation = (
-        folds.rows_of(everything, parts, part)["caption"] for part in ("train", "validation")
+        folds.rows_of(table, parts, part)["caption"] for part in ("train", "validation")
     )
     built = vocabulary.build(
         train,
@@ -30,15 +30,15 @@ def main() -> None:
         max_length=params.max_length,
     )
     vocabulary.write(built)
-    write_metrics("vocab", figures(built, train, validation))
+    write_metrics("vocab", measure(built, train, validation))
 
 
-def figures(built: Vocabulary, train: pl.Series, validation: pl.Series) -> dict[str, Any]:
-    """Size, how much of unseen captions is known, and how long training captions are."""
+def measure(built: Vocabulary, train: pl.Series, validation: pl.Series) -> dict[str, Any]:
+    """Size, how much of the validation captions is known, and how long training captions are."""
     words = built.normalized(validation)["word"]
     known, distinct = words.is_in(built.words), words.unique()
-    told = built.normalized(train)["caption"].to_numpy()
-    lengths = np.bincount(told, minlength=max(len(train), 1))
+    captions = built.normalized(train)["caption"].to_numpy()  # of each word its caption's number
+    lengths = np.bincount(captions, minlength=max(len(train), 1))
     return {
         "words": len(built.words),
         "validation": {

@@ -1,7 +1,7 @@
 """``data/vocabulary.json``: the words of training captions, and captions as numbers."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import write_json
-from stages.words import STOP_WORDS, normalizer, tokenize_all
+from stages.words import STOP_WORDS, Normalization, normalizer, tokenize_all
 
 VOCABULARY = Path("data/vocabulary.json")
 PADDING, UNKNOWN = 0, 1
@@ -25,13 +25,13 @@ class Vocabulary:
     Attributes:
         words: by falling frequency, then by name; ``words[i]`` has the number ``i + 2``, after
             ``PADDING`` and ``UNKNOWN``.
-        normalize: ``none``, ``stem`` or ``lemma``, as in ``stages.words.normalizer``.
+        normalize: how the forms of a word are brought together.
         drop_stop_words: whether words like "the" are left out of captions.
         max_length: words of a caption that count.
     """
 
     words: list[str]
-    normalize: str
+    normalize: Normalization
     drop_stop_words: bool
     max_length: int
 
@@ -45,36 +45,37 @@ class Vocabulary:
         A row a word, in order: ``caption``, the number of its caption, and ``word``.
         """
         words = tokenize_all(pl.Series("word", captions, pl.String))
-        told = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
+        table = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
         if self.drop_stop_words:
-            told = told.filter(~pl.col("word").is_in(list(STOP_WORDS)))
+            table = table.filter(~pl.col("word").is_in(list(STOP_WORDS)))
         # There are few distinct words, however many captions.
-        distinct = told["word"].unique()
+        distinct = table["word"].unique()
         forms = pl.Series([self._normalize(word) for word in distinct], dtype=pl.String)
-        return told.with_columns(pl.col("word").replace_strict(distinct, forms))
+        return table.with_columns(pl.col("word").replace_strict(distinct, forms))
 
     def encode(self, captions: Iterable[str | None]) -> np.ndarray:
         """Captions as int64 (captions, max_length), padded at the end with ``PADDING``."""
         captions = pl.Series(captions, dtype=pl.String)
-        told = self.normalized(captions)
-        caption = told["caption"].to_numpy()
-        place = np.arange(len(told)) - np.searchsorted(caption, caption)
+        words = self.normalized(captions)
+        caption = words["caption"].to_numpy()
+        place = np.arange(len(words)) - np.searchsorted(caption, caption)
         counts = place < self.max_length
-        numbers = range(FIRST_WORD, len(self))
-        known = told["word"].replace_strict(self.words, numbers, default=UNKNOWN)
+        numbers = words["word"].replace_strict(
+            self.words, range(FIRST_WORD, len(self)), default=UNKNOWN
+        )
         rows = np.full((len(captions), self.max_length), PADDING, np.int64)
-        rows[caption[counts], place[counts]] = known.to_numpy()[counts]
+        rows[caption[counts], place[counts]] = numbers.to_numpy()[counts]
         return rows
 
     @cached_property
-    def _normalize(self):
+    def _normalize(self) -> Callable[[str], str]:
         return normalizer(self.normalize)
 
 
 def build(
     captions: Iterable[str | None],
     *,
-    normalize: str,
+    normalize: Normalization,
     drop_stop_words: bool,
     min_count: int,
     max_words: int,
@@ -89,10 +90,12 @@ def build(
 
 
 def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The fields of ``vocabulary`` as JSON can hold them."""
     return asdict(vocabulary)
 
 
 def from_json(content: dict[str, Any]) -> Vocabulary:
+    """The inverse of ``to_json``."""
     return Vocabulary(**content)
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from stages import UserError
-from stages.bundle.model import Model, load
+from stages.bundle.model import Model, load_model
 from tagloom.serve.metrics import Metrics
 
 Runtime = Literal["torch", "onnx"]
@@ -27,7 +27,7 @@ def ready(folder: Path, runtime: Runtime) -> Model:
     Raises:
         UserError: the bundle is not whole.
     """
-    model = load(folder, runtime)
+    model = load_model(folder, runtime)
     size = model.bundle.stored_size
     photos = (
         np.zeros((1, size, size, 3), np.uint8) if model.bundle.description.sees_images else None

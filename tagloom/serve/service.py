@@ -8,8 +8,7 @@ import numpy as np
 from fastapi import Request
 
 from stages import UserError
-from stages.bundle import bundle as bundles
-from stages.bundle.bundle import Bundle
+from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
 from tagloom.decoding import UnreadablePhoto
 from tagloom.heat import overlay
@@ -22,7 +21,7 @@ from tagloom.serve.schemas import Answer, Photo
 from tagloom.serve.upload import Form, Part, received
 
 if TYPE_CHECKING:
-    from tagloom.explanation import Explainer
+    from tagloom.explanation import PhotoExplainer
 
 NO_HEAT = "there are no heat maps: they take a model of photos, and torch"
 
@@ -42,7 +41,9 @@ class Service:
         self.reloader, self.limits = reloader, limits
         self.metrics, self.batcher = metrics, batcher
         self.gate = Gate(limits)
-        self._explainer: tuple[Model, Explainer] | None = None  # and the model that it explains
+        self._explainer: tuple[Model, PhotoExplainer] | None = (
+            None  # and the model that it explains
+        )
         metrics.in_flight.set_function(lambda: self.gate.requests)
         metrics.held.set_function(lambda: self.gate.bytes)
 
@@ -114,21 +115,21 @@ class Service:
         return overlay(heat, description.input_size / description.stored_size, len(pixels))
 
 
-def explainer(bundle: Bundle) -> "Explainer":
+def explainer(bundle: Bundle) -> "PhotoExplainer":
     """What draws heat maps for a bundle.
 
     Raises:
         Refused: the bundle's folder no longer holds it.
     """
-    from tagloom.explanation import Explainer  # torch
+    from tagloom.explanation import PhotoExplainer  # torch
 
     try:
-        sha256 = bundles.read(bundle.folder).sha256
+        sha256 = read_bundle(bundle.folder).sha256
     except UserError:
         sha256 = None
     if sha256 != bundle.sha256:
         raise Refused(404, "explain", "there are no heat maps: the bundle's folder has changed")
-    return Explainer(bundle)
+    return PhotoExplainer(bundle)
 
 
 def pairs(form: Form, model: Model) -> list[tuple[Part | None, str | None]]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.bundle import bundle as bundles
 from stages.bundle import card
+from stages.bundle.bundle import CARD, read_bundle
 from tests import factories
 
 HOSTILE = [
@@ -24,8 +24,8 @@ def figures(f1: float, count: int) -> dict[str, float | None]:
 
 
 def test_the_bundles_own_card_names_labels_metrics_and_commit(bundle: Path):
-    read = bundles.read(bundle)
-    text = (bundle / bundles.CARD).read_text("utf-8")
+    read = read_bundle(bundle)
+    text = (bundle / CARD).read_text("utf-8")
     assert "{" not in text.partition("```")[0]
     f1 = read.metrics["validation"]["overall"]["micro_f1"]
     assert f"| micro F1 | {f1['value']:.3f} | {f1['low']:.3f}–{f1['high']:.3f} |" in text

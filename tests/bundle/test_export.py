@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from stages import UserError
-from stages.bundle import bundle as bundles
 from stages.bundle import export, graph
-from stages.bundle import model as models
-from stages.bundle.inference import Answer
+from stages.bundle.bundle import read_bundle
+from stages.bundle.inference import InferenceModule
+from stages.bundle.model import load_model
 from stages.bundle.recurrent import Unpacked
-from stages.network import network as networks
 from stages.network.description import Description
 from stages.network.nets.caption import CaptionEncoder
+from stages.network.network import new_network
 from stages.network.tokens import words_of
 from tests import factories
 from tests.network import tiny_bert
@@ -27,14 +27,14 @@ CAPTIONS = ["one two three one", None, "three", "unheard of", "two", " ", "one o
 PHOTOS = np.random.default_rng(0).integers(0, 256, (len(CAPTIONS), SIDE, SIDE, 3), np.uint8)
 
 
-def built(described: Description) -> tuple[Answer, dict[str, np.ndarray]]:
+def built(described: Description) -> tuple[InferenceModule, dict[str, np.ndarray]]:
     """A random network with something to ask it."""
     torch.manual_seed(0)
-    network, words = networks.build(described)
+    network, words = new_network(described)
     inputs = {"photos": PHOTOS} if described.sees_images else {}
     if words is not None:
         inputs["words"] = words.encode(CAPTIONS)
-    return Answer(network, described, temperature=1.3), inputs
+    return InferenceModule(network, described, temperature=1.3), inputs
 
 
 def described(inputs: str, text: dict[str, Any] | None = None, **more: Any) -> Description:
@@ -102,7 +102,7 @@ def test_a_network_that_cannot_be_followed_is_refused():
 
 
 def test_one_file_for_other_programs(bundle: Path, tmp_path: Path):
-    read, model = bundles.read(bundle), models.load(bundle)
+    read, model = read_bundle(bundle), load_model(bundle)
     side = read.stored_size
     photos = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
     captions = ["a red one", None, "two", "three and four", ""]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.bundle import model as models
+from stages.bundle.model import load_model
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import probabilities as tables
-from stages.threshold import decision as decisions
+from stages.network.probabilities import read_probabilities
+from stages.threshold.decision import read_decision
 from tests.conftest import ROOT
 
 
@@ -19,18 +19,18 @@ from tests.conftest import ROOT
 def validation(bundle: Path):
     """Photos, captions and the trained network's probabilities."""
     project = bundle.parents[1]
-    table = tables.read(project / "data/validation.parquet")
+    table = read_probabilities(project / "data/validation.parquet")
     everything = records.read(project / "data/records.parquet")
     rows = table.select("id").join(everything, on="id", maintain_order="left")
     photos = ImageStore(project / "data/images").gather(rows["image"].to_numpy())
-    decision = decisions.read(project / "models/decision.json")
+    decision = read_decision(project / "models/decision.json")
     said = decision.calibrate(table["probabilities"].to_numpy())
     return photos, rows["caption"].to_list(), said
 
 
 def test_it_says_what_the_trained_network_said(bundle: Path, validation):
     photos, captions, said = validation
-    model = models.load(bundle)
+    model = load_model(bundle)
     found = model.probabilities(photos, captions)
     assert found.dtype == np.float32
     assert np.abs(found - said).max() < 5e-3
@@ -39,7 +39,7 @@ def test_it_says_what_the_trained_network_said(bundle: Path, validation):
 
 def test_both_runtimes_say_the_same(bundle: Path, validation):
     photos, captions, _ = validation
-    torch, onnx = (models.load(bundle, runtime) for runtime in ("torch", "onnx"))
+    torch, onnx = (load_model(bundle, runtime) for runtime in ("torch", "onnx"))
     for rows, said in ((1, captions), (7, [None, "", *captions[2:]]), (len(photos), None)):
         given = photos[:rows], said and said[:rows]
         found = onnx.probabilities(*given)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from stages import UserError
 from stages.bundle import __main__ as stage
-from stages.bundle import bundle as bundles
 from stages.bundle import half_precision, parity
-from stages.bundle import model as models
+from stages.bundle.bundle import ONNX
+from stages.bundle.model import load_model
 from stages.bundle.provenance import provenance
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -68,14 +68,14 @@ def test_the_same_comes_out_again(project: Path, bundle: Path):
 def test_in_single_precision_it_says_what_predict_says(project: Path):
     write_params(SMALL | {"bundle.precision": "float32"})
     stage.main()
-    assert not Path("models/bundle", bundles.ONNX).exists()
+    assert not Path("models/bundle", ONNX).exists()
     predict()
     test = records.read().filter(pl.col("subset") == "test")
-    found = parity.ask(models.load(), test, ImageStore())
-    said = pl.read_parquet(PREDICTIONS)
-    assert np.abs(found - said["probabilities"].to_numpy()).max() < 1e-6
-    labels = records.label_lists(models.load().decide(found), models.load().bundle.labels)
-    assert labels.to_list() == said["predicted"].to_list()
+    model, table = load_model(), pl.read_parquet(PREDICTIONS)
+    probabilities = model.ask(test, ImageStore(), 64, "test")
+    assert np.abs(probabilities - table["probabilities"].to_numpy()).max() < 1e-6
+    labels = records.label_lists(model.decide(probabilities), model.bundle.labels)
+    assert labels.to_list() == table["predicted"].to_list()
     measured = json.loads(Path("metrics/bundle.json").read_text("utf-8"))
     assert measured["weights"]["precision"] == "float32"
     assert measured["weights"]["changed_decisions"] == 0

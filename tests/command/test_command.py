@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from stages.bundle import bundle as bundles
-from stages.bundle import model as models
+from stages.bundle.bundle import read_bundle
+from stages.bundle.model import load_model
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
@@ -83,7 +83,7 @@ def test_help_and_onnx_load_neither_torch_nor_much_else(bundle: Path, album: Pat
 
 
 def test_a_folder_and_a_csv_get_what_the_model_says(run: Run, bundle: Path, album: Path):
-    model = models.load(bundle)
+    model = load_model(bundle)
     names = [f"photos/{path.name}" for path in sorted((album / "photos").iterdir())]
     photos = np.stack([np.asarray(Image.open(name)) for name in names])
     captions = pl.read_csv("photos.csv")["caption"].to_list()
@@ -279,7 +279,7 @@ def test_an_explanation_may_be_a_page_in_one_file(run: Run, album: Path):
 
 def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
     text = run("info").stdout.replace("\n", "")
-    known = bundles.read(bundle)
+    known = read_bundle(bundle)
     assert "captions, with 10 labels" in text
     assert "small_cnn, 32 × 32 pixels" in text
     assert known.sha256 in text
@@ -306,7 +306,7 @@ def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album:
     result = run("export", "--onnx", "new/model.onnx")
     assert result.exit_code == 0, result.stderr
     assert "MB: photos, uint8 (n, 32, 32, 3), RGB; words, int64 (n, words)" in result.stdout
-    model = models.load(bundle)
+    model = load_model(bundle)
     photos = np.stack([np.asarray(Image.open(path)) for path in Path("photos").iterdir()])
     session = onnxruntime.InferenceSession("new/model.onnx", providers=["CPUExecutionProvider"])
     given = {"photos": photos, "words": np.zeros((len(photos), 1), np.int64)}

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.network import probabilities as tables
+from stages.network.probabilities import read_label_names
 from tagloom import results
 from tagloom.results import Answers, writer
 
@@ -105,7 +105,7 @@ def test_parquet_is_exact_and_as_the_stages_write_it(in_tmp: Path, monkeypatch: 
     assert table["photo"].to_list() == NAMES * 5
     assert table["labels"].to_list() == [LABELS, []] * 5
     assert (table["probabilities"].to_numpy() == np.tile(FOUND, (5, 1))).all()
-    assert tables.read_label_names(path) == LABELS
+    assert read_label_names(path) == LABELS
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 

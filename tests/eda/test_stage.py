@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.eda import __main__ as eda
+from stages.eda import tables
+from stages.eda.__main__ import main
+from stages.eda.overview import look_over
 from stages.ingest import records
 from stages.ingest.__main__ import main as ingest
 from tests.conftest import write_params
@@ -50,7 +52,7 @@ def write_records(labels: list, captions: list, names: list[str], train: int) ->
 
 
 def run() -> dict:
-    eda.main()
+    main()
     return json.loads(Path("metrics/eda.json").read_text())
 
 
@@ -73,14 +75,14 @@ def digits(in_tmp):
 
 
 def test_figures_of_a_small_sample(digits):
-    found = run()
-    assert found["photos"] == {
+    metrics = run()
+    assert metrics["photos"] == {
         "train": 10, "test": 2, "labelled": 10, "without_any_label": 1, "with_one_label": 7,
     }  # fmt: skip
-    assert found["labels"]["missing_ids"] == [3]
-    assert found["labels"]["per_photo"] == {"min": 0, "median": 1, "mean": 1.1, "max": 2}
-    assert found["captions"]["length"]["max"] == 3
-    assert (found["captions"]["train"], found["captions"]["test"]) == (10, 1)
+    assert metrics["labels"]["missing_ids"] == [3]
+    assert metrics["labels"]["per_photo"] == {"min": 0, "median": 1, "mean": 1.1, "max": 2}
+    assert metrics["captions"]["length"]["max"] == 3
+    assert (metrics["captions"]["train"], metrics["captions"]["test"]) == (10, 1)
     assert rows("labels")[0] == {
         "label": "2", "photos": "8", "rate": "0.8", "alone": "6", "together": "2", "ratio": "0.25",
     }  # fmt: skip
@@ -117,16 +119,16 @@ def test_both_parameters_have_an_effect(digits):
 def test_labels_of_test_photos_are_not_looked_at(in_tmp):
     write_records([["a"], ["b"]], [None, None], ["a", "b"], train=1)
     set_params()
-    found = run()
-    assert found["photos"]["labelled"] == 1
-    assert found["labels"]["never_used"] == 1
+    metrics = run()
+    assert metrics["photos"]["labelled"] == 1
+    assert metrics["labels"]["never_used"] == 1
 
 
 def test_without_captions_there_are_no_pictures_of_words(in_tmp):
     write_records([["a"], ["a"], None], [None] * 3, ["a"], train=2)
     set_params()
-    found = run()
-    assert found["captions"] == {"train": 0, "test": 0, "distinct": 0, "length": {}, "words": 0}
+    metrics = run()
+    assert metrics["captions"] == {"train": 0, "test": 0, "distinct": 0, "length": {}, "words": 0}
     assert pictures() == PICTURES - CAPTION_PICTURES
     assert Path("metrics/eda/top_words.csv").read_text() == "label,word,captions,share,pmi,npmi\n"
 
@@ -149,10 +151,10 @@ def test_without_photos_of_one_label_there_is_no_sheet_of_examples(in_tmp):
 def test_tables_of_many_labels_stay_small(in_tmp):
     names = [f"label {i}" for i in range(130)]
     write_records([[name] for name in names] + [names], [None] * 131, names, train=131)
-    found = eda.tables(eda.look(records.read(), names, top_words=5))
-    assert len(found["labels"]) == 130
-    assert found["cooccurrence"]["label"].n_unique() == eda.MOST_LABELS
-    assert len(found["label_sets"]) == eda.MOST_ROWS
+    made = tables.tables(look_over(records.read(), names, top_words=5))
+    assert len(made["labels"]) == 130
+    assert made["cooccurrence"]["label"].n_unique() == tables.MOST_LABELS
+    assert len(made["label_sets"]) == tables.MOST_ROWS
 
 
 @pytest.mark.shared
@@ -161,9 +163,9 @@ def test_the_real_sample(in_tmp, shared):
     write_params({"ingest.source": "kaggle-csv", "ingest.root": root, "ingest.image_size": 8})
     Path("data/corrections").mkdir(parents=True)
     ingest()
-    found = run()
-    assert found["labels"]["names"] == 18
-    assert found["labels"]["missing_ids"] == [12]
+    metrics = run()
+    assert metrics["labels"]["names"] == 18
+    assert metrics["labels"]["missing_ids"] == [12]
     ratios = {row["label"]: float(row["ratio"]) for row in rows("labels")}
     assert ratios["1"] == pytest.approx(0.62, abs=0.02)  # people
     assert max(ratios, key=ratios.get) == "10"  # traffic light

@@ -133,8 +133,8 @@ def test_a_word_on_every_caption_of_the_only_label_says_nothing():
 
 
 def test_words_seen_too_seldom_or_by_chance_do_not_tell():
-    told = statistics.telling_words(word_counts(), NAMES, 9)
-    assert told.select("label", "word").rows() == [("cat", "whiskers")]
+    table = statistics.telling_words(word_counts(), NAMES, 9)
+    assert table.select("label", "word").rows() == [("cat", "whiskers")]
     fewer = word_counts().with_columns(pl.col("captions") - 1)
     assert statistics.telling_words(fewer, NAMES, 9).is_empty()
 
@@ -155,6 +155,6 @@ def test_alone_takes_photos_with_one_label_each_file_once():
             "image": [0, 1, 2, 3, 4, 5],
         }
     )
-    found = statistics.alone(photos, NAMES, 2)
-    assert found.select("label", "image").rows() == [("cat", 3), ("cat", 2), ("dog", 0)]
+    table = statistics.alone(photos, NAMES, 2)
+    assert table.select("label", "image").rows() == [("cat", 3), ("cat", 2), ("dog", 0)]
     assert statistics.alone(photos, NAMES, 1)["image"].to_list() == [3, 0]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +12,44 @@ import pytest
 from sklearn.metrics import f1_score
 
 from evaluation.judge.__main__ import Champion, main, unseen
+from stages.bundle.__main__ import main as bundle
+from stages.bundle.bundle import MANIFEST, read_bundle, seal
 from stages.ingest import records
-from stages.network import probabilities
+from stages.network.probabilities import read_probabilities
 from stages.split import folds
-from stages.threshold import decision as decisions
 from stages.threshold.__main__ import main as threshold
-from stages.threshold.decision import Decision
+from stages.threshold.decision import Decision, read_decision
 from stages.train.__main__ import main as train
 
 WHO = ("champion", "challenger")
-LEFT = ("models/network", "models/decision.json", "data/records.parquet", "data/folds.parquet")
+LEFT = ("models/bundle", "data/records.parquet", "data/folds.parquet")
 
 
 @pytest.fixture
 def champion(prepared: Path, params: Callable[..., None]) -> Path:
     """What a run of one epoch left; the project's own network has had four."""
     params({"train.epochs": 1})
-    train()
-    threshold()
+    run_pipeline()
     folder = prepared / "champion"
     folder.mkdir()
     for name in LEFT:
         copy = shutil.copytree if Path(name).is_dir() else shutil.copy
         copy(name, folder / Path(name).name)
     params({"train.epochs": 4})
-    train()
-    threshold()
+    run_pipeline()
     return folder
+
+
+def run_pipeline() -> None:
+    for stage in (train, threshold, bundle):
+        stage()
+
+
+def describe_otherwise(bundle: Path, change: Callable[[dict], None]) -> None:
+    """Changes what a bundle says of its network, and seals it anew."""
+    content = json.loads((bundle / MANIFEST).read_text("utf-8"))
+    change(content)
+    seal(bundle, {key: content[key] for key in content.keys() - {"format", "files"}})
 
 
 def judge(champion: Path) -> dict:
@@ -56,15 +68,15 @@ def micro_f1(probabilities: np.ndarray, decision: Decision) -> float:
 
 
 def test_both_are_measured_on_the_same_photos(champion: Path):
-    before = decisions.read(champion / "decision.json")
-    own = probabilities.read()["probabilities"].to_numpy()
+    before = read_bundle(champion / "bundle").content.decision
+    own = read_probabilities()["probabilities"].to_numpy()
     verdict = judge(champion)
     assert verdict["rows"] == len(own)
     gain = _value(verdict, "challenger") - _value(verdict, "champion")
     assert verdict["gain"]["value"] == pytest.approx(gain)
     assert verdict["gain"]["low"] < gain < verdict["gain"]["high"]
     # By the thresholds that were chosen on these photos the new one would look better.
-    assert _value(verdict, "challenger") <= micro_f1(own, decisions.read())
+    assert _value(verdict, "challenger") <= micro_f1(own, read_decision())
     counts = records.label_matrix(
         folds.rows_of(records.read(), folds.read(), "validation")["labels"],
         records.read_label_names(),
@@ -73,9 +85,14 @@ def test_both_are_measured_on_the_same_photos(champion: Path):
     for each in verdict["labels"].values():
         assert all(f1["low"] <= f1["value"] <= f1["high"] for f1 in (each[w] for w in WHO))
     assert verdict["drift"]["photos"] == {"before": 200, "new": 0}
+
     # Against itself: the network says again what it said, by the thresholds in use.
-    shutil.rmtree(champion / "network")
-    shutil.copytree("models/network", champion / "network")
+    def decide_as_before(content: dict) -> None:
+        content["decision"] = asdict(before)
+
+    shutil.rmtree(champion / "bundle")
+    shutil.copytree("models/bundle", champion / "bundle")
+    describe_otherwise(champion / "bundle", decide_as_before)
     again = judge(champion)
     assert _value(again, "champion") == pytest.approx(micro_f1(own, before), abs=0.01)
 
@@ -109,17 +126,18 @@ def test_a_photo_is_known_by_its_bytes_whatever_its_name(champion: Path):
 
 
 def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
-    file = champion / "network" / "network.json"
-    description = json.loads(file.read_text("utf-8"))
-    description["labels"][3] = "another"
-    file.write_text(json.dumps(description), "utf-8")
+    def rename(content: dict) -> None:
+        content["description"]["labels"][3] = content["decision"]["labels"][3] = "another"
+
+    describe_otherwise(champion / "bundle", rename)
     found = judge(champion)["labels"]["3"]
     assert found["champion"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
-    file = champion / "network" / "network.json"
-    description = json.loads(file.read_text("utf-8"))
-    file.write_text(json.dumps(description | {"stored_size": 64}), "utf-8")
+    def enlarge(content: dict) -> None:
+        content["description"]["stored_size"] = 64
+
+    describe_otherwise(champion / "bundle", enlarge)
     said = judge(champion)["incomparable"]
     assert "wants photos of 64 pixels, and they are stored with 32" in said

@@ -53,7 +53,7 @@ def test_nothing_to_do_starts_no_child(toy: Toy, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise AssertionError("started")
 
-    monkeypatch.setattr("experiments.dvc_project.processes.leashed", refuse)
+    monkeypatch.setattr("experiments.dvc_project.processes.child_process", refuse)
     lines = list(Project(toy.folder).run())
     assert heads(lines) == dict.fromkeys(["first", "side", "last"], ("cached", UNCHANGED))
 

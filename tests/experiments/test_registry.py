@@ -28,13 +28,13 @@ def clone(toy: Toy, name: str) -> Toy:
 
 
 def test_a_second_clone_goes_on_where_the_first_one_is(
-    growing: Toy, monkeypatch: pytest.MonkeyPatch
+    retraining_project: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver(growing, "1", 0.5)
-    growing.commit("photo")
+    deliver(retraining_project, "1", 0.5)
+    retraining_project.commit("photo")
     assert run()[0] == "Promoted"
-    first = growing.git("rev-parse", "champion")
-    other = clone(growing, "other")
+    first = retraining_project.git("rev-parse", "champion")
+    other = clone(retraining_project, "other")
     monkeypatch.chdir(other.folder)
     registry = Registry(other.folder)
     assert registry.tip() == registry.champion().rev == first
@@ -45,11 +45,11 @@ def test_a_second_clone_goes_on_where_the_first_one_is(
     other.git("push", "--quiet", "--atomic", "origin", "champion", "--tags")
 
     # Meanwhile the first one had promoted another: the push would have been refused whole.
-    growing.git("checkout", "--quiet", "--detach")
-    growing.git("update-ref", "refs/heads/champion", first)
-    growing.git("tag", "--delete", "model@v0.0.2", "model#champion#2")
-    monkeypatch.chdir(growing.folder)
-    deliver(growing, "3", 0.9)
+    retraining_project.git("checkout", "--quiet", "--detach")
+    retraining_project.git("update-ref", "refs/heads/champion", first)
+    retraining_project.git("tag", "--delete", "model@v0.0.2", "model#champion#2")
+    monkeypatch.chdir(retraining_project.folder)
+    deliver(retraining_project, "3", 0.9)
     assert run()[0] == "Promoted"
     monkeypatch.chdir(other.folder)
     other.git("fetch", "--quiet")
@@ -59,23 +59,25 @@ def test_a_second_clone_goes_on_where_the_first_one_is(
     assert "champion and origin/champion have gone apart" in message
     remedy = message.split("is: ")[1].split(". The models")[0]
     subprocess.run(remedy, shell=True, check=True, cwd=other.folder, capture_output=True)
-    assert registry.tip() == growing.git("rev-parse", "champion")
+    assert registry.tip() == retraining_project.git("rev-parse", "champion")
     assert registry.champion().rev == registry.tip()
     assert run()[0] in ("Promoted", "Refused")
 
 
-def test_a_champion_that_is_lost_is_found_out_before_anything_is_trained(growing: Toy) -> None:
-    deliver(growing, "1", 0.5)
+def test_a_champion_that_is_lost_is_found_out_before_anything_is_trained(
+    retraining_project: Toy,
+) -> None:
+    deliver(retraining_project, "1", 0.5)
     assert run()[0] == "Promoted"
-    shutil.rmtree(growing.folder / ".dvc" / "cache")
-    deliver(growing, "2", 0.4)
+    shutil.rmtree(retraining_project.folder / ".dvc" / "cache")
+    deliver(retraining_project, "2", 0.4)
     name, message = run()
     assert name == "Failed"
-    assert message.startswith("models/network of the model v0.0.1 is neither in DVC's cache nor in")
+    assert message.startswith("models/bundle of the model v0.0.1 is neither in DVC's cache nor in")
     assert "python -m experiments.registry --retire" in message
-    assert len(growing.dvc("exp", "list", "--name-only").split()) == 1
+    assert len(retraining_project.dvc("exp", "list", "--name-only").split()) == 1
     registry_command(["--retire"])
-    registry = Registry(growing.folder)
+    registry = Registry(retraining_project.folder)
     assert (registry.champion(), registry.is_empty()) == (None, True)
     assert [version.name for version in registry.versions()] == ["v0.0.1"]
     name, message = run()
@@ -85,10 +87,10 @@ def test_a_champion_that_is_lost_is_found_out_before_anything_is_trained(growing
 
 
 def test_below_the_top_folder_of_a_repository(
-    growing: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    retraining_project: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     top = Toy(tmp_path / "Größeres Haus")
-    shutil.copytree(growing.folder, top.folder / "vision" / "birds")
+    shutil.copytree(retraining_project.folder, top.folder / "vision" / "birds")
     shutil.rmtree(top.folder / "vision" / "birds" / ".git")
     shutil.rmtree(top.folder / "vision" / "birds" / ".dvc")
     (top.folder / "other.txt").write_text("1")
@@ -116,27 +118,29 @@ def test_below_the_top_folder_of_a_repository(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_gits_own_reason_reaches_people(untrained: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    os.chown(untrained.folder, 12345, 12345)
-    os.chown(untrained.folder / ".git", 12345, 12345)
+def test_gits_own_reason_reaches_people(
+    untrained_project: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.chown(untrained_project.folder, 12345, 12345)
+    os.chown(untrained_project.folder / ".git", 12345, 12345)
     for command in (registry_command, compare_command):
         with pytest.raises(SystemExit, match="dubious ownership") as exit:
             command([])
         assert "safe.directory" in str(exit.value)
     with pytest.raises(ProjectError, match="dubious ownership"):
-        Registry(untrained.folder)
+        Registry(untrained_project.folder)
 
 
-def test_a_delivery_that_is_still_being_copied(growing: Toy, tmp_path: Path) -> None:
+def test_a_delivery_that_is_still_being_copied(retraining_project: Toy, tmp_path: Path) -> None:
     """Outside of the repository, where DVC has no ignore file."""
     photos = tmp_path / "photos"
-    shutil.move(growing.folder / "raw", photos)
+    shutil.move(retraining_project.folder / "raw", photos)
     for file in ("params.yaml", "dvc.yaml", "make.py"):
-        path = growing.folder / file
+        path = retraining_project.folder / file
         path.write_text(path.read_text().replace("root: raw", f"root: {photos}"))
         path.write_text(path.read_text().replace('"raw"', f'"{photos}"'))
-    (growing.folder / ".dvcignore").write_text(".*\n")
-    growing.commit("elsewhere")
+    (retraining_project.folder / ".dvcignore").write_text(".*\n")
+    retraining_project.commit("elsewhere")
     (photos / ".in").mkdir()
     (photos / "1.json").write_text("1")
     ended = threading.Event()
@@ -160,20 +164,23 @@ def test_a_delivery_that_is_still_being_copied(growing: Toy, tmp_path: Path) -> 
         copying.join()
 
 
-def test_a_clock_that_was_set_back(untrained: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_set_back(untrained_project: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """GTO and DVC go by the time of tags."""
-    base = untrained.git("rev-parse", "HEAD")
-    registry = Registry(untrained.folder)
+    base = untrained_project.git("rev-parse", "HEAD")
+    registry = Registry(untrained_project.folder)
     registry.promote(base, base, "first")
     monkeypatch.setenv("GIT_COMMITTER_DATE", f"@{time.time() + 86_400:.0f} +0000")
     someone = ("-c", "user.name=t", "-c", "user.email=t@localhost")
     tag = ("tag", "--force", "--annotate", "--message", "tomorrow", "model#champion#1")
-    untrained.git(*someone, *tag, "model#champion#1^{commit}")
+    untrained_project.git(*someone, *tag, "model#champion#1^{commit}")
     monkeypatch.delenv("GIT_COMMITTER_DATE")
-    deliver(untrained, "1", 1)
-    untrained.commit("more")
-    assert registry.promote(untrained.git("rev-parse", "HEAD"), base, "second").name == "v0.0.2"
-    dates = untrained.git("tag", "--sort=creatordate", "--list", "model#*").split()
+    deliver(untrained_project, "1", 1)
+    untrained_project.commit("more")
+    assert (
+        registry.promote(untrained_project.git("rev-parse", "HEAD"), base, "second").name
+        == "v0.0.2"
+    )
+    dates = untrained_project.git("tag", "--sort=creatordate", "--list", "model#*").split()
     assert dates == ["model#champion#1", "model#champion#2"]
     registry.roll_back("v0.0.1")
     assert registry.champion().name == "v0.0.1"
@@ -181,10 +188,10 @@ def test_a_clock_that_was_set_back(untrained: Toy, monkeypatch: pytest.MonkeyPat
     assert registry.champion() is None
 
 
-def test_an_experiment_of_the_same_second_keeps_its_name(untrained: Toy) -> None:
-    base = untrained.git("rev-parse", "HEAD")
-    with Workspace(untrained.folder) as workspace:
+def test_an_experiment_of_the_same_second_keeps_its_name(untrained_project: Toy) -> None:
+    base = untrained_project.git("rev-parse", "HEAD")
+    with Workspace(untrained_project.folder) as workspace:
         for expected in ("now", "now_2", "now_3"):
             name = workspace.new_name("now")
             assert name == expected
-            untrained.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", base)
+            untrained_project.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", base)

@@ -96,21 +96,21 @@ def test_a_clone_without_data_has_nothing_to_do(
 
 
 def test_what_is_in_use_is_to_be_had_from_the_remote(
-    growing: Toy, s3: S3, client: SyncPrefectClient
+    retraining_project: Toy, s3: S3, client: SyncPrefectClient
 ) -> None:
-    add_remote(growing, "s3", s3)
+    add_remote(retraining_project, "s3", s3)
     for key, value in (("access_key_id", KEY), ("secret_access_key", SECRET)):
-        growing.dvc("remote", "modify", "--local", "store", key, value)
-    deliver(growing, "1", 1)
+        retraining_project.dvc("remote", "modify", "--local", "store", key, value)
+    deliver(retraining_project, "1", 1)
     assert run()[0] == "Promoted"
-    registry = Registry(growing.folder)
+    registry = Registry(retraining_project.folder)
     first = registry.champion()
-    elsewhere = clone(growing)
-    shutil.copy(growing.folder / ".dvc" / "config.local", elsewhere.folder / ".dvc")
+    elsewhere = clone(retraining_project)
+    shutil.copy(retraining_project.folder / ".dvc" / "config.local", elsewhere.folder / ".dvc")
     assert in_use(elsewhere) == 1
 
     s3.failing.touch()
-    deliver(growing, "2", 2)
+    deliver(retraining_project, "2", 2)
     for _ in range(2):
         name, message = run()
         assert name == "Failed"
@@ -118,16 +118,16 @@ def test_what_is_in_use_is_to_be_had_from_the_remote(
         assert "Service Unavailable" in message
         assert message.endswith("before the remote has it: the next run sends the rest")
         assert registry.champion() == first
-        assert in_use(growing) == 1
+        assert in_use(retraining_project) == 1
         # The second time nothing is trained.
-        assert len(growing.dvc("exp", "list", "--name-only").split()) == 2
+        assert len(retraining_project.dvc("exp", "list", "--name-only").split()) == 2
     s3.failing.unlink()
     assert run()[0] == "Promoted"
     elsewhere.git("fetch", "--quiet", "--tags")
     assert in_use(elsewhere) == 1.5
 
     # Somebody else, with the same photos, goes on where this one is.
-    for file in (growing.folder / "raw").glob("*.json"):
+    for file in (retraining_project.folder / "raw").glob("*.json"):
         shutil.copy(file, elsewhere.folder / "raw")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(elsewhere.folder)
@@ -138,11 +138,11 @@ def test_what_is_in_use_is_to_be_had_from_the_remote(
 
     eventually(lambda: "dvc push to the remote store failed" in last("logs", "TIMESTAMP_DESC"))
     assert first.name in last("artifacts", "UPDATED_DESC")
-    told = last("logs", "TIMESTAMP_DESC") + last("artifacts", "UPDATED_DESC")
-    told += last("flow_runs", "START_TIME_DESC") + last("task_runs", "ID_DESC")
-    told += growing.git("log", "--all", "--patch")
-    assert KEY not in told
-    assert SECRET not in told
+    shown = last("logs", "TIMESTAMP_DESC") + last("artifacts", "UPDATED_DESC")
+    shown += last("flow_runs", "START_TIME_DESC") + last("task_runs", "ID_DESC")
+    shown += retraining_project.git("log", "--all", "--patch")
+    assert KEY not in shown
+    assert SECRET not in shown
 
 
 def track(toy: Toy, *command: str) -> None:
@@ -154,41 +154,44 @@ def track(toy: Toy, *command: str) -> None:
     toy.commit(command[0])
 
 
-def test_photos_that_were_added_come_from_the_remote(growing: Toy, s3: S3) -> None:
-    add_remote(growing, "folder", s3)
-    deliver(growing, "1", 1)
-    track(growing, "add", "raw")
-    growing.dvc("push")
-    store, away = growing.folder.parent / "store", growing.folder.parent / "away"
+def test_photos_that_were_added_come_from_the_remote(retraining_project: Toy, s3: S3) -> None:
+    add_remote(retraining_project, "folder", s3)
+    deliver(retraining_project, "1", 1)
+    track(retraining_project, "add", "raw")
+    retraining_project.dvc("push")
+    store, away = (
+        retraining_project.folder.parent / "store",
+        retraining_project.folder.parent / "away",
+    )
     store.rename(away)
-    shutil.rmtree(growing.folder / ".dvc" / "cache")
+    shutil.rmtree(retraining_project.folder / ".dvc" / "cache")
     name, message = run()
     assert name == "Failed"
     assert message.startswith("raw.dvc tracks what is neither in DVC's cache nor in a remote")
     away.rename(store)
     assert run()[0] == "Promoted"
     # What stages made comes from there, too. What is added later counts when it is committed.
-    shutil.rmtree(growing.folder / ".dvc" / "cache")
-    shutil.rmtree(growing.folder / FOLDER)
-    deliver(growing, "2", 2)
+    shutil.rmtree(retraining_project.folder / ".dvc" / "cache")
+    shutil.rmtree(retraining_project.folder / FOLDER)
+    deliver(retraining_project, "2", 2)
     assert run()[0] == "Skipped"
-    growing.dvc("add", "raw")
-    growing.commit("more")
+    retraining_project.dvc("add", "raw")
+    retraining_project.commit("more")
     assert run()[0] == "Promoted"
-    assert in_use(growing) == 1.5
+    assert in_use(retraining_project) == 1.5
 
 
-def test_photos_that_are_imported_are_updated(growing: Toy) -> None:
-    source = growing.folder.parent / "source"
+def test_photos_that_are_imported_are_updated(retraining_project: Toy) -> None:
+    source = retraining_project.folder.parent / "source"
     (source / "photos").mkdir(parents=True)
     (source / "photos" / "1.json").write_text("1")
-    track(growing, "import-url", str(source / "photos"), "raw")
+    track(retraining_project, "import-url", str(source / "photos"), "raw")
     (source / "photos" / "2.json").write_text("2")
     assert run()[0] == "Promoted"
     assert run()[0] == "Skipped"
-    assert in_use(growing) == 1.5
-    assert "nfiles: 2" in growing.git("show", f"{BRANCH}:raw.dvc")
-    assert growing.git("status", "--porcelain") == ""
+    assert in_use(retraining_project) == 1.5
+    assert "nfiles: 2" in retraining_project.git("show", f"{BRANCH}:raw.dvc")
+    assert retraining_project.git("status", "--porcelain") == ""
     source.rename(source.with_name("away"))
     name, message = run()
     assert name == "Failed"
@@ -196,27 +199,27 @@ def test_photos_that_are_imported_are_updated(growing: Toy) -> None:
     assert message.endswith("/source/photos' does not exist")
 
     source.with_name("away").rename(source)
-    imported = growing.folder / "raw.dvc"
+    imported = retraining_project.folder / "raw.dvc"
     imported.write_text(imported.read_text().replace(str(source), "../source"))
-    growing.commit("relative")
+    retraining_project.commit("relative")
     assert run()[1].startswith("raw.dvc imports from ../source/photos, which is another place")
 
 
-def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) -> None:
+def test_photos_of_another_repository_are_updated(retraining_project: Toy, tmp_path: Path) -> None:
     other = Toy(tmp_path / "other")
     (other.folder / "photos").mkdir(parents=True)
     (other.folder / "photos" / "1.json").write_text("1")
     other.git("init", "--quiet")
     other.commit("one")
-    track(growing, "import", str(other.folder), "photos", "--out", "raw")
+    track(retraining_project, "import", str(other.folder), "photos", "--out", "raw")
     (other.folder / "photos" / "2.json").write_text("2")
     other.commit("two")
     assert run()[0] == "Promoted"
-    assert in_use(growing) == 1.5
-    imported = growing.folder / "raw.dvc"
+    assert in_use(retraining_project) == 1.5
+    imported = retraining_project.folder / "raw.dvc"
     address = "http://user:hunter2@127.0.0.1:9/photos"
     imported.write_text(imported.read_text().replace(str(other.folder), address))
-    growing.commit("password")
+    retraining_project.commit("password")
     name, message = run()
     assert (name, message[:26]) == ("Failed", "dvc update raw.dvc failed:")
     assert "http://127.0.0.1:9/photos" in message
@@ -224,7 +227,7 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (".", "which holds the project itself"),
         ("raw/..", "which holds the project itself"),
@@ -233,10 +236,10 @@ def test_photos_of_another_repository_are_updated(growing: Toy, tmp_path: Path) 
         ("../photos", "outside the repository, give a full path"),
     ],
 )
-def test_a_folder_that_cannot_be_taken_in(raw: str, said: str, toy: Toy) -> None:
+def test_a_folder_that_cannot_be_taken_in(raw: str, message: str, toy: Toy) -> None:
     (toy.folder / "params.yaml").write_text(f"a: in.txt\nb: 1\ningest:\n  root: {raw}\n")
     toy.commit("other photos")
-    with pytest.raises(ProjectError, match=said), Workspace(toy.folder):
+    with pytest.raises(ProjectError, match=message), Workspace(toy.folder):
         pass
 
 

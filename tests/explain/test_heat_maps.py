@@ -13,11 +13,11 @@ from stages.explain import heat_maps, layers
 from stages.explain.layers import Layer
 from stages.ingest.images import decode
 from stages.ingest.sources import Row, digits
-from stages.network import network as networks
 from stages.network.batches import Batch
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Concat
+from stages.network.network import new_network
 from stages.network.preprocess import prepare
 from tests import factories
 
@@ -55,27 +55,24 @@ def test_known_answer(frozen: bool):
     green = torch.tensor([[1.0, 0], [0, 4]])
     photo = torch.stack([red, green, torch.full((2, 2), 9.0)])
     batch = seeing(photo.expand(3, -1, -1, -1).clone())
-    found = heat_maps.heat_maps(network, Layer("0", 2), batch, torch.tensor([0, 1, 2]))
+    heat = heat_maps.of_batch(network, Layer("0", 2), batch, torch.tensor([0, 1, 2]))
     # A mean over four places passes a quarter of the weight on to each of them.
     expected = torch.stack([3 / 4 * red, (2 * green - red) / 4, torch.zeros(2, 2)])
-    assert torch.allclose(found, expected)
+    assert torch.allclose(heat, expected)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_any_backbone_and_nothing_of_it_is_touched(name: str):
-    network, _ = networks.build(
-        factories.description("image", labels=4, backbone=name), freeze=True
-    )
+    network, _ = new_network(factories.description("image", labels=4, backbone=name), freeze=True)
     network.eval()
     before = everything(network)
-    found = layers.find(network.backbone, 64)
+    layer = layers.find(network.backbone, 64)[-1]
     batch = factories.batch()
     maps = [
-        heat_maps.heat_maps(network, found[-1], batch, torch.full((2,), label))
-        for label in range(4)
+        heat_maps.of_batch(network, layer, batch, torch.full((2,), label)) for label in range(4)
     ]
     for heat in maps:
-        assert heat.shape == (2, found[-1].side, found[-1].side)
+        assert heat.shape == (2, layer.side, layer.side)
         assert heat.isfinite().all() and (heat >= 0).all()
         assert not heat.requires_grad
     # Of random weights, some speak against a label everywhere; hardly so for each of four.
@@ -89,18 +86,18 @@ def test_any_backbone_and_nothing_of_it_is_touched(name: str):
 @pytest.mark.parametrize("fusion", ["concat", "concat-relu", "concat-batchnorm", "late"])
 def test_beside_a_caption(fusion: str):
     described = factories.description("image+caption", words=["red", "dog"], fusion=fusion)
-    network, _ = networks.build(described)
+    network, _ = new_network(described)
     (layer,) = layers.find(network.backbone, 64)[-1:]
     network.eval()
     batch = factories.batch(words=True)
-    found = heat_maps.heat_maps(network, layer, batch, torch.tensor([0, 1]))
-    assert found.isfinite().all()
-    assert found.shape == (2, 8, 8)
+    heat = heat_maps.of_batch(network, layer, batch, torch.tensor([0, 1]))
+    assert heat.isfinite().all()
+    assert heat.shape == (2, 8, 8)
     assert all(parameter.grad is None for parameter in network.parameters())
     # Each photo's map is its own, whatever else is in the batch.
     alone = Batch(batch.images[1:], None, batch.words[1:], batch.lengths[1:], None)
-    again = heat_maps.heat_maps(network, layer, alone, torch.tensor([1]))
-    assert torch.allclose(found[1:], again, atol=1e-6)
+    again = heat_maps.of_batch(network, layer, alone, torch.tensor([1]))
+    assert torch.allclose(heat[1:], again, atol=1e-6)
 
 
 def test_layers_are_what_all_paths_pass_through():
@@ -138,16 +135,16 @@ def test_a_vision_transformer_has_none():
 @pytest.mark.gpu
 def test_on_a_gpu_as_on_the_cpu():
     described = factories.description("image+caption", words=["red", "dog"])
-    network, _ = networks.build(described)
+    network, _ = new_network(described)
     network.eval()
     layer = layers.find(network.backbone, 64)[-1]
     batch, labels = factories.batch(words=True), torch.tensor([0, 1])
-    expected = heat_maps.heat_maps(network, layer, batch, labels)
+    expected = heat_maps.of_batch(network, layer, batch, labels)
     network.cuda()
     there = Batch(batch.images.cuda(), None, batch.words.cuda(), batch.lengths, None)
     assert layers.find(network.backbone, 64)[-1] == layer
-    found = heat_maps.heat_maps(network, layer, there, labels)
-    assert torch.allclose(found.cpu(), expected, rtol=0.02, atol=1e-3 * float(expected.max()))
+    heat = heat_maps.of_batch(network, layer, there, labels)
+    assert torch.allclose(heat.cpu(), expected, rtol=0.02, atol=1e-3 * float(expected.max()))
 
 
 def quarters(row: Row, number: int, seed: int) -> dict[int, int]:
@@ -192,7 +189,7 @@ def test_the_heat_of_a_digit_is_where_it_stands():
     truth = torch.zeros(count, 10)
     for number, row in enumerate(rows):
         truth[number, [int(label) for label in row.labels]] = 1
-    network, _ = networks.build(factories.description("image", labels=10, stored_size=size))
+    network, _ = new_network(factories.description("image", labels=10, stored_size=size))
     learn(network, photos[:learnt], truth[:learnt], epochs=6)
 
     network.eval()
@@ -203,7 +200,7 @@ def test_the_heat_of_a_digit_is_where_it_stands():
         if len(stand) < 3:
             continue
         batch = seeing(photos[number].expand(len(stand), -1, -1, -1).clone())
-        heat = heat_maps.heat_maps(network, layer, batch, torch.tensor(list(stand)))
+        heat = heat_maps.of_batch(network, layer, batch, torch.tensor(list(stand)))
         large = F.interpolate(heat[:, None], (size, size), mode="bilinear", align_corners=False)
         places = large.flatten(1).argmax(dim=1).numpy()
         down, across = np.divmod(places, size)

@@ -1,4 +1,4 @@
-"""Which words speak for a label: those without which it would not have been said."""
+"""Which words speak for a label: those without which its logit is lower."""
 
 from pathlib import Path
 
@@ -10,10 +10,11 @@ from torch import nn
 
 from stages.explain import word_effects
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
+from stages.network.description import Description
 from stages.network.nets import backbones, transformer
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Concat
+from stages.network.network import new_network
 from stages.network.tokens import Tokens
 from stages.vocab import vocabulary
 from stages.words import tokenize
@@ -31,7 +32,7 @@ def store(tmp_path: Path) -> ImageStore:
     return ImageStore(tmp_path)
 
 
-def spotting(inputs: str) -> tuple[Classifier, networks.Description, vocabulary.Vocabulary]:
+def spotting(inputs: str) -> tuple[Classifier, Description, vocabulary.Vocabulary]:
     """Label 0 is raised by 3 for "dog"; label 1 by 2 for "cat" and lowered by 1 for "dog"."""
     described = factories.description(inputs, labels=2, words=KNOWN)
     spotter = factories.Spotter(2)
@@ -57,8 +58,8 @@ def test_a_word_is_left_out_wherever_it_stands(caption: str, word: str, left: st
 
 
 def test_each_word_once_in_order():
-    found = word_effects.leave_out(["Dog and dog", None, "", "a cat"])
-    assert found.rows() == [
+    variants = word_effects.leave_out(["Dog and dog", None, "", "a cat"])
+    assert variants.rows() == [
         (0, "dog", "and"), (0, "and", "Dog dog"), (3, "a", "cat"), (3, "cat", "a"),
     ]  # fmt: skip
 
@@ -77,7 +78,7 @@ def test_the_words_a_network_looks_for_are_found(store: ImageStore, inputs: str)
     assert effects.dtype == np.float32
 
 
-def test_without_a_caption_there_is_nothing_to_tell(store: ImageStore):
+def test_without_a_caption_no_word_has_an_effect(store: ImageStore):
     network, described, words = spotting("image+caption")
     table, effects = word_effects.effects(
         network, described, factories.records([None, None]), store, words
@@ -91,7 +92,7 @@ def test_a_transformer_reads_the_text_with_its_own_tokenizer(store: ImageStore, 
     folder = tiny_bert.write(tmp_path / "bert")
     text = factories.TEXT | {"encoder": "transformer", "transformer": str(folder)}
     described = factories.description("caption", labels=2, text=text)
-    network, words = networks.build(described)
+    network, words = new_network(described)
     assert isinstance(words, Tokens)
     network.eval()
     photos = factories.records(["the red one", "two of three", "one"])
@@ -113,10 +114,10 @@ def test_strongest_are_means_over_captions():
     words = ["dog", "dog", "cat", "red", "red", "ant"]
     table = pl.DataFrame({"row": range(6), "word": words})
     effects = np.array([[2, -1], [1, -1], [9, 1], [1, 0], [2, 0], [1.5, 0]], np.float32)
-    found = word_effects.strongest(table, effects, ["row", "word"], least_captions=2, most=5)
-    assert found.rows() == [("row", "dog", 2, 1.5), ("row", "red", 2, 1.5)]
-    found = word_effects.strongest(table, effects, ["row", "word"], least_captions=1, most=2)
-    assert found.rows() == [
+    words = word_effects.strongest(table, effects, ["row", "word"], least_captions=2, most=5)
+    assert words.rows() == [("row", "dog", 2, 1.5), ("row", "red", 2, 1.5)]
+    words = word_effects.strongest(table, effects, ["row", "word"], least_captions=1, most=2)
+    assert words.rows() == [
         ("row", "cat", 1, 9.0), ("row", "ant", 1, 1.5),
         ("word", "cat", 1, 1.0),
     ]  # fmt: skip

@@ -32,9 +32,10 @@ from experiments.dvc_project import fetch
 from experiments.registry import Registry, Version
 from flows.server import healthy
 from tests.experiments.test_sources import state
-from tests.toy import ROOT, Toy, eventually
+from tests.flows.retraining_project import JUDGE, PARAMS, make
+from tests.toy import ROOT, eventually
 
-# A network is good for the mean of the numbers that were delivered.
+# As in a retraining_project, a network is good for the mean of the numbers that were delivered.
 STAGE = """
 import hashlib, json, pathlib, sys, time
 def write(name, worth):
@@ -54,42 +55,42 @@ elif sys.argv[1] == "train":
     worth = float(pathlib.Path("data/records.parquet").read_text().split()[0])
     if worth > 1000:
         sys.exit("train: more than train.max_mb allows")
-    for name in ("data/folds.parquet", "models/network/weights", "models/network/words"):
+    for name in ("data/folds.parquet", "models/network/network.txt", "models/network/words"):
         write(name, worth)
 else:
-    worth = float(pathlib.Path("models/network/weights").read_text().split()[0])
-    write("models/decision.json", worth)
+    worth = float(pathlib.Path("models/network/network.txt").read_text().split()[0])
+    for name in ("models/decision.json", "models/bundle/network.txt", "models/bundle/words"):
+        write(name, worth)
     pathlib.Path("metrics.json").write_text(json.dumps({"worth": worth}))
 """
-JUDGE = """
-import json, sys, time
-from pathlib import Path
-folder, out = Path(sys.argv[1]), Path(sys.argv[2].removeprefix("--out="))
-time.sleep(0.5)
-old, new = (float(path.read_text().split()[0])
-            for path in (folder / "decision.json", Path("models/decision.json")))
-gain = {"value": new - old, "low": new - old, "high": new - old}
-rates = {"before": 0.5, "new": None}
-drift = {"photos": {"before": 7, "new": 2}, "label_rates": {"cat": rates}, "new_labels": [],
-         "gone_labels": [], "unknown_words": rates, "median_size": {"before": None, "new": None}}
-out.write_text(json.dumps({
-    "rows": 9, "metric": "micro_f1", "gain": gain, "drift": drift, "labels": {},
-    **{who: {"micro_f1": {"value": value, "low": value, "high": value}}
-       for who, value in (("champion", old), ("challenger", new))}}))
-"""
+FILES = {
+    "params.yaml": PARAMS,
+    "stage.py": STAGE,
+    "evaluation/__init__.py": "",  # else the package of this checkout is taken
+    "evaluation/judge/__main__.py": JUDGE.replace(
+        "MARGIN, SECONDS = 0.1, 0", "MARGIN, SECONDS = 0, 0.5"
+    ),
+    ".gitignore": "/raw\n",
+    "raw/README": "photos",
+}
 STAGES = {
-    "ingest": {"deps": ["raw", "stage.py"], "outs": ["data/records.parquet"]},
+    "ingest": {
+        "cmd": "python stage.py ingest",
+        "deps": ["raw", "stage.py"],
+        "outs": ["data/records.parquet"],
+    },
     "train": {
+        "cmd": "python stage.py train",
         "deps": ["data/records.parquet", "stage.py"],
         "outs": ["models/network", "data/folds.parquet"],
     },
     "threshold": {
+        "cmd": "python stage.py threshold",
         "deps": ["models/network", "stage.py"],
-        "outs": ["models/decision.json"],
+        "outs": ["models/decision.json", "models/bundle"],
         "metrics": [{"metrics.json": {"cache": False}}],
     },
 }
-PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3\n"
 
 # What is killed, and how it is known among the processes of a run.
 TARGETS = {
@@ -97,7 +98,7 @@ TARGETS = {
     "dvc": "cli.py exp run",
     "stage": "python stage.py",
     "judge": "evaluation.judge",
-    "leash": "leash.py",
+    "reaper": "reaper.py",
 }
 PROMOTING = "flow, promoting"  # from the first ref that changes
 SHORT = 0.3  # seconds of the life of what was not seen yet
@@ -129,8 +130,8 @@ class Round:
 
 
 @dataclass
-class Ground:
-    """A project with a champion in ``folder``, and what is known of it so far.
+class Disturbed:
+    """A project in ``folder`` whose retrainings are disturbed, and what must be there of it so far.
 
     Attributes:
         api: address of the Prefect server.
@@ -143,38 +144,17 @@ class Ground:
     api: str
     numbers: list[float] = field(default_factory=list)
     lives: dict[str, float] = field(default_factory=dict)
-    beside: "Ground | None" = None
+    beside: "Disturbed | None" = None
 
     def __post_init__(self) -> None:
-        self.toy = Toy(self.folder)
         self.album = self.folder.with_name(f"{self.folder.name}-album")
         self.clock = self.folder.with_name(f"{self.folder.name}-clock")
         self.log = self.folder.with_name("log")
         self.worth, self.seconds = -1.0, 0.0
         self.experiments: set[str] = set()
         self.versions: list[Version] = []
-        self._make()
+        self.toy = make(self.folder, FILES, STAGES)
         self.registry = Registry(self.folder)
-
-    def _make(self) -> None:
-        (self.folder / "raw").mkdir(parents=True)
-        (self.folder / "stages" / "judge").mkdir(parents=True)
-        files = {
-            "params.yaml": PARAMS,
-            "stage.py": STAGE,
-            "evaluation/judge/__main__.py": JUDGE,
-            "stages/__init__.py": "",  # else the package of this checkout is taken
-            ".gitignore": "/raw\n",
-        }
-        for name, text in files.items():
-            (self.folder / name).write_text(text)
-        stages = {name: {"cmd": f"python stage.py {name}"} | it for name, it in STAGES.items()}
-        model = {"path": "models/network", "type": "model"}
-        pipeline = {"stages": stages, "artifacts": {"model": model}}
-        (self.folder / "dvc.yaml").write_text(json.dumps(pipeline))
-        self.toy.git("init", "--quiet", "--initial-branch=main")
-        self.toy.dvc("init", "--quiet")
-        self.toy.commit("toy")
         self.album.mkdir()
         os.mkfifo(self.folder / "raw" / "stuck.txt")
         (self.folder / "raw" / "loop").symlink_to(".")
@@ -192,7 +172,7 @@ class Ground:
         self.worth = max(self.worth, sum(self.numbers) / len(self.numbers))
 
     def start(self, log: Path, jumps: bool = False) -> subprocess.Popen[bytes]:
-        """A run in a process of its own; its clock ``jumps`` when it is told to."""
+        """A run in a process of its own; its clock ``jumps`` where it shall."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": self.api}
         if jumps:
             self.clock.write_text("+0")
@@ -204,7 +184,8 @@ class Ground:
             }
         with log.open("wb") as out:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.retrain"],
+                # With -P, this checkout's packages are taken and not those of the project.
+                [sys.executable, "-P", "-m", "flows.retrain"],
                 cwd=self.folder,
                 env=environment,
                 stdout=out,
@@ -216,29 +197,29 @@ class Ground:
         log = self.log
         began, process, seen = time.monotonic(), self.start(log), {}
         while process.poll() is None:
-            for target, found in self.found(process.pid).items():
-                first = seen.setdefault((target, found.pid), time.monotonic())
+            for target, alive in self.targets(process.pid).items():
+                first = seen.setdefault((target, alive.pid), time.monotonic())
                 self.lives[target] = max(self.lives.get(target, 0.05), time.monotonic() - first)
             time.sleep(LOOK)
         self.seconds = time.monotonic() - began
         return outcome(log)
 
-    def found(self, pid: int) -> dict[str, psutil.Process]:
+    def targets(self, pid: int) -> dict[str, psutil.Process]:
         """The processes of the run ``pid`` that may be killed and live now, by target."""
-        found = {}
+        alive = {}
         with suppress(psutil.Error):
-            found["flow"] = psutil.Process(pid)
-            for process in found["flow"].children(recursive=True):
+            alive["flow"] = psutil.Process(pid)
+            for process in alive["flow"].children(recursive=True):
                 with suppress(psutil.Error):
                     words = process.cmdline()
                     for target, part in TARGETS.items():
                         if part in " ".join(words) and "-c" not in words:
-                            found.setdefault(target, process)
-        return found
+                            alive.setdefault(target, process)
+        return alive
 
     def find(self, pid: int, target: str) -> psutil.Process | None:
         """The process of the run ``pid`` that is to be killed, if it lives now."""
-        return self.found(pid).get(target)
+        return self.targets(pid).get(target)
 
     def disturbed(self, target: str, share: float, server: "Server | None") -> Round | None:
         """A run of which ``target`` is killed after ``share`` of its life.
@@ -252,10 +233,10 @@ class Ground:
         with Reads(self) as reads, self.start(log, target == CLOCK) as process:
             killed = False
             while process.poll() is None:
-                found = self.find(process.pid, target if target in TARGETS else "flow")
-                if found and not (target == PROMOTING and self.refs() == refs):
+                alive = self.find(process.pid, target if target in TARGETS else "flow")
+                if alive and not (target == PROMOTING and self.refs() == refs):
                     time.sleep(after)
-                    killed = self.disturb(target, found, share, server)
+                    killed = self.disturb(target, alive, share, server)
                     break
                 time.sleep(LOOK)
             if target == SERVER:
@@ -266,7 +247,7 @@ class Ground:
         return Round(target, after, ended, reads=reads.count) if killed else None
 
     def disturb(
-        self, target: str, found: psutil.Process, share: float, server: "Server | None"
+        self, target: str, process: psutil.Process, share: float, server: "Server | None"
     ) -> bool:
         """Whether the run still went on when ``target`` happened to it."""
         if target == CLOCK:
@@ -277,7 +258,7 @@ class Ground:
                 raise Broken(f"beside, a run ended as {ended}")
             self.beside.check_end()
         else:
-            return kill(found) if "server" not in target else server.kill()
+            return kill(process) if "server" not in target else server.kill()
         return True
 
     def refs(self) -> str:
@@ -285,12 +266,12 @@ class Ground:
 
     def left(self) -> list[str]:
         """What still runs in the project."""
-        found = []
+        commands = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.pid != os.getpid() and process.cwd().startswith(str(self.folder)):
-                    found.append(" ".join(process.cmdline()))
-        return found
+                    commands.append(" ".join(process.cmdline()))
+        return commands
 
     def champion(self) -> float | None:
         """What the model in use is worth, of what DVC has of it; Broken when that is no whole."""
@@ -298,9 +279,9 @@ class Ground:
         if version is None:
             return None
         with tempfile.TemporaryDirectory() as name:
-            paths = ("models/network", "models/decision.json")
+            paths = ("models/bundle", "models/decision.json")
             fetch(self.folder, version.rev, version.name, paths, Path(name))
-            files = ("network/weights", "network/words", "decision.json")
+            files = ("bundle/network.txt", "bundle/words", "decision.json")
             (worth,) = {whole(Path(name) / file) for file in files}
         return worth
 
@@ -325,7 +306,7 @@ class Ground:
         out = self.folder.with_name("got")
         shutil.rmtree(out, ignore_errors=True)
         self.toy.dvc("artifacts", "get", ".", "model", "--stage", "champion", "--out", str(out))
-        for name in ("weights", "words"):
+        for name in ("network.txt", "words"):
             whole(out / name)
 
     def check_end(self) -> None:
@@ -334,17 +315,17 @@ class Ground:
         if abs((worth := self.champion()) - self.worth) > 1e-9:
             raise Broken(f"the champion is worth {worth}, and should be {self.worth}")
         rev = self.registry.champion().rev
-        told = json.loads(self.toy.git("show", f"{rev}:metrics.json"))["worth"]
-        if abs(told - self.worth) > 1e-9:
-            raise Broken(f"its metrics say {told}, and it is worth {self.worth}")
+        metric = json.loads(self.toy.git("show", f"{rev}:metrics.json"))["worth"]
+        if abs(metric - self.worth) > 1e-9:
+            raise Broken(f"its metrics say {metric}, and it is worth {self.worth}")
 
 
 class Reads(threading.Thread):
     """Reads the champion over and over while the block runs; raises what it met at the end."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, project: Disturbed) -> None:
         super().__init__(daemon=True)
-        self._ground, self._stop_it = ground, threading.Event()
+        self._project, self._stop_it = project, threading.Event()
         self.count, self.error = 0, None
 
     def __enter__(self) -> "Reads":
@@ -360,7 +341,7 @@ class Reads(threading.Thread):
     def run(self) -> None:
         while not self._stop_it.wait(0.5):
             try:
-                if self._ground.champion() is None:
+                if self._project.champion() is None:
                     raise Broken("there is none")
                 self.count += 1
             except Exception as error:
@@ -379,9 +360,9 @@ def whole(path: Path) -> float:
 def outcome(log: Path) -> str:
     """The last sentence of a run's output."""
     text = log.read_text("utf-8", "replace")
-    found = ENDED.findall(text)
-    if found:
-        state, message = found[-1]
+    sentences = ENDED.findall(text)
+    if sentences:
+        state, message = sentences[-1]
         return state or f"failed: {message}"
     return "no sentence: " + (text.strip().splitlines() or ["nothing"])[-1]
 
@@ -425,42 +406,47 @@ def kill(process: psutil.Process) -> bool:
     return True
 
 
-def hit(ground: Ground, target: str, chance: random.Random, server: Server | None = None) -> Round:
-    """A run that was hit in time; after each, and after those that were not, all must hold."""
+def disturb_in_time(
+    project: Disturbed, target: str, generator: random.Random, server: Server | None = None
+) -> Round:
+    """A run that was disturbed before it ended; whether it was or not, all must hold after it."""
     while True:
-        row = ground.disturbed(target, chance.random(), server)
-        ground.check()
+        row = project.disturbed(target, generator.random(), server)
+        project.check()
         if row is not None:
             return row
-        ground.deliver(better_or_worse(ground, chance))
+        project.deliver(better_or_worse(project, generator))
 
 
-def fire(
-    ground: Ground, targets: Sequence[str], chance: random.Random, server: Server | None = None
+def rounds(
+    project: Disturbed,
+    targets: Sequence[str],
+    generator: random.Random,
+    server: Server | None = None,
 ) -> Iterator[Round]:
     """A round for each of ``targets``; raises Broken when something does not hold."""
-    ground.deliver(0.0)
+    project.deliver(0.0)
     for _ in range(2):  # the second one judges
-        ended = ground.undisturbed()
+        ended = project.undisturbed()
         if ended != "promoted":
             raise Broken(f"left alone, a run ended as {ended}")
-        ground.check_end()
-        ground.deliver(len(ground.numbers))
+        project.check_end()
+        project.deliver(len(project.numbers))
     for target in targets:
-        row = hit(ground, target, chance, server)
+        row = disturb_in_time(project, target, generator, server)
         if target == SERVER_GONE:
             server.start()
-        row.then = ground.undisturbed()
+        row.then = project.undisturbed()
         if row.then not in ("promoted", "refused", "skipped"):
             raise Broken(f"after the kill of {target}, the next run ended as {row.then}")
-        ground.check_end()
-        row.worth = ground.worth
+        project.check_end()
+        row.worth = project.worth
         yield row
-        ground.deliver(better_or_worse(ground, chance))
+        project.deliver(better_or_worse(project, generator))
 
 
-def better_or_worse(ground: Ground, chance: random.Random) -> float:
-    return len(ground.numbers) if chance.random() < 0.8 else 0.0
+def better_or_worse(project: Disturbed, generator: random.Random) -> float:
+    return len(project.numbers) if generator.random() < 0.8 else 0.0
 
 
 def main() -> None:
@@ -468,14 +454,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
+    generator = random.Random(options.seed)
     kinds = [*TARGETS, PROMOTING, SERVER, SERVER_GONE, BESIDE]
     if FAKETIME:
         kinds.append(CLOCK)
     else:
         print("No clock jumps: libfaketime is not installed (Debian: apt-get install faketime).")
     targets = [kinds[i % len(kinds)] for i in range(options.rounds)]
-    chance.shuffle(targets)
+    generator.shuffle(targets)
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
         os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
@@ -483,11 +469,11 @@ def main() -> None:
         try:
             print("| killed | after | the run ended as | the next | champion | read meanwhile |")
             print("|---|---|---|---|---|---|", flush=True)
-            ground = Ground(folder / "project", server.api)
-            ground.beside = Ground(folder / "other", server.api)
-            ground.beside.deliver(0.0)
-            ground.beside.undisturbed()
-            for row in fire(ground, targets, chance, server):
+            project = Disturbed(folder / "project", server.api)
+            project.beside = Disturbed(folder / "other", server.api)
+            project.beside.deliver(0.0)
+            project.beside.undisturbed()
+            for row in rounds(project, targets, generator, server):
                 print(
                     f"| {row.target} | {row.after:.2f} s | {row.ended} | {row.then} "
                     f"| {row.worth:.3f} | {row.reads} times |",

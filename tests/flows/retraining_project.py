@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from flows.retrain import retrain
 from tests.toy import Toy
 
+PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3\n"
 # What a network is good for is the mean of the numbers that were delivered.
 MAKE = """
 import json, pathlib, time
@@ -14,22 +16,27 @@ numbers = [json.loads(file.read_text()) for file in sorted(pathlib.Path("raw").r
 if "slow" in numbers:
     time.sleep(1000)
 worth = sum(numbers) / len(numbers)
-for name in ("models/network/network.txt", "data/records.parquet", "data/folds.parquet"):
+for name, text in {
+    "models/network/network.txt": f"{worth}",
+    "models/decision.json": f"{worth}",
+    "models/bundle/network.txt": f"{worth}",
+    "data/records.parquet": f"{worth}",
+    "data/folds.parquet": f"{worth}",
+    "metrics/train.json": json.dumps({"worth": worth, "mb": 1.5}),
+    "metrics/threshold/labels.csv": "label,threshold\\ncat,0.5\\n",
+}.items():
     path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{worth}")
-for name in ("models/decision.json", "metrics/train.json", "metrics/threshold/labels.csv"):
-    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(name).write_text(json.dumps({"worth": worth, "mb": 1.5}))
-pathlib.Path("metrics/threshold/labels.csv").write_text("label,threshold\\ncat,0.5\\n")
+    path.write_text(text)
 """
 JUDGE = """
 import json, sys, time
 from pathlib import Path
+MARGIN, SECONDS = 0.1, 0
 folder, out = Path(sys.argv[1]), Path(sys.argv[2].removeprefix("--out="))
-assert (folder / "network" / "network.txt").is_file()
-old, new = (json.loads(path.read_text())["worth"]
-            for path in (folder / "decision.json", Path("models/decision.json")))
+time.sleep(SECONDS)
+old, new = (float(path.read_text().split()[0])
+            for path in (folder / "bundle" / "network.txt", Path("models/bundle/network.txt")))
 if new > 10_000:
     time.sleep(1000)
 if new > 1000:
@@ -37,45 +44,50 @@ if new > 1000:
 if new > 100:
     out.write_text(json.dumps({"incomparable": "they are beyond compare"}))
     sys.exit()
-gain = {"value": new - old, "low": new - old - 0.1, "high": new - old + 0.1}
+def figure(value):
+    return {"value": value, "low": value - MARGIN, "high": value + MARGIN}
+sides = {"champion": figure(old), "challenger": figure(new)}
 rates = {"before": 0.5, "new": None}
-sides = {who: {"value": value, "low": value - 0.1, "high": value + 0.1}
-         for who, value in (("champion", old), ("challenger", new))}
 drift = {"photos": {"before": 7, "new": 2}, "label_rates": {"cat": rates}, "new_labels": ["owl"],
          "gone_labels": [], "unknown_words": rates, "median_size": {"before": [3, 2], "new": None}}
 out.write_text(json.dumps({
-    "rows": 9, "metric": "micro_f1", "gain": gain, "drift": drift,
+    "rows": 9, "metric": "micro_f1", "gain": figure(new - old), "drift": drift,
     **{who: {"micro_f1": figure} for who, figure in sides.items()},
     "labels": {"cat": {"count": 5, **sides}}}))
 """
-PARAMS = "ingest:\n  root: raw\nretrain:\n  min_gain: 0.0\n  max_label_drop: 0.3\n"
+FILES = {
+    "params.yaml": PARAMS,
+    "make.py": MAKE,
+    "evaluation/judge/__main__.py": JUDGE,
+    "raw/README": "photos",
+}
+STAGES = {
+    "make": {
+        "cmd": "python make.py",
+        "deps": ["raw", "make.py"],
+        "outs": [
+            "models/network",
+            "models/decision.json",
+            "models/bundle",
+            "data/records.parquet",
+            "data/folds.parquet",
+            {"metrics/threshold/labels.csv": {"cache": False}},
+        ],
+        "metrics": [{"metrics/train.json": {"cache": False}}],
+    }
+}
 
 
-def make(folder: Path) -> Toy:
-    """A project that was committed and never ran; its raw folder is not Git's."""
-    for name, text in {
-        "params.yaml": PARAMS,
-        "make.py": MAKE,
-        "evaluation/judge/__main__.py": JUDGE,
-        "raw/README": "photos",
-    }.items():
+def make(
+    folder: Path, files: Mapping[str, str] = FILES, stages: Mapping[str, object] = STAGES
+) -> Toy:
+    """A project that was committed and never ran."""
+    for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     toy = Toy(folder)
-    outputs = (
-        "models/network",
-        "models/decision.json",
-        "data/records.parquet",
-        "data/folds.parquet",
-    )
-    stage = {
-        "cmd": "python make.py",
-        "deps": ["raw", "make.py"],
-        "outs": [*outputs, {"metrics/threshold/labels.csv": {"cache": False}}],
-        "metrics": [{"metrics/train.json": {"cache": False}}],
-    }
-    model = {"path": "models/network", "type": "model"}
-    pipeline = {"stages": {"make": stage}, "artifacts": {"model": model}}
+    model = {"path": "models/bundle", "type": "model"}
+    pipeline = {"stages": stages, "artifacts": {"model": model}}
     (folder / "dvc.yaml").write_text(json.dumps(pipeline))
     toy.git("init", "--quiet", "--initial-branch=main")
     toy.dvc("init", "--quiet")
@@ -84,6 +96,7 @@ def make(folder: Path) -> Toy:
 
 
 def deliver(toy: Toy, name: str, worth: object) -> None:
+    """One more photo."""
     (toy.folder / "raw" / f"{name}.json").write_text(json.dumps(worth))
 
 
@@ -94,7 +107,7 @@ def run(**parameters: object) -> tuple[str, str]:
 
 
 def in_use(toy: Toy) -> float:
-    """What DVC's registry says is in use."""
+    """What the model is worth that DVC's registry has in use."""
     out = toy.folder.parent / "got"
     shutil.rmtree(out, ignore_errors=True)
     toy.dvc("artifacts", "get", ".", "model", "--stage", "champion", "--out", str(out))

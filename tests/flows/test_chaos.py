@@ -17,22 +17,22 @@ from prefect.settings import PREFECT_API_URL
 from experiments.registry import BRANCH
 from experiments.workspace import FOLDER
 from tests.experiments.test_sources import state
-from tests.flows.chaos import PROMOTING, Ground, hit, outcome
+from tests.flows.chaos import PROMOTING, Disturbed, disturb_in_time, outcome
 from tests.toy import eventually
 
 ENDS = ("promoted", "refused", "skipped")
 
 
 @pytest.fixture(scope="module")
-def _promoted(tmp_path_factory: pytest.TempPathFactory, server: None) -> Ground:
+def _promoted(tmp_path_factory: pytest.TempPathFactory, server: None) -> Disturbed:
     """A project with a champion, and something new to learn; as it is kept in ``kept``."""
-    ground = Ground(tmp_path_factory.mktemp("fire") / "project", PREFECT_API_URL.value())
-    ground.deliver(0)
-    assert ground.undisturbed() == "promoted"
-    ground.check_end()
-    ground.deliver(1)
-    copy_all(ground.folder, ground.folder.with_name("kept"))
-    return ground
+    project = Disturbed(tmp_path_factory.mktemp("chaos") / "project", PREFECT_API_URL.value())
+    project.deliver(0)
+    assert project.undisturbed() == "promoted"
+    project.check_end()
+    project.deliver(1)
+    copy_all(project.folder, project.folder.with_name("kept"))
+    return project
 
 
 def copy_all(source: Path, target: Path) -> None:
@@ -41,32 +41,32 @@ def copy_all(source: Path, target: Path) -> None:
 
 
 @pytest.fixture
-def ground(_promoted: Ground) -> Ground:
+def project(_promoted: Disturbed) -> Disturbed:
     """That project, where it was made: its workspace knows where that is."""
     shutil.rmtree(_promoted.folder)
     copy_all(_promoted.folder.with_name("kept"), _promoted.folder)
-    ground = copy.deepcopy(_promoted)
-    ground.kept = state(ground.folder / "raw", ground.album)
-    return ground
+    project = copy.deepcopy(_promoted)
+    project.kept = state(project.folder / "raw", project.album)
+    return project
 
 
-def test_killed_again_and_again(ground: Ground) -> None:
+def test_killed_again_and_again(project: Disturbed) -> None:
     """``python -m tests.flows.chaos`` is the longer one."""
-    chance = random.Random(7)
+    generator = random.Random(7)
     for target in ("stage", "judge", PROMOTING):
-        assert hit(ground, target, chance).reads > 0
-    assert ground.undisturbed() in ENDS
-    ground.check_end()
+        assert disturb_in_time(project, target, generator).reads > 0
+    assert project.undisturbed() in ENDS
+    project.check_end()
 
 
-def test_over_budget(ground: Ground) -> None:
+def test_over_budget(project: Disturbed) -> None:
     """As the real stage does (``stages.train``), the toy's refuses to go beyond its budget."""
-    ground.deliver(10_000)
-    ended = ground.undisturbed()
-    said = "train: more than train.max_mb allows"
-    assert ended == f"failed: Stage train failed: {said}; not run: threshold"
-    ground.check()
-    assert ground.champion() == 0
+    project.deliver(10_000)
+    ended = project.undisturbed()
+    sentence = "train: more than train.max_mb allows"
+    assert ended == f"failed: Stage train failed: {sentence}; not run: threshold"
+    project.check()
+    assert project.champion() == 0
 
 
 @pytest.fixture
@@ -92,80 +92,82 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_full_disk(small_disk: Path, client: SyncPrefectClient, tmp_path: Path) -> None:
-    ground = Ground(small_disk / "project", str(client.api_url))
-    ground.log = tmp_path / "log"
-    ground.deliver(0)
-    assert ground.undisturbed() == "promoted"
-    ground.deliver(1)
+    project = Disturbed(small_disk / "project", str(client.api_url))
+    project.log = tmp_path / "log"
+    project.deliver(0)
+    assert project.undisturbed() == "promoted"
+    project.deliver(1)
 
     # It is full already …
     filling = fill(small_disk)
-    assert ground.undisturbed().startswith(f"failed: The disk is full: {ground.folder} has 0.0 MB")
+    assert project.undisturbed().startswith(
+        f"failed: The disk is full: {project.folder} has 0.0 MB"
+    )
     filling.unlink()
-    ground.check()
+    project.check()
 
     # … and while a stage runs.
-    with ground.start(ground.log) as process:
-        eventually(lambda: ground.find(process.pid, "stage"))
+    with project.start(project.log) as process:
+        eventually(lambda: project.find(process.pid, "stage"))
         filling = fill(small_disk)
         assert process.wait(60)
-    said = ground.log.read_text()
-    assert "The disk is full" in said or "No space left on device" in said
-    assert "retrain: " in said.splitlines()[-1]
+    text = project.log.read_text()
+    assert "The disk is full" in text or "No space left on device" in text
+    assert "retrain: " in text.splitlines()[-1]
     filling.unlink()
-    ground.check()
+    project.check()
 
-    assert ground.undisturbed() == "promoted"
-    ground.check_end()
+    assert project.undisturbed() == "promoted"
+    project.check_end()
 
 
-def test_photos_that_change_while_they_are_read(ground: Ground) -> None:
-    with ground.start(ground.log) as process:
-        written = ground.folder / FOLDER / "data" / "records.parquet"
+def test_photos_that_change_while_they_are_read(project: Disturbed) -> None:
+    with project.start(project.log) as process:
+        written = project.folder / FOLDER / "data" / "records.parquet"
         # The first stage has read them, and is not done.
-        eventually(lambda: ground.find(process.pid, "stage") and written.exists())
-        (ground.folder / "raw" / "000.json").write_text("3")  # in place, not by renaming
-        (ground.folder / "raw" / "002.json").write_text("5")
+        eventually(lambda: project.find(process.pid, "stage") and written.exists())
+        (project.folder / "raw" / "000.json").write_text("3")  # in place, not by renaming
+        (project.folder / "raw" / "002.json").write_text("5")
         assert process.wait(60)
-    assert outcome(ground.log).startswith("failed: raw changed while it was read")
-    ground.numbers, ground.worth = [3, 1, 5], 3
-    ground.kept = state(ground.folder / "raw", ground.album)
-    ground.check()
-    assert ground.undisturbed() == "promoted"
-    ground.check_end()
+    assert outcome(project.log).startswith("failed: raw changed while it was read")
+    project.numbers, project.worth = [3, 1, 5], 3
+    project.kept = state(project.folder / "raw", project.album)
+    project.check()
+    assert project.undisturbed() == "promoted"
+    project.check_end()
 
 
-def test_beside_a_person_who_reproduces(ground: Ground) -> None:
+def test_beside_a_person_who_reproduces(project: Disturbed) -> None:
     """In the checkout, with the same cache: both finish."""
-    (ground.folder / "raw" / "stuck.txt").unlink()  # at which DVC would wait
-    ground.kept = state(ground.folder / "raw", ground.album)
-    with ground.start(ground.log) as process:
-        eventually(lambda: ground.find(process.pid, "dvc"))
-        ground.toy.dvc("repro")
+    (project.folder / "raw" / "stuck.txt").unlink()  # at which DVC would wait
+    project.kept = state(project.folder / "raw", project.album)
+    with project.start(project.log) as process:
+        eventually(lambda: project.find(process.pid, "dvc"))
+        project.toy.dvc("repro")
         process.wait(60)
-    assert outcome(ground.log) == "promoted", ground.log.read_text()
-    assert json.loads((ground.folder / "metrics.json").read_text()) == {"worth": 0.5}
-    assert ground.toy.dvc("status", "--quiet") == ""
-    assert abs(ground.champion() - ground.worth) < 1e-9
+    assert outcome(project.log) == "promoted", project.log.read_text()
+    assert json.loads((project.folder / "metrics.json").read_text()) == {"worth": 0.5}
+    assert project.toy.dvc("status", "--quiet") == ""
+    assert abs(project.champion() - project.worth) < 1e-9
 
 
-def test_dvc_git_and_prefect_tell_the_same(ground: Ground, client: SyncPrefectClient) -> None:
-    assert ground.undisturbed() == "promoted"
+def test_dvc_git_and_prefect_tell_the_same(project: Disturbed, client: SyncPrefectClient) -> None:
+    assert project.undisturbed() == "promoted"
     path = {"key": "retrain"}
-    told = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()
-    run = client.read_flow_run(told["flow_run_id"])
+    artifact = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()
+    run = client.read_flow_run(artifact["flow_run_id"])
     name, _, reason = run.state.message.partition(": ")
-    assert (run.state.name, told["description"]) == ("Promoted", reason)
+    assert (run.state.name, artifact["description"]) == ("Promoted", reason)
     assert reason.startswith("micro_f1 0.500 on 9 photos, +0.500")
-    assert re.search(r"\| micro_f1 \| 0\.000[^|]* \| 0\.500[^|]* \|", told["data"])
+    assert re.search(r"\| micro_f1 \| 0\.000[^|]* \| 0\.500[^|]* \|", artifact["data"])
 
-    subject, body = ground.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
+    subject, body = project.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
     assert (subject, body) == (f"Promote {name}", reason)
     versions = ("model@v0.0.1", "model@v0.0.2")
-    changes = json.loads(ground.toy.dvc("metrics", "diff", "--json", *versions))
+    changes = json.loads(project.toy.dvc("metrics", "diff", "--json", *versions))
     assert changes == {"metrics.json": {"worth": {"old": 0.0, "new": 0.5, "diff": 0.5}}}
-    (_, *shown) = json.loads(ground.toy.dvc("exp", "show", "--json"))
+    (_, *shown) = json.loads(project.toy.dvc("exp", "show", "--json"))
     (experiments,) = (each["experiments"] for each in shown)
-    found = {each["name"]: each["revs"][0]["data"]["metrics"] for each in experiments}
-    assert found[name]["metrics.json"]["data"] == {"worth": 0.5}
-    assert len(found) == 2
+    metrics = {each["name"]: each["revs"][0]["data"]["metrics"] for each in experiments}
+    assert metrics[name]["metrics.json"]["data"] == {"worth": 0.5}
+    assert len(metrics) == 2

@@ -55,9 +55,9 @@ def test_a_temporary_server_that_goes_away(toy: Toy, tmp_path: Path) -> None:
         )
         sleep.kill()
         assert process.wait(60) == 1
-    said = log.read_text()
-    assert "Traceback" not in said
-    assert "\nreproduce: Prefect's temporary server gives no answer (" in said
+    text = log.read_text()
+    assert "Traceback" not in text
+    assert "\nreproduce: Prefect's temporary server gives no answer (" in text
 
 
 def test_a_temporary_server_has_as_much_time_as_another() -> None:

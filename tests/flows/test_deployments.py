@@ -76,9 +76,9 @@ def test_a_schedule_that_the_page_changed_stays(
     client.update_deployment_schedule(first.id, schedule.id, schedule=WEEKLY)
     for clock, file in ((NIGHTLY, "0 3 * * * (UTC)"), (HOURLY, "0 * * * * (UTC)"), (None, "never")):
         assert clocks(start(clock)) == [("0 4 * * 1", "Europe/Berlin", True)]
-        said = capsys.readouterr().out
-        assert "the schedule is 0 4 * * 1 (Europe/Berlin), as set in Prefect's pages" in said
-        assert said.rstrip().endswith(f"in params.yaml says {file}")
+        printed = capsys.readouterr().out
+        assert "the schedule is 0 4 * * 1 (Europe/Berlin), as set in Prefect's pages" in printed
+        assert printed.rstrip().endswith(f"in params.yaml says {file}")
     # Once both say the same, the file leads again.
     start(WEEKLY)
     assert clocks(start(HOURLY)) == [("0 * * * *", "UTC", True)]
@@ -92,9 +92,9 @@ def test_a_schedule_that_the_page_changed_stays(
 def test_runs_whose_process_is_gone_are_ended(
     client: SyncPrefectClient, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = start(None).id
+    mine = start(None).id
     other = retrain.to_deployment("of another project").apply()
-    runs = [client.create_flow_run_from_deployment(each).id for each in (own, own, own, other)]
+    runs = [client.create_flow_run_from_deployment(each).id for each in (mine, mine, mine, other)]
     for run in runs:
         client.set_flow_run_state(run, Running(), force=True)
     _, alive, cancelling, _ = runs
@@ -102,7 +102,7 @@ def test_runs_whose_process_is_gone_are_ended(
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(alive))
     command = [sys.executable, "-c", "import time; time.sleep(1000)"]
     with subprocess.Popen([*command, "prefect.engine"]) as process:
-        asyncio.run(end_lost_runs([own]))
+        asyncio.run(end_lost_runs([mine]))
         process.kill()
     states = [client.read_flow_run(run).state for run in runs]
     assert [each.name for each in states] == ["Crashed", "Running", "Cancelled", "Running"]

@@ -1,4 +1,4 @@
-"""Who is told how retrainings end, by a real server's automations."""
+"""How people hear of the end of retrainings, by a real server's automations."""
 
 import json
 import re
@@ -66,11 +66,11 @@ def ours(client: SyncPrefectClient) -> list[Automation]:
 
 def run(client: SyncPrefectClient, deployment: str, *states: State) -> str:
     """The id of a run of retrain's deployment of that name, which went through the states."""
-    found = retrain.to_deployment(deployment).apply()
-    made = client.create_flow_run_from_deployment(found, state=Scheduled())
+    deployed = retrain.to_deployment(deployment).apply()
+    flow_run = client.create_flow_run_from_deployment(deployed, state=Scheduled())
     for state in states:
-        client.set_flow_run_state(made.id, state, force=True)
-    return str(made.id)
+        client.set_flow_run_state(flow_run.id, state, force=True)
+    return str(flow_run.id)
 
 
 def test_people_are_told_how_it_ended(
@@ -116,7 +116,7 @@ def test_what_the_pages_changed_stays(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "reason"),
     [
         ("custom-webhook/nobody", "but Prefect has no such block"),
         ("nobody", "but Prefect has no such block"),
@@ -124,8 +124,8 @@ def test_what_the_pages_changed_stays(
     ],
 )
 def test_a_block_that_cannot_notify_is_found_out_at_once(
-    server: None, name: str, said: str
+    server: None, name: str, reason: str
 ) -> None:
     Secret(value="x").save("word", overwrite=True)
-    with pytest.raises(PlanError, match=f"retrain.notify is {name}, {said}"):
+    with pytest.raises(PlanError, match=f"retrain.notify is {name}, {reason}"):
         register(PROJECT, "retrain", name)

@@ -64,12 +64,14 @@ def test_the_project_says_what_its_parameters_may_be(toy: Toy, server: None) -> 
     assert (state.name, state.message) == ("Failed", "params.yaml: b is to be 1")
 
 
-def test_retrain_checks_what_its_commit_has(growing: Toy) -> None:
-    deliver(growing, "1", 1)
+def test_retrain_checks_what_its_commit_has(retraining_project: Toy) -> None:
+    deliver(retraining_project, "1", 1)
     path = Path("params.yaml")
     right = path.read_text()
     path.write_text(right + "  cron: 61 * * * *\n  timezone: UTC\n")
-    growing.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qam", "a clock")
+    retraining_project.git(
+        "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qam", "a clock"
+    )
     path.write_text(right)
     assert run() == ("Failed", CRON)
 

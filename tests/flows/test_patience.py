@@ -56,16 +56,16 @@ def test_an_experiment_of_a_sweep_is_ended(toy: Toy, client: SyncPrefectClient) 
     assert toy.sleeping() == 0
 
 
-def test_a_retraining_is_ended_and_so_is_its_judge(growing: Toy) -> None:
-    impatient(growing)
-    commit(growing)
-    deliver(growing, "1", 1)
+def test_a_retraining_is_ended_and_so_is_its_judge(retraining_project: Toy) -> None:
+    impatient(retraining_project)
+    commit(retraining_project)
+    deliver(retraining_project, "1", 1)
     assert run()[0] == "Promoted"
-    deliver(growing, "2", 100_000)
+    deliver(retraining_project, "2", 100_000)
     assert run() == ("Failed", f"The judge broke off: {SENTENCE}")
-    deliver(growing, "2", "slow")
+    deliver(retraining_project, "2", "slow")
     assert run() == ("Failed", f"Stage make failed: {SENTENCE}")
-    assert Registry(growing.folder).champion().name == "v0.0.1"
+    assert Registry(retraining_project.folder).champion().name == "v0.0.1"
 
 
 def talking(code: str) -> subprocess.Popen[bytes]:
@@ -80,16 +80,16 @@ def test_lines_come_as_they_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_limited"),
+    ("line", "is_limited"),
     [
         ("Running stage 'one':", True),
         ("Stage 'one' didn't change, skipping", False),
         ("Updating lock file 'dvc.lock'", False),
     ],
 )
-def test_only_a_stage_has_to_talk(said: str, is_limited: bool, tmp_path: Path) -> None:
+def test_only_a_stage_has_to_talk(line: str, is_limited: bool, tmp_path: Path) -> None:
     begun = time.monotonic()
-    with talking(f'print("Running stage \'one\':")\nprint("{said}")\ntime.sleep(2)') as process:
+    with talking(f'print("Running stage \'one\':")\nprint("{line}")\ntime.sleep(2)') as process:
         lines = output_lines(process, patience=0.01)
         if is_limited:
             with pytest.raises(Silent, match=r"for 0\.01 minutes"):

@@ -31,6 +31,7 @@ def pool(toy: Toy, client: SyncPrefectClient) -> Iterator[dict[str, str]]:
     (toy.folder / "params.yaml").write_text(f"a: in.txt\n{cron}b: 1\n")
     environment = {
         **os.environ,
+        "PYTHONPATH": str(ROOT),
         "PREFECT_API_URL": str(client.api_url),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
@@ -68,8 +69,8 @@ def test_a_worker_runs_what_is_served_too(
     # As make ui has them: it knows what of this the page has changed.
     assert (schedule.slug, deployed.version) == (SLUG, "0 4 * * 1 (Europe/Berlin)")
 
-    found = named(client, "reproduce")
-    run = client.create_flow_run_from_deployment(found.id, parameters={"targets": ["last"]})
+    deployed = named(client, "reproduce")
+    run = client.create_flow_run_from_deployment(deployed.id, parameters={"targets": ["last"]})
 
     def ended() -> State | None:
         state = client.read_flow_run(run.id).state

@@ -1,6 +1,5 @@
-"""What Prefect is told of a run: states, edges, logs, artifact; and the command line."""
+"""What Prefect has of a run: states, edges, logs, artifact; and the command line."""
 
-import ast
 import json
 import os
 import signal
@@ -29,8 +28,9 @@ def tasks(client: SyncPrefectClient, state: State) -> dict[str, TaskRun]:
     runs = FlowRunFilter(id={"any_": [run_id(state)]})
 
     def ended() -> list[TaskRun]:
-        found = client.read_task_runs(flow_run_filter=runs, limit=50, sort="ID_DESC")
-        return found if found and all(run.state.is_final() for run in found) else []
+        task_runs = client.read_task_runs(flow_run_filter=runs, limit=50, sort="ID_DESC")
+        ended = task_runs and all(run.state.is_final() for run in task_runs)
+        return task_runs if ended else []
 
     return {run.name: run for run in eventually(ended)}
 
@@ -41,8 +41,8 @@ def log(client: SyncPrefectClient, run: UUID, last: str) -> list[str]:
     def lines() -> list[str]:
         logs = LogFilter(task_run_id={"any_": [run]})
         records = client.read_logs(logs, limit=200, offset=0, sort="TIMESTAMP_ASC")
-        found = [record.message for record in records]
-        return found if last in found else []
+        messages = [record.message for record in records]
+        return messages if last in messages else []
 
     return eventually(lines)
 
@@ -114,7 +114,7 @@ def test_a_failure(toy: Toy, client: SyncPrefectClient) -> None:
     ("parameters", "sentence"),
     [
         ({"targets": ["nonsense"]}, "Stage 'nonsense' not found inside 'dvc.yaml' file"),
-        ({"overrides": ["b"]}, "'b' is no override: write key=value, as in train.lr=5e-4"),
+        ({"overrides": ["b"]}, "'b' is not KEY=VALUE"),
         ({"overrides": ["nonsense=1"]}, "Could not override 'nonsense'"),
     ],
 )
@@ -158,7 +158,7 @@ def test_command_line(toy: Toy, client: SyncPrefectClient) -> None:
 def test_command_line_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["-S", "b"])
-    assert "'b' is no override: write key=value" in capsys.readouterr().err
+    assert "'b' is not KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -178,15 +178,3 @@ def test_a_signal_ends_every_process(
     process.send_signal(number)
     assert process.wait(30) != 0
     assert toy.sleeping() == 0
-
-
-def test_one_package_knows_dvc_and_none_the_stages() -> None:
-    for path in sorted((ROOT / "flows").rglob("*.py")):
-        imported = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {name.name.split(".")[0] for name in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add((node.module or "").split(".")[0])
-        assert "stages" not in imported
-        assert "dvc" not in imported or path.parent.name == "dvc_project"

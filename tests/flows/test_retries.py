@@ -20,7 +20,7 @@ from prefect.states import Cancelling, Completed
 
 from experiments.dvc_project import Project, ProjectError, Queue, Transient
 from experiments.plan import PlanError
-from flows.retries import told
+from flows.retries import failed_or_retried
 from tests.flows.test_serve import END, deployment, serving
 from tests.toy import Toy, eventually
 
@@ -30,7 +30,7 @@ errors: list[Exception] = []  # what the flow raises, one a time
 
 
 @flow
-@told
+@failed_or_retried
 def raising() -> State:
     if errors:
         raise errors.pop(0)
@@ -96,12 +96,12 @@ def test_others_run_while_a_run_waits(client: SyncPrefectClient, tmp_path: Path)
     file.touch()
     api = str(client.api_url)
     with serving(tmp_path / "log", "tests.flows.waiting", PREFECT_API_URL=api) as process:
-        found = [eventually(lambda name=name: deployment(client, name)) for name in NAMES]
+        served = [eventually(lambda name=name: deployment(client, name)) for name in NAMES]
 
         def start(number: int) -> UUID:
             parameters = {"file": str(file)}
             return client.create_flow_run_from_deployment(
-                found[number].id, parameters=parameters
+                served[number].id, parameters=parameters
             ).id
 
         def history(run: UUID) -> list[State]:

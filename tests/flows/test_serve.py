@@ -63,7 +63,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
     (tmp_path / "runner_storage").touch()  # as where it is the folder of another user
     settings = {"PREFECT_API_URL": api, "TMPDIR": str(tmp_path)}
     with serving(tmp_path / "log", **settings) as process:
-        found = eventually(lambda: deployment(client, "reproduce"))
+        served = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
         eventually(lambda: f" at {address} (" in (tmp_path / "log").read_text())
 
@@ -71,7 +71,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
             return client.read_flow_run(run.id).state.name
 
         def start(**parameters: object) -> FlowRun:
-            return client.create_flow_run_from_deployment(found.id, parameters=parameters)
+            return client.create_flow_run_from_deployment(served.id, parameters=parameters)
 
         with serving(tmp_path / "second", PREFECT_API_URL=api) as second:
             assert second.wait(END) == 1
@@ -84,7 +84,7 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
         assert process.wait(END) == 0
         assert toy.sleeping() == 0
         assert state(going) == "Cancelled"
-        assert not client.read_deployment(found.id).paused
+        assert not client.read_deployment(served.id).paused
     assert healthy(api.rstrip("/"))  # the server is somebody else's
 
 
@@ -172,9 +172,9 @@ def test_another_s_server_is_not_joined_unasked(
     home = str(tmp_path / "prefect")
     with serving(tmp_path / "log", PREFECT_HOME=home, **settings) as process:
         assert process.wait(END) == 1
-    said = (tmp_path / "log").read_text()
-    assert f"is not the Prefect server of your PREFECT_HOME, {home}" in said
-    assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in said
+    text = (tmp_path / "log").read_text()
+    assert f"is not the Prefect server of your PREFECT_HOME, {home}" in text
+    assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in text
 
 
 def test_another_s_server_that_stays_away_is_not_waited_for_for_ever(

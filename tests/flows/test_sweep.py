@@ -16,9 +16,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.utilities.callables import parameter_schema
 
+from experiments.devices import devices, slots
 from experiments.dvc_project import Project, ProjectError, Queue, worker
 from experiments.plan import PlanError, Planned, complaint, plan, read
-from flows.sweep import agreed, check, devices, main, results, slots, sweep
+from experiments.results import common_stages, results
+from flows.sweep import check, main, sweep
 from tests.flows.test_reproduce import log, tasks
 from tests.toy import ROOT, Toy, eventually
 
@@ -141,8 +143,8 @@ def test_a_mistake_in_the_plan_is_a_sentence(
     ("changes", "sentence"),
     [
         ({"c.lr": 1}, ""),
-        ({"c.rl": 1}, "c.rl is not in params.yaml; did you mean c.lr?"),
-        ({"c": 1}, "c is not in params.yaml"),
+        ({"c.rl": 1}, "c.rl is not a parameter; did you mean c.lr?"),
+        ({"c": 1}, "c is not a parameter"),
         ({"b": "${a}"}, "b cannot be set to '${a}'"),
         ({"b": [float("inf")]}, "b cannot be set to [inf]"),
     ],
@@ -163,7 +165,7 @@ def test_stages_that_come_out_the_same(toy: Toy) -> None:
 
     def stages(*changes: dict[str, Any]) -> set[str]:
         planned = [Planned(str(i), each) for i, each in enumerate(changes)]
-        return agreed(Project(toy.folder), planned, read(toy.folder))
+        return common_stages(Project(toy.folder), planned, read(toy.folder))
 
     everything = {"first", "side", "last", "up", "section", "down"}
     assert stages({"b": 2}, {"b": 2}) == everything
@@ -176,13 +178,13 @@ def test_stages_that_come_out_the_same(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "found"), [("2, 5", ["2", "5"]), ("", []), ("-1", []), ("GPU-ab", ["GPU-ab"])]
+    ("visible", "names"), [("2, 5", ["2", "5"]), ("", []), ("-1", []), ("GPU-ab", ["GPU-ab"])]
 )
 def test_devices_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch, visible: str, found: list[str]
+    monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices() == found
+    assert devices() == names
 
 
 def test_devices_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +203,7 @@ def test_devices_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_trainings_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("flows.sweep.cores", lambda: 8)
+    monkeypatch.setattr("experiments.devices.cores", lambda: 8)
     assert slots(None) == [{}]
     assert slots(2) == [{"OMP_NUM_THREADS": "4"}] * 2
     assert slots(9) == [{"OMP_NUM_THREADS": "1"}] * 9
@@ -219,9 +221,9 @@ def test_values_arrive_as_they_are(toy: Toy) -> None:
         queue.add({"x": {f"c.c-d.{key}": value for key, value in VALUES.items()}})
         list(queue.run("x"))
         params = queue.result("x").params
-    found = {key: params[f"c.c-d.{key}"] for key in VALUES}
-    assert found == VALUES
-    assert list(map(type, found.values())) == list(map(type, VALUES.values()))
+    values = {key: params[f"c.c-d.{key}"] for key in VALUES}
+    assert values == VALUES
+    assert list(map(type, values.values())) == list(map(type, VALUES.values()))
     assert params["b"] == 1
 
 
@@ -241,7 +243,7 @@ def test_what_cannot_be_replaced_stays(again: Toy) -> None:
 
 
 def test_one_sweep_at_a_time(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.dvc_project.queue.CLAIM", 0.2)
+    monkeypatch.setattr("experiments.dvc_project.processes.LOCK_WAIT", 0.2)
     with Queue(toy.folder), pytest.raises(ProjectError, match="Another sweep is running"):
         Queue(toy.folder).__enter__()
     with Queue(toy.folder):
@@ -328,7 +330,7 @@ def test_two_at_a_time_each_on_its_gpu(swept: tuple[Toy, State], client: SyncPre
     lines = {b: log(client, runs[f"b={b}"].id, f"scoring {b}") for b in ("1", "2")}
     gpus = {next(line for line in lines[b] if line.startswith("on GPU")) for b in lines}
     assert gpus == {"on GPU 3", "on GPU 7"}
-    # The second waited for the stages that both need, and found them in the cache.
+    # The second waited for the stages that both need, and has them from the cache.
     assert "Running stage 'first':" in lines["1"]
     assert any(line.startswith("Stage 'first' is cached") for line in lines["2"])
     assert "scoring 2" in toy.dvc("queue", "logs", "b=2")
@@ -387,14 +389,14 @@ def test_another_experiment_of_the_same_name(
 ) -> None:
     overrides = change(again)
     planned = plan(again.folder, grid=["b=1,2"], overrides=overrides)
-    own = read(again.folder)
+    current = read(again.folder)
     with Queue(again.folder) as queue:
         with pytest.raises(PlanError) as error:
-            results(queue, planned, own, force=False)
+            results(queue, planned, current, force=False)
         assert str(error.value).splitlines()[1:] == [f"b=1: {what}", f"b=2: {what}"]
-        assert results(queue, planned, own, force=True) == {}
+        assert results(queue, planned, current, force=True) == {}
         renamed = plan(again.folder, grid=["b=1"], overrides=overrides, prefix="new")
-        assert results(queue, renamed, own, force=False) == {}
+        assert results(queue, renamed, current, force=False) == {}
 
 
 def test_forced(again: Toy, client: SyncPrefectClient) -> None:
@@ -511,7 +513,7 @@ def test_what_is_refused_queues_nothing(toy: Toy, client: SyncPrefectClient) -> 
     assert not (toy.folder / ".dvc/tmp/exps").exists()
     with pytest.raises(SystemExit) as done:
         main(["--grid", "b=3", "-S", "bb=1"])
-    assert done.value.code == "sweep: b=3: bb is not in params.yaml; did you mean b?"
+    assert done.value.code == "sweep: b=3: bb is not a parameter; did you mean b?"
 
 
 @pytest.mark.parametrize(

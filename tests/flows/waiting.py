@@ -14,7 +14,7 @@ retries.DELAYS = (3.0, 3.0)
 
 
 @flow
-@retries.told
+@retries.failed_or_retried
 def waiting(file: str) -> State:
     if Path(file).exists():
         raise Transient("busy")
@@ -22,7 +22,7 @@ def waiting(file: str) -> State:
 
 
 @flow
-@retries.told
+@retries.failed_or_retried
 def other(file: str) -> State:
     Path(file).unlink()
     return Completed(message="done")

@@ -22,11 +22,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_photo_is_a_record_listed_or_not(root: Path) -> None:
-    found = list(rows(root, OPTIONS))
-    assert [row.id for row in found] == ["1", "2", "9", "10"]
-    assert [row.labels for row in found] == [["baby.bird"], ["sea"], [], ["baby.bird", "sea"]]
-    assert [row.photo for row in found][3] == "images/im10.jpg"
-    assert {(row.subset, row.caption) for row in found} == {("train", None)}
+    listed = list(rows(root, OPTIONS))
+    assert [row.id for row in listed] == ["1", "2", "9", "10"]
+    assert [row.labels for row in listed] == [["baby.bird"], ["sea"], [], ["baby.bird", "sea"]]
+    assert [row.photo for row in listed][3] == "images/im10.jpg"
+    assert {(row.subset, row.caption) for row in listed} == {("train", None)}
 
 
 def test_a_listed_id_without_photo_is_a_row_that_says_where(root: Path) -> None:
@@ -45,11 +45,11 @@ def test_photos_of_a_test_folder_have_unknown_labels(root: Path) -> None:
 
 def test_files_that_the_pattern_does_not_name_are_set_aside(root: Path) -> None:
     (root / "images" / "im3.png").touch()
-    found = list(rows(root, OPTIONS))
-    assert [row for row in found if isinstance(row, Unreadable)] == [
+    listed = list(rows(root, OPTIONS))
+    assert [row for row in listed if isinstance(row, Unreadable)] == [
         Unreadable("images", 1, "im3.png is not named by ingest.class-files.pattern, im{id}.jpg")
     ]
-    assert sum(isinstance(row, Row) for row in found) == 4
+    assert sum(isinstance(row, Row) for row in listed) == 4
 
 
 def test_a_pattern_is_no_regular_expression(root: Path) -> None:

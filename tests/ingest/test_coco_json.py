@@ -48,8 +48,8 @@ def read(root: Path, **contents: Any) -> list[Row | Unreadable]:
 
 
 def test_instances_captions_and_test_images(tmp_path: Path) -> None:
-    found = read(tmp_path, instances=INSTANCES, captions=CAPTIONS, test=TEST)
-    assert found == [
+    listed = read(tmp_path, instances=INSTANCES, captions=CAPTIONS, test=TEST)
+    assert listed == [
         Row(
             "instances.json", 1, "7.jpg", "train/7.jpg", "train", ["dog", "person"], 'A "dog", etc.'
         ),
@@ -64,7 +64,7 @@ def test_captions_are_not_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "reason"),
     [
         ({"image_id": 404, "category_id": 1}, "an image not listed"),
         ({"category_id": 1}, "an image not listed"),
@@ -75,12 +75,12 @@ def test_captions_are_not_needed(tmp_path: Path) -> None:
     ],
 )
 def test_annotations_of_nothing_are_set_aside(
-    tmp_path: Path, annotation: dict[str, Any], told: str
+    tmp_path: Path, annotation: dict[str, Any], reason: str
 ) -> None:
     instances = INSTANCES | {"annotations": [*INSTANCES["annotations"], annotation]}
     first, *others = read(tmp_path, instances=instances)
     assert (first.file, first.row) == ("instances.json", 5)
-    assert told in first.reason
+    assert reason in first.reason
     assert others == read(tmp_path, instances=INSTANCES)
 
 
@@ -93,16 +93,16 @@ def test_captions_of_nothing_are_set_aside(tmp_path: Path, caption: dict[str, An
 
 @pytest.mark.parametrize("image", [{"id": 1}, {"file_name": "x.jpg"}, {"id": 1, "file_name": 2}])
 def test_images_without_name_are_set_aside(tmp_path: Path, image: dict[str, Any]) -> None:
-    found = read(tmp_path, instances=INSTANCES | {"images": [image, *INSTANCES["images"]]})
-    assert found[0] == Unreadable("instances.json", 1, "an image without id or file_name")
-    assert len(found) == 4
+    listed = read(tmp_path, instances=INSTANCES | {"images": [image, *INSTANCES["images"]]})
+    assert listed[0] == Unreadable("instances.json", 1, "an image without id or file_name")
+    assert len(listed) == 4
 
 
 def test_labels_of_test_images_are_set_aside(tmp_path: Path) -> None:
-    told = {"image_id": 30, "category_id": 18}
-    annotations = [*INSTANCES["annotations"], told]
-    found = read(tmp_path, instances=INSTANCES | {"annotations": annotations}, test=TEST)
-    assert found[0] == Unreadable("instances.json", 5, "an annotation of an image not listed")
+    of_test = {"image_id": 30, "category_id": 18}
+    annotations = [*INSTANCES["annotations"], of_test]
+    listed = read(tmp_path, instances=INSTANCES | {"annotations": annotations}, test=TEST)
+    assert listed[0] == Unreadable("instances.json", 5, "an annotation of an image not listed")
 
 
 def test_an_id_in_both_files_is_refused(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_id_in_both_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "no list 'images'"),
@@ -121,7 +121,7 @@ def test_an_id_in_both_files_is_refused(tmp_path: Path) -> None:
         (json.dumps(INSTANCES | {"categories": [{"id": 1}]}), "category 1 has no id or no name"),
     ],
 )
-def test_a_file_of_another_kind(tmp_path: Path, content: str, told: str) -> None:
-    with pytest.raises(UserError, match=told) as error:
+def test_a_file_of_another_kind(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
         read(tmp_path, instances=content)
     assert str(tmp_path / "instances.json") in str(error.value)

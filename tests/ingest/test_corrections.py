@@ -71,24 +71,24 @@ def test_labels_are_put_right(
     assert capsys.readouterr().out == "ingest: 6 photos, 6 decoded, 0 rows set aside\n"
     before = raw()
     monkeypatch.setattr(spool, "PART", part)
-    found = take_in("id,labels\nd.jpg,dog\nt.jpg,cat|dog\nb.jpg, dog | cat |\na.jpg,\n")
+    labels = take_in("id,labels\nd.jpg,dog\nt.jpg,cat|dog\nb.jpg, dog | cat |\na.jpg,\n")
     right = {"a.jpg": [], "d.jpg": ["dog"], "t.jpg": ["cat", "dog"]}
-    assert found == GIVEN | right
-    assert list(found) == list(GIVEN)  # in the source's order
+    assert labels == GIVEN | right
+    assert list(labels) == list(GIVEN)  # in the source's order
     assert records.read_label_names() == ["cat", "dog"]  # no photo carries the other any more
     assert counted() == (4, 3, 0)
     assert checked() == ["a.jpg", "b.jpg", "d.jpg", "t.jpg"]
     assert raw() == before
-    said = capsys.readouterr().out
-    assert "ingest: 6 photos, 0 decoded, 0 rows set aside\n" in said
-    assert "4 corrections applied, 3 of them other than the source, 0 set aside" in said
+    output = capsys.readouterr().out
+    assert "ingest: 6 photos, 0 decoded, 0 rows set aside\n" in output
+    assert "4 corrections applied, 3 of them other than the source, 0 set aside" in output
     assert take_in("id,labels\n") == GIVEN
 
 
 def test_columns_in_any_order_and_cells_of_several_lines(take_in) -> None:
     rows = ['caption,labels,"in doubt",id', '"two\nlines, ""quoted""",dog,"also dog",a.jpg']
-    found = take_in("\r\n".join(["\ufeff" + rows[0], rows[1], "", "=1+1,cat,,e.jpg", ""]))
-    assert found == GIVEN | {"a.jpg": ["dog"], "e.jpg": ["cat"]}
+    labels = take_in("\r\n".join(["\ufeff" + rows[0], rows[1], "", "=1+1,cat,,e.jpg", ""]))
+    assert labels == GIVEN | {"a.jpg": ["dog"], "e.jpg": ["cat"]}
     assert set_aside() == {}
 
 
@@ -105,8 +105,8 @@ def test_what_cannot_be_applied_is_set_aside_with_its_reason(take_in) -> None:
         "d.jpg",  # 10
         "A.JPG,dog",
     ]
-    found = take_in("\n".join(["id,labels", *rows]), max_rejected=0)
-    assert found == GIVEN | {"e.jpg": ["cat", "dog"]}
+    labels = take_in("\n".join(["id,labels", *rows]), max_rejected=0)
+    assert labels == GIVEN | {"e.jpg": ["cat", "dog"]}
     twice = f"corrected to different labels: {FILE} row 4, {FILE} row 5; keep one of them"
     assert set_aside() == {
         "2": "no record has this id",
@@ -128,8 +128,8 @@ def test_files_say_together_what_is_right(take_in) -> None:
     other = "\ufefflabels,id,note\r\ncat,b.jpg,checked\r\ncat,a.jpg,\r\ndog,d.jpg,"
     (FOLDER / "two.CSV").write_text(other)
     (FOLDER / "notes.txt").write_text("no file of corrections")
-    found = take_in(FILE.read_bytes())
-    assert found == GIVEN | {"b.jpg": ["cat"], "d.jpg": ["dog"]}
+    labels = take_in(FILE.read_bytes())
+    assert labels == GIVEN | {"b.jpg": ["cat"], "d.jpg": ["dog"]}
     assert checked() == ["b.jpg", "c.jpg", "d.jpg"]
     with Path("data/rejected.csv").open(newline="") as file:
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
@@ -149,7 +149,7 @@ def test_labels_are_those_of_the_parameter(take_in) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "needs one column id, but its header is ''"),
         ("id\na.jpg\n", "needs one column labels, but its header is 'id'"),
@@ -163,10 +163,12 @@ def test_labels_are_those_of_the_parameter(take_in) -> None:
         ("id,labels\n".encode("utf-16"), "is not UTF-8 text: byte 0 is wrong"),
     ],
 )
-def test_a_file_that_cannot_be_read_ends_the_stage(take_in, text: str | bytes, told: str) -> None:
+def test_a_file_that_cannot_be_read_ends_the_stage(
+    take_in, text: str | bytes, message: str
+) -> None:
     with pytest.raises(UserError) as error:
         take_in(text)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).startswith(str(FILE))
     assert "\n" not in str(error.value)
     assert not records.RECORDS.exists()

@@ -22,16 +22,16 @@ def kept(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None])
 
 
 def test_what_is_kept_says_what_decoding_would(kept: Path) -> None:
-    known = decode_cache.load(16)
-    found = records.read()
-    assert known.by_sha256("0" * 64) is None
-    for row in found.iter_rows(named=True):
-        seen = known.by_sha256(row["sha256"])
+    cache = decode_cache.load(16)
+    table = records.read()
+    assert cache.by_sha256("0" * 64) is None
+    for row in table.iter_rows(named=True):
+        seen = cache.by_sha256(row["sha256"])
         assert row["image"] in seen.rows
         assert (seen.width, seen.height, seen.dhash) == (row["width"], row["height"], row["dhash"])
-    assert known.by_sha256(found["sha256"][0]).rows == (0, 2)
+    assert cache.by_sha256(table["sha256"][0]).rows == (0, 2)
     np.testing.assert_array_equal(
-        known.store.gather(np.arange(4)), images.ImageStore().gather(np.arange(4))
+        cache.store.gather(np.arange(4)), images.ImageStore().gather(np.arange(4))
     )
 
 
@@ -40,7 +40,7 @@ def test_shards_are_kept_as_links(kept: Path) -> None:
 
 
 def test_another_size_knows_nothing(kept: Path) -> None:
-    assert decode_cache.load(17) is decode_cache.NOTHING
+    assert decode_cache.load(17) is decode_cache.EMPTY
 
 
 @pytest.mark.parametrize("file", ["index.parquet", "00000.npy"])
@@ -49,10 +49,10 @@ def test_a_damaged_cache_counts_as_nothing(kept: Path, file: str, content: bytes
     (kept / file).unlink()
     if content is not None:
         (kept / file).write_bytes(content)
-    assert decode_cache.load(16) is decode_cache.NOTHING
+    assert decode_cache.load(16) is decode_cache.EMPTY
 
 
 def test_an_index_of_another_store_counts_as_nothing(kept: Path) -> None:
     index = pl.read_parquet(kept / "index.parquet")
     index.head(3).write_parquet(kept / "index.parquet")
-    assert decode_cache.load(16) is decode_cache.NOTHING
+    assert decode_cache.load(16) is decode_cache.EMPTY

@@ -42,12 +42,12 @@ def test_later_photos_come_after_earlier_ones(
     deliver(raw / "deliveries" / "2026-02", photo, [7], "test")  # no photo of train this time
     deliver(raw / "deliveries" / "2026-01", photo, [5, 6], "train")
     ingest("kaggle-csv", OPTIONS)
-    found = records.read()
-    assert found[:5].equals(before, null_equal=True)
+    table = records.read()
+    assert table[:5].equals(before, null_equal=True)
     assert (ImageStore().gather(range(5)) == pixels).all()
-    assert found[5:]["id"].to_list() == ["5.jpg", "6.jpg", "7.jpg"]
-    assert found[5:]["subset"].to_list() == ["train", "train", "test"]
-    assert found[5:]["delivery"].to_list() == [1, 1, 2]
+    assert table[5:]["id"].to_list() == ["5.jpg", "6.jpg", "7.jpg"]
+    assert table[5:]["subset"].to_list() == ["train", "train", "test"]
+    assert table[5:]["delivery"].to_list() == [1, 1, 2]
 
 
 def test_what_is_wrong_with_a_delivery_is_said_with_its_name(

@@ -65,13 +65,13 @@ def test_labels_are_several_unbalanced_and_go_together(thousand: list[Row]) -> N
 def test_captions_name_most_digits_and_are_wrong_at_times(thousand: list[Row]) -> None:
     named = wrong = shown = 0
     for row in thousand:
-        said = {
+        in_caption = {
             str(WORDS.index(word))
             for word in row.caption.replace(",", " ").split()
             if word in WORDS
         }
-        named += len(said & set(row.labels))
-        wrong += len(said - set(row.labels))
+        named += len(in_caption & set(row.labels))
+        wrong += len(in_caption - set(row.labels))
         shown += len(row.labels)
     assert 0.6 < named / shown < 0.8
     assert 0.01 < wrong / shown < 0.08

@@ -42,23 +42,23 @@ def oriented(size: tuple[int, int], orientation: int, format: str = "JPEG") -> b
 def test_exif_orientation_is_honoured(orientation: int, size: tuple[int, int]) -> None:
     content = oriented(size, orientation)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    found = decode(content, 32)
-    assert (found.width, found.height) == upright.size
+    photo = decode(content, 32)
+    assert (photo.width, photo.height) == upright.size
     expected = np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR), np.int16)
-    assert np.abs(found.pixels - expected).mean() < 2
+    assert np.abs(photo.pixels - expected).mean() < 2
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "MPO"])
 def test_orientation_in_other_formats(format: str) -> None:
-    found = decode(oriented((64, 32), 6, format), 32)
-    assert (found.width, found.height) == (32, 64)
-    assert np.abs(found.pixels[4, 4] - np.array([0, 0, 255])).max() < 40
-    assert np.abs(found.pixels[4, -4] - np.array([255, 0, 0])).max() < 40
+    photo = decode(oriented((64, 32), 6, format), 32)
+    assert (photo.width, photo.height) == (32, 64)
+    assert np.abs(photo.pixels[4, 4] - np.array([0, 0, 255])).max() < 40
+    assert np.abs(photo.pixels[4, -4] - np.array([255, 0, 0])).max() < 40
 
 
 def test_a_draft_that_is_square_by_rounding_hides_no_side() -> None:
-    found = decode(oriented((1279, 1280), 6), 32)
-    assert (found.width, found.height) == (1280, 1279)
+    photo = decode(oriented((1279, 1280), 6), 32)
+    assert (photo.width, photo.height) == (1280, 1279)
 
 
 def test_broken_exif_costs_no_photo() -> None:
@@ -83,11 +83,11 @@ GREYS = np.array([[0, 32896], [65535, 257]], np.uint16)
 )
 def test_greys_become_rgb(image: Image.Image, format: str, expected: list[int]) -> None:
     image = image.resize((16, 16), Image.Resampling.NEAREST)
-    found = decode(encoded(image, format), 16)
-    assert found.pixels.shape == (16, 16, 3)
-    assert found.pixels.dtype == np.uint8
-    assert (found.pixels == found.pixels[..., :1]).all()
-    corners = found.pixels[[0, 0, -1, -1], [0, -1, 0, -1], 0]
+    photo = decode(encoded(image, format), 16)
+    assert photo.pixels.shape == (16, 16, 3)
+    assert photo.pixels.dtype == np.uint8
+    assert (photo.pixels == photo.pixels[..., :1]).all()
+    corners = photo.pixels[[0, 0, -1, -1], [0, -1, 0, -1], 0]
     assert corners.tolist() == expected
 
 
@@ -130,16 +130,16 @@ def test_an_animation_is_its_first_picture() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
 def test_tiny_and_narrow_photos(size: tuple[int, int]) -> None:
-    found = decode(encoded(Image.new("RGB", size, (10, 200, 30)), "PNG"), 16)
-    assert (found.width, found.height) == size
-    assert (found.pixels == [10, 200, 30]).all()
+    photo = decode(encoded(Image.new("RGB", size, (10, 200, 30)), "PNG"), 16)
+    assert (photo.width, photo.height) == size
+    assert (photo.pixels == [10, 200, 30]).all()
 
 
 def test_the_resize_is_antialiased() -> None:
     stripes = np.zeros((256, 256), np.uint8)
     stripes[:, ::2] = 255
-    found = decode(encoded(Image.fromarray(stripes), "PNG"), 16)
-    assert np.abs(found.pixels.astype(int) - 127).max() <= 4  # sampling would give 0 or 255
+    photo = decode(encoded(Image.fromarray(stripes), "PNG"), 16)
+    assert np.abs(photo.pixels.astype(int) - 127).max() <= 4  # sampling would give 0 or 255
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -172,7 +172,7 @@ def test_a_bomb_of_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"GIF?", "not an image"),
@@ -180,8 +180,8 @@ def test_a_bomb_of_text() -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "PostScript"),
     ],
 )
-def test_what_is_not_a_photo(content: bytes, told: str) -> None:
-    with pytest.raises(UnreadablePhoto, match=told):
+def test_what_is_not_a_photo(content: bytes, message: str) -> None:
+    with pytest.raises(UnreadablePhoto, match=message):
         decode(content, 16)
 
 
@@ -210,17 +210,17 @@ SIZE = 4
 
 
 def pixels(content: int) -> np.ndarray:
-    """A photo of its own for each number."""
+    """Another photo for each number."""
     return np.random.default_rng(content).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
 
-def write(folder: Path, contents: list[int], earlier: tuple[Path, list[int]] | None = None) -> None:
-    """Writes a store; what ``earlier`` (its folder and contents) holds is taken from there."""
+def write(folder: Path, contents: list[int], cache: tuple[Path, list[int]] | None = None) -> None:
+    """Writes a store; what ``cache`` (its folder and contents) holds is taken from there."""
     rows: dict[int, list[int]] = {}
-    for row, content in enumerate(earlier[1] if earlier else []):
+    for row, content in enumerate(cache[1] if cache else []):
         rows.setdefault(content, []).append(row)
     folder.mkdir()
-    with ImageWriter(folder, SIZE, ImageStore(earlier[0]) if earlier else None) as writer:
+    with ImageWriter(folder, SIZE, ImageStore(cache[0]) if cache else None) as writer:
         for row, content in enumerate(contents):
             known = Known(tuple(rows[content])) if content in rows else None
             assert writer.append(known or pixels(content)) == row

@@ -73,12 +73,12 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
     (folder / "data" / "test").mkdir()
     Image.new("L", (30, 50), 77).save(folder / "data" / "test" / "a.png")
     ingest("kaggle-csv")
-    found = records.read()
-    assert len(found) == len(ImageStore()) == 21
-    assert found["image"].to_list() == list(range(21))
-    assert found.row(7, named=True)["labels"] == ["1", "10"]
-    assert found.row(7, named=True)["caption"] == 'photo "7"'
-    last = found.row(20, named=True)
+    table = records.read()
+    assert len(table) == len(ImageStore()) == 21
+    assert table["image"].to_list() == list(range(21))
+    assert table.row(7, named=True)["labels"] == ["1", "10"]
+    assert table.row(7, named=True)["caption"] == 'photo "7"'
+    last = table.row(20, named=True)
     assert (last["id"], last["subset"], last["labels"]) == ("test/a.png", "test", None)
     assert (last["width"], last["height"], last["caption"]) == (30, 50, 'seen "here"')
     assert (ImageStore().gather(np.array([20])) == 77).all()
@@ -201,7 +201,7 @@ def test_everything_that_is_set_aside_is_listed(
     assert len(records.read()) == 19
     reasons = rejected()
     assert len(reasons) == 11
-    for photo_path, told in {
+    for photo_path, reason in {
         "data/20.jpg": "the file is empty",
         "data/21.jpg": "cannot be decoded: ",
         "data/22.jpg": "not an image that Pillow can read",
@@ -214,7 +214,7 @@ def test_everything_that_is_set_aside_is_listed(
         "30": "not a record of 3 fields",
         "data/": "the id is empty",
     }.items():
-        assert told in reasons[photo_path], photo_path
+        assert reason in reasons[photo_path], photo_path
     assert metrics()["rejected"] == 11
 
 
@@ -348,10 +348,10 @@ def test_a_killed_process_ends_the_stage_and_leaves_the_outputs_of_the_last(
 
 def test_every_digit_is_a_record(in_tmp: Path, ingest: Callable[..., None]) -> None:
     ingest("digits", {"train": 60, "test": 20}, image_size=32)
-    found = records.read()
+    table = records.read()
     assert metrics()["photos"] == {"train": 60, "test": 20}
-    assert (len(found), len(ImageStore()), ImageStore().size) == (80, 80, 32)
-    assert found["labels"].null_count() == 0
+    assert (len(table), len(ImageStore()), ImageStore().size) == (80, 80, 32)
+    assert table["labels"].null_count() == 0
 
 
 @pytest.mark.shared
@@ -370,11 +370,11 @@ def test_published_photos(shared: Path, in_tmp: Path, ingest: Callable[..., None
         ],
     )
     ingest("kaggle-csv", image_size=64)
-    found = records.read()
-    assert found.group_by("subset").len().sort("subset").rows() == [("test", 30), ("train", 30)]
-    assert found.select(pl.min_horizontal("width", "height").min()).item() > 64
+    table = records.read()
+    assert table.group_by("subset").len().sort("subset").rows() == [("test", 30), ("train", 30)]
+    assert table.select(pl.min_horizontal("width", "height").min()).item() > 64
     assert rejected() == {}
-    for row in found.sample(5, seed=0).iter_rows(named=True):
+    for row in table.sample(5, seed=0).iter_rows(named=True):
         with Image.open(shared / "coco18" / "data" / row["id"]) as image:
             assert image.size == (row["width"], row["height"])
             expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR), np.int16)

@@ -24,20 +24,20 @@ def test_rows_of_both_files(tmp_path: Path) -> None:
 def test_a_test_file_of_ids_only(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageID,Labels\n0.jpg,8 3\n1.jpg,\n")
     (tmp_path / "test.csv").write_text("ImageID\n2.jpg\nplain\n")
-    found = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
-    assert [row.id for row in found] == ["0.jpg", "1.jpg", "2.jpg", "plain"]
-    assert [row.labels for row in found] == [["8", "3"], [], None, None]
+    listed = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
+    assert [row.id for row in listed] == ["0.jpg", "1.jpg", "2.jpg", "plain"]
+    assert [row.labels for row in listed] == [["8", "3"], [], None, None]
 
 
 def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageID,Labels\n0.jpg,8 3\n1.jpg,\n")
     (tmp_path / "test.csv").write_text("ImageID,Labels\n2.jpg,\n3.jpg,8\n")
-    found = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
-    assert [row.labels for row in found] == [["8", "3"], [], None, ["8"]]
+    listed = list(rows(tmp_path, OPTIONS.model_copy(update={"test": "test.csv"})))
+    assert [row.labels for row in listed] == [["8", "3"], [], None, ["8"]]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "the header is ''"),
         (b"id;labels\n1;2\n", "the header is 'id;labels'"),
@@ -46,9 +46,9 @@ def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
         (b"x" * 10**6, "the header is 'xxx"),
     ],
 )
-def test_a_file_of_another_kind(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_of_another_kind(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "train.csv").write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(told)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         list(rows(tmp_path, OPTIONS))
     assert str(tmp_path / "train.csv") in str(error.value)
     assert len(str(error.value)) < 400
@@ -71,9 +71,9 @@ def test_a_file_that_dvc_would_not_watch(tmp_path: Path, outside: str) -> None:
 @pytest.mark.shared
 def test_every_published_record_is_exact(shared: Path) -> None:
     options = OPTIONS.model_copy(update={"test": "test.csv"})
-    found = list(rows(shared / "coco18", options))
-    assert not [row for row in found if isinstance(row, Unreadable)]
-    read = [(row.id, row.labels, row.caption) for row in found]
+    listed = list(rows(shared / "coco18", options))
+    assert not [row for row in listed if isinstance(row, Unreadable)]
+    read = [(row.id, row.labels, row.caption) for row in listed]
 
     # Another reader, for this data only: ids are numbers, all captions are quoted. What it takes
     # for the records makes up the file to the last byte.
@@ -91,10 +91,10 @@ def test_every_published_record_is_exact(shared: Path) -> None:
 
 @pytest.mark.shared
 def test_published_records_that_general_readers_spoil(shared: Path) -> None:
-    found = {row.id: row for row in rows(shared / "coco18", OPTIONS)}
-    assert found["9084.jpg"].labels == ["3", "1", "11"]
-    assert found["9084.jpg"].caption.startswith('A street sign labeled "Seltzer Way," with a red')
-    assert found["1338.jpg"].caption == 'A man surfing with titling that reads "spray."'
-    assert found["2259.jpg"].caption == "Men loading up a van with bags and suitcases.\n."
-    assert found["6751.jpg"].row == 6755
-    assert found["6751.jpg"].caption.startswith("Red motor \nscooter parked")
+    by_id = {row.id: row for row in rows(shared / "coco18", OPTIONS)}
+    assert by_id["9084.jpg"].labels == ["3", "1", "11"]
+    assert by_id["9084.jpg"].caption.startswith('A street sign labeled "Seltzer Way," with a red')
+    assert by_id["1338.jpg"].caption == 'A man surfing with titling that reads "spray."'
+    assert by_id["2259.jpg"].caption == "Men loading up a van with bags and suitcases.\n."
+    assert by_id["6751.jpg"].row == 6755
+    assert by_id["6751.jpg"].caption.startswith("Red motor \nscooter parked")

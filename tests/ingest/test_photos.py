@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 
 from stages.ingest import photos, workers
-from stages.ingest.decode_cache import INDEX_SCHEMA, NO_STATE, NOTHING, Earlier
+from stages.ingest.decode_cache import EMPTY, INDEX_SCHEMA, NO_STATE, DecodeCache
 from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.photos import Files, Opened, PhotoSource, open_all
 
 
 def opened(
-    root: Path, *sources: PhotoSource, earlier: Earlier = NOTHING
+    root: Path, *sources: PhotoSource, cache: DecodeCache = EMPTY
 ) -> list[Opened | UnreadablePhoto]:
-    return list(open_all(sources, Files(root), 16, earlier))
+    return list(open_all(sources, Files(root), 16, cache))
 
 
 def reason(root: Path, name: str) -> str:
@@ -39,9 +39,9 @@ def test_photos_come_in_the_order_of_their_rows(root: Path, photo: Callable[...,
     contents = [photo(seed, (20 + 30 * (seed % 7), 10)) for seed in range(100)]
     for seed, content in enumerate(contents):
         (root / f"{seed}.jpg").write_bytes(content)
-    found = opened(root, *(f"{seed}.jpg" for seed in range(100)))
-    assert [one.sha256 for one in found] == [sha256(content).hexdigest() for content in contents]
-    assert [one.width for one in found] == [20 + 30 * (seed % 7) for seed in range(100)]
+    outcomes = opened(root, *(f"{seed}.jpg" for seed in range(100)))
+    assert [one.sha256 for one in outcomes] == [sha256(content).hexdigest() for content in contents]
+    assert [one.width for one in outcomes] == [20 + 30 * (seed % 7) for seed in range(100)]
 
 
 @pytest.mark.skipif(not workers.CAN_FORK, reason="no processes by fork here")
@@ -56,14 +56,14 @@ def test_processes_and_threads_say_the_same(
         source = f"{seed}.jpg" if seed % 3 else lambda content=content: content
         sources.append(source)
     known = sha256(photo(8, (28, 10))).hexdigest()
-    earlier = knowing((known, 28, 10, 77, 5, None, *NO_STATE))
+    cache = knowing((known, 28, 10, 77, 5, None, *NO_STATE))
 
     def all_of_it() -> list[tuple]:
         return [
             (str(one),)
             if isinstance(one, UnreadablePhoto)
             else (one.image.tobytes() if isinstance(one.image, np.ndarray) else one.image, *one[1:])
-            for one in open_all(sources, Files(root), 16, earlier)
+            for one in open_all(sources, Files(root), 16, cache)
         ]
 
     by_threads = all_of_it()
@@ -74,7 +74,7 @@ def test_processes_and_threads_say_the_same(
 
 
 @pytest.fixture
-def noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> Earlier:
+def noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> DecodeCache:
     """An earlier ingest of ``good.jpg``, whose file was long settled."""
     monkeypatch.setattr(photos, "UNSETTLED", -(10**18))
     (good,) = opened(root, "good.jpg")
@@ -85,17 +85,17 @@ def noting(good: Opened) -> tuple[Any, ...]:
     return good.sha256, good.width, good.height, good.dhash, 3, "good.jpg", *good.file
 
 
-def knowing(*notes: tuple[Any, ...]) -> Earlier:
-    return Earlier(None, pl.DataFrame(notes, INDEX_SCHEMA, orient="row"))
+def knowing(*notes: tuple[Any, ...]) -> DecodeCache:
+    return DecodeCache(None, pl.DataFrame(notes, INDEX_SCHEMA, orient="row"))
 
 
-def again(root: Path, earlier: Earlier) -> Opened | UnreadablePhoto:
-    (outcome,) = opened(root, "good.jpg", earlier=earlier)
+def again(root: Path, cache: DecodeCache) -> Opened | UnreadablePhoto:
+    (outcome,) = opened(root, "good.jpg", cache=cache)
     return outcome
 
 
 def test_a_file_in_the_state_that_was_noted_is_not_read(
-    root: Path, noted: Earlier, monkeypatch: pytest.MonkeyPatch
+    root: Path, noted: DecodeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (before,) = opened(root, "good.jpg")
     monkeypatch.delattr(Path, "read_bytes")
@@ -115,19 +115,19 @@ def test_another_file_with_the_old_date_and_size_is_read(
     noted = knowing(noting(padded))
     good.write_bytes(other.ljust(length, b"\0"))
     os.utime(good, ns=(padded.file[1], padded.file[1]))
-    found = again(root, noted)
-    assert found.file[:2] == padded.file[:2]
-    assert found.sha256 == sha256(other.ljust(length, b"\0")).hexdigest()
+    outcome = again(root, noted)
+    assert outcome.file[:2] == padded.file[:2]
+    assert outcome.sha256 == sha256(other.ljust(length, b"\0")).hexdigest()
 
 
-def test_a_file_touched_or_put_back_is_read_and_known(root: Path, noted: Earlier) -> None:
+def test_a_file_touched_or_put_back_is_read_and_known(root: Path, noted: DecodeCache) -> None:
     os.utime(root / "good.jpg", ns=(1, 1))
-    found = again(root, noted)
-    assert found.image == Known((3,))
-    assert found.file[1] == 1
+    outcome = again(root, noted)
+    assert outcome.image == Known((3,))
+    assert outcome.file[1] == 1
 
 
-def test_a_noted_file_is_checked_as_any_other(root: Path, noted: Earlier) -> None:
+def test_a_noted_file_is_checked_as_any_other(root: Path, noted: DecodeCache) -> None:
     (root / "good.jpg").rename(root.parent / "moved.jpg")
     assert str(again(root, noted)) == "the file is missing"
     (root / "good.jpg").symlink_to("../moved.jpg")
@@ -143,7 +143,7 @@ def test_a_file_that_changed_a_moment_ago_gets_no_note(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("../outside.jpg", "leaves ingest.root"),
         ("deep/../good.jpg", "leaves ingest.root"),
@@ -156,8 +156,8 @@ def test_a_file_that_changed_a_moment_ago_gets_no_note(
         ("x" * 300 + ".jpg", "name too long"),
     ],
 )
-def test_paths_that_lead_to_no_photo(root: Path, name: str, told: str) -> None:
-    assert told in reason(root, name.replace("{tmp}", str(root.parent)))
+def test_paths_that_lead_to_no_photo(root: Path, name: str, message: str) -> None:
+    assert message in reason(root, name.replace("{tmp}", str(root.parent)))
 
 
 def test_links(root: Path) -> None:

@@ -38,9 +38,9 @@ def test_a_source_is_added_by_its_file_alone(
         [sys.executable, "-m", "stages.ingest"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = pl.read_parquet("data/records.parquet")
-    assert found["id"].to_list() == ["cat/0.png", "cat/2.png", "dog/1.png"]
-    assert found["labels"].to_list() == [["cat"], ["cat"], ["dog"]]
+    table = pl.read_parquet("data/records.parquet")
+    assert table["id"].to_list() == ["cat/0.png", "cat/2.png", "dog/1.png"]
+    assert table["labels"].to_list() == [["cat"], ["cat"], ["dog"]]
 
     write_params("label-folders", {"sufix": ".png"})
     done = subprocess.run(

@@ -24,8 +24,8 @@ def test_rows_come_back_in_parts_and_in_order(tmp_path: Path, count: int) -> Non
         count % 4 > 0
     )
     assert [row for part in table.parts() for row in part.iter_rows()] == rows
-    found = table.scan().collect()
-    assert (found.rows(), found.schema) == (rows, SCHEMA)
+    collected = table.scan().collect()
+    assert (collected.rows(), collected.schema) == (rows, SCHEMA)
 
 
 def test_rows_and_parts_may_be_mixed(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def read(root: Path, table: str | pl.DataFrame, **options: Any) -> list[Row | Un
     return list(rows(root, Options(**OPTIONS | {"file": "photos.parquet"} | options)))
 
 
-def labels(found: list[Row | Unreadable]) -> list[list[str] | None]:
-    return [row.labels for row in found]
+def labels(listed: list[Row | Unreadable]) -> list[list[str] | None]:
+    return [row.labels for row in listed]
 
 
 def test_a_column_of_label_lists(tmp_path: Path) -> None:
@@ -44,46 +44,46 @@ def test_a_column_of_label_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("separator", ["|", ";", ", ", "::", "\t"])
 def test_separators_of_labels(tmp_path: Path, separator: str) -> None:
-    found = read(tmp_path, f'id,labels\n1,"big cat{separator}dog"\n2,dog\n', separator=separator)
-    assert labels(found) == [["big cat", "dog"], ["dog"]]
+    listed = read(tmp_path, f'id,labels\n1,"big cat{separator}dog"\n2,dog\n', separator=separator)
+    assert labels(listed) == [["big cat", "dog"], ["dog"]]
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_delimiters_of_columns(tmp_path: Path, delimiter: str, end: str) -> None:
     table = end.join(["id,labels,caption", "1,cat dog,x", "2,cat,y"]).replace(",", delimiter)
-    found = read(tmp_path, table, delimiter=delimiter, caption="caption")
-    assert labels(found) == [["cat", "dog"], ["cat"]]
-    assert [row.caption for row in found] == ["x", "y"]
+    listed = read(tmp_path, table, delimiter=delimiter, caption="caption")
+    assert labels(listed) == [["cat", "dog"], ["cat"]]
+    assert [row.caption for row in listed] == ["x", "y"]
 
 
 def test_one_hot_columns_of_a_csv(tmp_path: Path) -> None:
     table = "id,subset,cat,dog\n1,train,1,0\n2,train,0,0\n3,train,,\n4,test,,\n5,train,TRUE,1.0\n"
-    found = read(tmp_path, table, labels=None, subset="subset")
-    assert labels(found) == [["cat"], [], None, None, ["cat", "dog"]]
-    assert [row.subset for row in found] == ["train", "train", "train", "test", "train"]
+    listed = read(tmp_path, table, labels=None, subset="subset")
+    assert labels(listed) == [["cat"], [], None, None, ["cat", "dog"]]
+    assert [row.subset for row in listed] == ["train", "train", "train", "test", "train"]
 
 
 def test_chosen_one_hot_columns(tmp_path: Path) -> None:
-    found = read(tmp_path, "id,width,dog,cat\n1,640,1,1\n", labels=["cat", "dog"])
-    assert labels(found) == [["cat", "dog"]]
+    listed = read(tmp_path, "id,width,dog,cat\n1,640,1,1\n", labels=["cat", "dog"])
+    assert labels(listed) == [["cat", "dog"]]
 
 
 def test_a_one_hot_cell_that_says_neither(tmp_path: Path) -> None:
-    found = read(tmp_path, "id,cat,dog\n1,1,0\n2,maybe,0\n3,1,\n", labels=None)
-    assert isinstance(found[0], Row)
-    assert found[1] == Unreadable(
+    listed = read(tmp_path, "id,cat,dog\n1,1,0\n2,maybe,0\n3,1,\n", labels=None)
+    assert isinstance(listed[0], Row)
+    assert listed[1] == Unreadable(
         "photos.csv", 3, "column cat is 'maybe'; a one-hot column holds 0 or 1"
     )
-    assert "column dog is None" in found[2].reason
+    assert "column dog is None" in listed[2].reason
 
 
 @pytest.mark.parametrize("type", [pl.Int64, pl.UInt8, pl.Float32, pl.Boolean, pl.String])
 def test_one_hot_columns_of_a_parquet_file(tmp_path: Path, type: pl.DataType) -> None:
     table = pl.DataFrame({"id": [1, 2, 3], "cat": [1, 0, None], "dog": [1, 0, None]})
-    found = read(tmp_path, table.with_columns(pl.col("cat", "dog").cast(type)), labels=None)
-    assert labels(found) == [["cat", "dog"], [], None]
-    assert [row.id for row in found] == ["1", "2", "3"]
+    listed = read(tmp_path, table.with_columns(pl.col("cat", "dog").cast(type)), labels=None)
+    assert labels(listed) == [["cat", "dog"], [], None]
+    assert [row.id for row in listed] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("type", [pl.List(pl.String), pl.List(pl.Int64), pl.Array(pl.Int8, 2)])
@@ -92,24 +92,24 @@ def test_label_lists_of_a_parquet_file(tmp_path: Path, type: pl.DataType) -> Non
     table = pl.DataFrame(
         {"id": ["a", "b", "c"], "labels": pl.Series(lists).cast(type), "caption": ["x", "", None]}
     )
-    found = read(tmp_path, table, caption="caption")
-    assert labels(found) == [["3", "1"], ["1"] if lists[1] else [], None]
-    assert [row.caption for row in found] == ["x", "", None]
-    assert [row.row for row in found] == [1, 2, 3]
+    listed = read(tmp_path, table, caption="caption")
+    assert labels(listed) == [["3", "1"], ["1"] if lists[1] else [], None]
+    assert [row.caption for row in listed] == ["x", "", None]
+    assert [row.row for row in listed] == [1, 2, 3]
 
 
 def test_rows_too_short_or_too_long_are_set_aside(tmp_path: Path) -> None:
-    found = read(tmp_path, 'id,labels\n1,cat\n2\n\n3,cat,dog\n4,"x"y\n5,dog\n')
-    assert [row.row for row in found] == [2, 3, 5, 6, 7]
-    assert [isinstance(row, Row) for row in found] == [True, False, False, False, True]
-    assert found[1].reason == "1 cells where the header has 2"
-    assert found[2].reason == "3 cells where the header has 2"
-    assert labels([found[4]]) == [["dog"]]
+    listed = read(tmp_path, 'id,labels\n1,cat\n2\n\n3,cat,dog\n4,"x"y\n5,dog\n')
+    assert [row.row for row in listed] == [2, 3, 5, 6, 7]
+    assert [isinstance(row, Row) for row in listed] == [True, False, False, False, True]
+    assert listed[1].reason == "1 cells where the header has 2"
+    assert listed[2].reason == "3 cells where the header has 2"
+    assert labels([listed[4]]) == [["dog"]]
 
 
 def test_rows_without_id_or_with_an_unknown_subset(tmp_path: Path) -> None:
-    found = read(tmp_path, "id,labels,part\n,cat,train\n2,cat,dev\n3,cat,\n", subset="part")
-    assert [row.reason for row in found] == [
+    listed = read(tmp_path, "id,labels,part\n,cat,train\n2,cat,dev\n3,cat,\n", subset="part")
+    assert [row.reason for row in listed] == [
         "the id is empty",
         "the subset is 'dev'; it must be one of train, test",
         "the subset is None; it must be one of train, test",
@@ -117,7 +117,7 @@ def test_rows_without_id_or_with_an_unknown_subset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "options", "told"),
+    ("table", "options", "message"),
     [
         ('id,labels\n1,"cat\n2,dog\n3,dog\n', {}, "row 2: a cell's quote seems not to be closed"),
         ('id,labels\n1,"cat\n2,"dog"\n3,dog\n', {}, "row 2: a cell's quote seems not"),
@@ -132,11 +132,11 @@ def test_rows_without_id_or_with_an_unknown_subset(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_not_as_said(
-    tmp_path: Path, table: str, options: dict[str, Any], told: str
+    tmp_path: Path, table: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, table, **options)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(tmp_path / "photos.csv") in str(error.value)
 
 

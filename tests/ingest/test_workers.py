@@ -33,13 +33,13 @@ def filled(item: int) -> tuple[np.ndarray | None, str]:
 
 @pytest.mark.parametrize("count", [1, 2, 40, 1000])
 def test_results_come_in_order(count: int) -> None:
-    found = 0
+    yielded = 0
     for item, (pixels, rest) in enumerate(in_processes(filled, range(count), SHAPE)):
         assert rest == f"item {item}"
         expected, _ = filled(item)
         np.testing.assert_array_equal(pixels, expected)
-        found += 1
-    assert found == count
+        yielded += 1
+    assert yielded == count
 
 
 def test_pixels_too_many_for_one_chunk() -> None:

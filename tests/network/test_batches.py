@@ -37,14 +37,14 @@ def test_batches_hold_the_rows_asked_for_in_order(tmp_path):
     assert batches[2].lengths.tolist() == [0]
 
 
-def test_several_devices_read_their_slices_of_each_batch(tmp_path):
+def test_several_devices_read_their_shards_of_each_batch(tmp_path):
     rows = Rows(store(tmp_path), np.arange(7), None, torch.arange(7.0)[:, None])
     order = np.array([6, 5, 4, 3, 2, 1, 0])
     read = []
     for rank in range(2):
         group = Group(CPU, rank, 2)
-        batches = list(rows.batches(4, CPU, order, group.slice))
-        assert [batch.slice for batch in batches] == [group.slice(4), group.slice(3)]
+        batches = list(rows.batches(4, CPU, order, group.shard))
+        assert [batch.shard for batch in batches] == [group.shard(4), group.shard(3)]
         read.append([batch.targets[:, 0].tolist() for batch in batches])
         assert all(len(batch.images) == len(batch.targets) for batch in batches)
     assert read == [[[6, 5], [2]], [[4, 3], [1, 0]]]

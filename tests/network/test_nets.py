@@ -109,10 +109,14 @@ def test_auxiliary_heads_count_while_training_and_are_not_saved():
     torch.manual_seed(0)
     network = image_classifier("googlenet", 64, outputs=3)
     output = network.train()(batch_of(2, 64))
-    assert [weight for weight, _ in output.counted] == [1.0, AUXILIARY_WEIGHT, AUXILIARY_WEIGHT]
-    assert {logits.shape for _, logits in output.counted} == {(2, 3)}
-    assert torch.equal(output.counted[0][1], output.logits)
-    assert len(network.eval()(batch_of(2, 64)).counted) == 1
+    assert [weight for weight, _ in output.weighted_logits] == [
+        1.0,
+        AUXILIARY_WEIGHT,
+        AUXILIARY_WEIGHT,
+    ]
+    assert {logits.shape for _, logits in output.weighted_logits} == {(2, 3)}
+    assert torch.equal(output.weighted_logits[0][1], output.logits)
+    assert len(network.eval()(batch_of(2, 64)).weighted_logits) == 1
     assert not [name for name in weights_of(network) if "aux" in name]
     bare = image_classifier("googlenet", 64, outputs=3)
     bare.backbone, _ = backbones.build("googlenet", 64)
@@ -322,7 +326,7 @@ def test_late_fusion_trains_each_network_alone_and_averages_their_probabilities(
     batch.words[0] = 0
     batch.lengths[0] = 0
     output = network(batch)
-    (_, image), (_, caption) = output.counted
+    (_, image), (_, caption) = output.weighted_logits
     expected = 0.3 * image.sigmoid() + 0.7 * caption.sigmoid()
     expected[0] = image[0].sigmoid()  # without a caption the photo decides alone
     assert torch.allclose(output.logits.sigmoid(), expected, atol=1e-6)

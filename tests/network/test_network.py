@@ -10,8 +10,16 @@ import torch
 from sklearn.metrics import log_loss
 
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
+from stages.network.batches import Rows
 from stages.network.description import Description
+from stages.network.network import (
+    find_share,
+    load_network,
+    logits,
+    new_network,
+    rows_for,
+    save_network,
+)
 from tests.network import tiny_bert
 
 CPU = torch.device("cpu")
@@ -66,34 +74,34 @@ def store(pixels: np.ndarray, tmp_path: Path) -> ImageStore:
     return store_of(pixels, tmp_path / "images")
 
 
-def rows_of(description: Description, words, store: ImageStore) -> networks.Rows:
+def rows_of(description: Description, words, store: ImageStore) -> Rows:
     captions = ["one two", None, "three", "two three one"] * (ROWS // 4)
     records = pl.DataFrame({"image": range(ROWS), "caption": captions})
     targets = np.random.default_rng(1).random((ROWS, len(LABELS))) < 0.4
-    return networks.rows_for(description, records, store, words, targets)
+    return rows_for(description, records, store, words, targets)
 
 
-def logits_of(network, description: Description, rows: networks.Rows) -> torch.Tensor:
+def logits_of(network, description: Description, rows: Rows) -> torch.Tensor:
     batches = rows.batches(5, CPU)
-    return torch.cat([each for _, each in networks.logits(network, description, batches, "fp32")])
+    return torch.cat([each for _, each in logits(network, description, batches, "fp32")])
 
 
 @pytest.mark.parametrize("encoder", ["gru", "transformer"])
 @pytest.mark.parametrize("fusion", ["concat-batchnorm", "late"])
-def test_loaded_it_says_what_it_said(tmp_path: Path, store: ImageStore, encoder, fusion):
+def test_loaded_it_gives_the_same_logits(tmp_path: Path, store: ImageStore, encoder, fusion):
     torch.manual_seed(0)
     bert = tiny_bert.write(tmp_path / "bert") if encoder == "transformer" else None
     text = TEXT | {"encoder": encoder, "transformer": bert and str(bert)}
     description = replace(DESCRIPTION, text=text, fusion=fusion)
-    network, words = networks.build(description)
+    network, words = new_network(description)
     rows = rows_of(description, words, store)
-    said = logits_of(network, description, rows)
-    networks.save(network, description, words, tmp_path / "network")
+    expected = logits_of(network, description, rows)
+    save_network(network, description, words, tmp_path / "network")
     if bert is not None:
         bert.rename(tmp_path / "gone")
-    again, description_again, words = networks.load(tmp_path / "network")
+    again, description_again, words = load_network(tmp_path / "network")
     assert replace(description_again, mean=description.mean, std=description.std) == description
-    assert torch.equal(logits_of(again, description, rows_of(description, words, store)), said)
+    assert torch.equal(logits_of(again, description, rows_of(description, words, store)), expected)
     assert not list((tmp_path / "network").rglob("*.bin"))
 
 
@@ -101,7 +109,7 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
     pixels: np.ndarray, store: ImageStore, tmp_path: Path
 ):
     torch.manual_seed(0)
-    network, words = networks.build(DESCRIPTION)
+    network, words = new_network(DESCRIPTION)
     rows = rows_of(DESCRIPTION, words, store)
     plain = logits_of(network, DESCRIPTION, rows)
     mirror = store_of(pixels[:, :, ::-1], tmp_path / "mirror")
@@ -114,25 +122,25 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
 def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
     torch.manual_seed(0)
     description = replace(DESCRIPTION, fusion="late")
-    network, words = networks.build(description)
+    network, words = new_network(description)
     network.fusion.image.weight.data *= 5  # so that the best share is inside
     rows = rows_of(description, words, store)
-    found = networks.find_share(network, description, rows.batches(5, CPU), "fp32")
-    assert float(network.fusion.share) == pytest.approx(found)
+    share = find_share(network, description, rows.batches(5, CPU), "fp32")
+    assert float(network.fusion.share) == pytest.approx(share)
 
     def loss(share: float) -> float:
         network.fusion.share.fill_(share)
         probabilities = logits_of(network, description, rows).sigmoid()
         return log_loss(rows.targets.numpy().ravel(), probabilities.numpy().ravel())
 
-    best = loss(found)
-    assert all(best <= loss(share) + 1e-6 for share in np.linspace(0, 1, 21))
-    assert 0 <= found <= 1
+    least = loss(share)
+    assert all(least <= loss(other) + 1e-6 for other in np.linspace(0, 1, 21))
+    assert 0 <= share <= 1
 
 
 def test_word_vectors_in_a_file_are_where_training_starts(tmp_path: Path):
     file = tmp_path / "vectors.txt"
     file.write_text("two 1 2 3 4\n")
-    network, _ = networks.build(replace(DESCRIPTION, text=TEXT | {"embeddings": str(file)}))
+    network, _ = new_network(replace(DESCRIPTION, text=TEXT | {"embeddings": str(file)}))
     assert network.captions.vectors.weight[3].tolist() == [1, 2, 3, 4]
     assert network.captions.coverage == pytest.approx(1 / 3)

@@ -40,13 +40,13 @@ def test_the_encoder_is_the_mean_of_the_last_states(folder):
     rows = torch.from_numpy(Tokens(tokenizer, 8).encode(["one two three", "four", None]))
     lengths = (rows != 0).sum(dim=1)
     with torch.inference_mode():
-        found = encoder(rows, lengths)
+        features = encoder(rows, lengths)
         original = transformers.AutoModel.from_pretrained(folder).eval()
         ids = torch.tensor([tokenizer.encode("one two three").ids])
         alone = original(input_ids=ids).last_hidden_state.mean(dim=1)
-    assert found.shape == (3, encoder.features) == (3, 16)
-    assert torch.allclose(found[0], alone[0], atol=1e-6)
-    assert found.isfinite().all()
+    assert features.shape == (3, encoder.features) == (3, 16)
+    assert torch.allclose(features[0], alone[0], atol=1e-6)
+    assert features.isfinite().all()
 
 
 def test_a_saved_encoder_is_rebuilt_without_the_folder_it_came_from(folder, tmp_path):

@@ -7,31 +7,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from docs.rooms import ROOMS, files_of, imported, is_in
 from tests.conftest import ROOT
 
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 
-# From the ground up. What is not a stage has no data of its own, or asks several stages for it.
-ROOMS = (
-    *("stages", "stages.ingest", "stages.eda", "stages.split", "stages.vocab", "stages.network"),
-    *("stages.train", "stages.threshold", "stages.bundle", "stages.explain", "stages.predict"),
-    *("stages.report", "evaluation.judge", "experiments.plan", "experiments.sources"),
-    *("experiments.dvc_project", "experiments", "evaluation.ensemble", "evaluation"),
-    *("flows", "tagloom"),
-)
 NO_STAGES = ("network", "explain")
-
-
-def imported(file: Path) -> set[str]:
-    """The modules that ``file`` names in imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import"
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
 
 
 def own_files(module: str) -> set[Path]:
@@ -103,19 +84,6 @@ def test_a_room_imports_only_rooms_below(place: int):
         outside = {name for name in names if name.split(".")[0] in ("dvc", "prefect")}
         allowed = {"experiments.dvc_project": "dvc", "flows": "prefect"}.get(ROOMS[place])
         assert {name.split(".")[0] for name in outside} <= {allowed}, file
-
-
-def files_of(room: str) -> list[Path]:
-    """The files of a room, without those of a room in it."""
-    path = ROOT / room.replace(".", "/")
-    inner = [ROOT / each.replace(".", "/") for each in ROOMS if each.startswith(f"{room}.")]
-    files = [path.with_suffix(".py")] if not path.is_dir() else sorted(path.rglob("*.py"))
-    return [file for file in files if not any(each in file.parents for each in inner)]
-
-
-def is_in(name: str, room: str) -> bool:
-    inner = [each for each in ROOMS if each.startswith(f"{room}.")]
-    return f"{name}.".startswith(f"{room}.") and not any(is_in(name, each) for each in inner)
 
 
 def test_the_command_knows_no_source_and_no_report():

@@ -1,7 +1,9 @@
 """The option surface stands still: params.yaml, its typed models and dvc.yaml say the same."""
 
 from importlib import import_module
+from inspect import getmodule
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +126,18 @@ def test_changed_keys_make_just_their_stages_stale(project: Project, keys: tuple
     sections = {key.partition(".")[0] for key in keys if of_source(key) in sources}
     shows = {stage for stage, shown in SHOWN.items() if shown & sections}
     assert found == (sections | shows) - {"retrain"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_comment_among_a_room_s_options_makes_its_stage_stale_alone(project: Project, name: str):
+    file = Path(getmodule(MODELS[name]).__file__).relative_to(ROOT)
+    path = project.root / file
+    before = path.read_text("utf-8")
+    try:
+        path.write_text(f"{before}# a word on why\n", "utf-8")
+        assert stale(project) == {name} - {"retrain"}
+    finally:
+        path.write_text(before, "utf-8")
 
 
 def test_nothing_is_stale_to_begin_with(project: Project):

@@ -1,4 +1,4 @@
-"""The stage as it runs, after a real train and threshold."""
+"""The stage as it runs, after a real train, threshold and bundle."""
 
 import csv
 import json
@@ -11,11 +11,12 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from stages import metrics
+from stages.bundle.__main__ import main as bundle
 from stages.ingest import records
-from stages.network import probabilities
+from stages.network.probabilities import read_label_names, read_probabilities
 from stages.predict.__main__ import PREDICTIONS, SHEET, SUBMISSION, main
-from stages.threshold import decision as decisions
 from stages.threshold.__main__ import main as threshold
+from stages.threshold.decision import read_decision
 from stages.train.__main__ import main as train
 
 
@@ -23,6 +24,7 @@ from stages.train.__main__ import main as train
 def trained(prepared: Path) -> Path:
     train()
     threshold()
+    bundle()
     return prepared
 
 
@@ -34,12 +36,12 @@ def test_each_test_photo_gets_its_labels(trained: Path):
     main()
     test = records.read().filter(pl.col("subset") == "test")
     names = records.read_label_names()
-    table = probabilities.read(PREDICTIONS)
+    table = read_probabilities(PREDICTIONS)
     assert table["id"].to_list() == test["id"].to_list()
-    assert probabilities.read_label_names(PREDICTIONS) == names
+    assert read_label_names(PREDICTIONS) == names
     found = table["probabilities"].to_numpy()
     assert found.shape == (40, 10)
-    expected = decisions.read().decide(found)
+    expected = read_decision().decide(found)
     assert (records.label_matrix(table["predicted"], names) == expected).all()
     with SUBMISSION.open(newline="") as file:
         rows = list(csv.reader(file))
@@ -51,16 +53,17 @@ def test_each_test_photo_gets_its_labels(trained: Path):
     f1 = f1_score(truth, expected, average="micro")
     assert said()["micro_f1"] == pytest.approx(f1, abs=1e-6)
     assert said()["photos"] == said()["photos_with_known_labels"] == 40
+    assert said()["model"] == "models/bundle"
     with Image.open(SHEET) as sheet:
         assert sheet.width > 500
 
 
 def test_the_batch_size_changes_nothing(trained: Path, params):
     main()
-    first = probabilities.read(PREDICTIONS)["probabilities"].to_numpy()
+    first = read_probabilities(PREDICTIONS)["probabilities"].to_numpy()
     params({"predict.batch_size": 7})
     main()
-    again = probabilities.read(PREDICTIONS)["probabilities"].to_numpy()
+    again = read_probabilities(PREDICTIONS)["probabilities"].to_numpy()
     assert np.allclose(first, again, atol=1e-6)
 
 
@@ -70,7 +73,7 @@ def test_metrics_count_only_photos_whose_labels_are_known(trained: Path):
     labels = pl.when(~unknown).then(pl.col("labels"))
     records.write(everything.with_columns(labels=labels), records.read_label_names())
     main()
-    table = probabilities.read(PREDICTIONS).drop_nulls("labels")
+    table = read_probabilities(PREDICTIONS).drop_nulls("labels")
     names = records.read_label_names()
     truth = records.label_matrix(table["labels"], names)
     predicted = records.label_matrix(table["predicted"], names)
@@ -90,6 +93,6 @@ def test_without_a_test_photo_the_tables_are_empty(trained: Path):
     train_only = records.read().filter(pl.col("subset") == "train")
     records.write(train_only, records.read_label_names())
     main()
-    assert len(probabilities.read(PREDICTIONS)) == 0
+    assert len(read_probabilities(PREDICTIONS)) == 0
     assert SUBMISSION.read_text() == "ImageID,Labels\n"
     assert said()["photos"] == 0

@@ -56,7 +56,7 @@ def opened(hostile: Path) -> Iterator[Seen]:
         page.context.set_offline(True)
         seen = Seen(page, [], [])
         page.on("pageerror", lambda error: seen.errors.append(str(error)))
-        page.on("console", lambda said: seen.errors.append(said.text))
+        page.on("console", lambda message: seen.errors.append(message.text))
         page.on("dialog", lambda dialog: (seen.errors.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: seen.asked.append(request.url))
         page.goto((hostile / "report/index.html").as_uri())

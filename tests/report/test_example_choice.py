@@ -1,17 +1,19 @@
 """Which photos are shown: right, wrong, typical and borderline ones, each once."""
 
 import numpy as np
+import polars as pl
 import pytest
 
-from stages.report import example_choice
+from stages.report.example_choice import KINDS, choose_examples, examples_of_label
+from stages.report.validation import Validation
 
 SCORES = np.array([0.9, 0.2, 0.75, 0.7, 0.95, 0.1, 0.5, 0.3, 0.9, 0.6, 0.45])
 TRUTH = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0], bool)
 
 
 def chosen(count: int) -> dict[str, list[int]]:
-    found = example_choice.choose(TRUTH, SCORES >= 0.5, SCORES, 0.5, count)
-    return {kind: rows.tolist() for kind, rows in found.items()}
+    kinds = examples_of_label(TRUTH, SCORES >= 0.5, SCORES, 0.5, count)
+    return {kind: rows.tolist() for kind, rows in kinds.items()}
 
 
 def test_each_kind_the_most_certain_first_and_of_equals_the_earlier():
@@ -22,7 +24,7 @@ def test_each_kind_the_most_certain_first_and_of_equals_the_earlier():
         "false_positive": [4, 3],
         "false_negative": [1, 7],
     }
-    assert list(chosen(1)) == list(example_choice.KINDS)
+    assert list(chosen(1)) == list(KINDS)
     assert chosen(1)["borderline"] == [6]
 
 
@@ -36,21 +38,21 @@ def test_no_photo_is_there_twice(count: int):
 
 def test_a_label_that_nothing_carries_is_never_right_nor_missed():
     nothing = np.zeros(3, bool)
-    found = example_choice.choose(
-        nothing, np.array([0, 1, 1], bool), np.array([0.1, 0.6, 0.8]), 0.5, 3
-    )
-    assert [rows.tolist() for rows in found.values()] == [[], [], [0], [2, 1], []]
+    predicted, scores = np.array([0, 1, 1], bool), np.array([0.1, 0.6, 0.8])
+    kinds = examples_of_label(nothing, predicted, scores, 0.5, 3)
+    assert [rows.tolist() for rows in kinds.values()] == [[], [], [0], [2, 1], []]
 
 
-def test_places_of_the_most_frequent_labels():
+def test_examples_of_the_most_frequent_labels():
     truth = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0]], bool)
     predicted = truth | np.array([0, 0, 0, 1], bool)
     scores = np.where(truth, 0.9, 0.1)
-    thresholds = [0.5] * 4
-    assert example_choice.places(truth, predicted, scores, thresholds, None, 1).rows() == [
+    names = ["a", "b", "c", "d"]
+    validation = Validation(names, pl.DataFrame(), truth, predicted, scores, [0.5] * 4)
+    assert choose_examples(validation, None, 1).rows() == [
         (1, "best", 0), (1, "typical", 1), (1, "borderline", 2),
         (0, "best", 1), (0, "borderline", 0),
         (3, "borderline", 1), (3, "false_positive", 0),  # label 2 is neither true nor predicted
     ]  # fmt: skip
-    found = example_choice.places(truth, predicted, scores, thresholds, 2, 1)
-    assert found["label"].unique().to_list() == [0, 1]
+    examples = choose_examples(validation, 2, 1)
+    assert examples["label"].unique().to_list() == [0, 1]

@@ -33,24 +33,25 @@ def turned(seed: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize(("noise", "precision", "recall"), [(1.0, 0.98, 0.75), (2.0, 0.5, 0.75)])
 def test_labels_that_were_turned_round_are_found(noise: float, precision: float, recall: float):
     given, wrong, probabilities = turned(7, 2000, noise)
-    found = in_doubt(Judged(photos(2000), given, probabilities, NAMES))
-    cells = found["image"].to_numpy(), found["label"].cast(pl.Enum(NAMES)).to_physical().to_numpy()
+    doubts = in_doubt(Judged(photos(2000), given, probabilities, NAMES))
+    labels = doubts["label"].cast(pl.Enum(NAMES)).to_physical()
+    cells = doubts["image"].to_numpy(), labels.to_numpy()
     right = wrong[cells]
     assert right.mean() >= precision
     assert right.sum() / wrong.sum() >= recall
     assert right[:50].mean() >= 0.98  # the worst first
-    assert (found["given"].to_numpy() == given[cells]).all()
-    assert (found["probability"].to_numpy() == probabilities[cells]).all()
+    assert (doubts["given"].to_numpy() == given[cells]).all()
+    assert (doubts["probability"].to_numpy() == probabilities[cells]).all()
 
 
-def test_what_is_said_of_each():
+def test_the_columns_of_each_doubt():
     given, _, probabilities = turned(7, 300, 1.0)
-    found = in_doubt(Judged(photos(300), given, probabilities, NAMES))
-    assert found.schema == IN_DOUBT
-    assert found["score"].is_sorted()
-    assert found.select("id", "label").is_unique().all()
-    for row in found.iter_rows(named=True):
-        doubted = set(found.filter(id=row["id"])["label"])
+    doubts = in_doubt(Judged(photos(300), given, probabilities, NAMES))
+    assert doubts.schema == IN_DOUBT
+    assert doubts["score"].is_sorted()
+    assert doubts.select("id", "label").is_unique().all()
+    for row in doubts.iter_rows(named=True):
+        doubted = set(doubts.filter(id=row["id"])["label"])
         assert row["id"] == f"{row['image']}.jpg"
         assert row["labels"] == list(np.array(NAMES)[given[row["image"]]])
         assert set(row["suggested"]) == set(row["labels"]) ^ doubted
@@ -62,10 +63,10 @@ def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
     given = np.zeros((rows, 3), bool)
     given[:, 1] = True
     probabilities = np.full((rows, 3), 0.5, np.float32)
-    found = in_doubt(Judged(photos(rows), given, probabilities, NAMES))
-    assert found.schema == IN_DOUBT
-    assert found.is_empty()
-    assert to_work_through(found).columns[:2] == ["id", "labels"]
+    doubts = in_doubt(Judged(photos(rows), given, probabilities, NAMES))
+    assert doubts.schema == IN_DOUBT
+    assert doubts.is_empty()
+    assert to_work_through(doubts).columns[:2] == ["id", "labels"]
 
 
 def test_a_network_that_is_always_right_doubts_nothing():
@@ -75,15 +76,15 @@ def test_a_network_that_is_always_right_doubts_nothing():
 
 def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
     given, wrong, probabilities = turned(7, 500, 1.0)
-    found = in_doubt(Judged(photos(500), given, probabilities, NAMES))
-    listed = to_work_through(found)
+    doubts = in_doubt(Judged(photos(500), given, probabilities, NAMES))
+    listed = to_work_through(doubts)
     assert listed.columns == ["id", "labels", "given", "in_doubt", "score", "image", "caption"]
-    assert listed["id"].to_list() == found["id"].unique(maintain_order=True).to_list()
+    assert listed["id"].to_list() == doubts["id"].unique(maintain_order=True).to_list()
     write_csv(tmp_path / "corrections.csv", listed.columns, listed.iter_rows())
 
     read = corrections.read(tmp_path)
     assert read.rejected == []
-    suggested = dict(found.select("id", "suggested").iter_rows())
+    suggested = dict(doubts.select("id", "suggested").iter_rows())
     assert {id: labels for id, (*_, labels) in read.labels.items()} == {
         id: frozenset(labels) for id, labels in suggested.items()
     }
@@ -95,7 +96,7 @@ def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
     assert (matrix != (given ^ wrong)).sum() < wrong.sum() / 3
 
 
-def test_doubts_are_told_in_words():
+def test_doubts_are_put_in_words():
     doubts = pl.DataFrame(
         [
             ("a.jpg", 3, "a cat", "cat", False, 0.9871, 0.0129, ["owl"], ["cat"]),

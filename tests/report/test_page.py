@@ -123,9 +123,9 @@ def test_rows_that_were_set_aside_are_counted_by_reason(text: str):
 
 
 def test_the_browser_is_told_to_load_nothing():
-    told = page.policy(["a", "b"])
-    assert told.startswith("default-src 'none'; script-src 'sha256-")
-    assert "http" not in told and "'unsafe-inline'" not in told.split(";")[1]
+    policy = page.policy(["a", "b"])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy and "'unsafe-inline'" not in policy.split(";")[1]
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_however_many_photos_there_are_they_take_no_more_room(tmp_path: Path, mo
     store, described = ImageStore(tmp_path), factories.description("image", stored_size=224)
     large = pictures.thumbnails(range(2), store, described)
     monkeypatch.setattr(pictures, "ROOM", 4 * len(large.sources[0]))
-    found = pictures.thumbnails(range(12), store, described)
-    assert sum(map(len, found.sources.values())) <= pictures.ROOM * 4 / 3 + 12 * 30
-    assert found.first(3) == found.sources[3] and found.first(3) is None
+    small = pictures.thumbnails(range(12), store, described)
+    assert sum(map(len, small.sources.values())) <= pictures.ROOM * 4 / 3 + 12 * 30
+    assert small.first(3) == small.sources[3] and small.first(3) is None
     monkeypatch.setattr(pictures, "ROOM", 100)
     with pytest.raises(UserError, match=r"lower report.photos or report.labels"):
         pictures.thumbnails(range(12), store, described)
@@ -177,5 +177,5 @@ def test_numbers_are_as_people_write_them():
     assert [page.figure(0.12345), page.figure(None)] == ["0.123", "–"]
     assert [page.signed(-0.0123), page.signed(0.5)] == ["−0.012", "+0.500"]
     assert page.percent(0.4567) == "46\N{NO-BREAK SPACE}%"
-    told = [page.duration(seconds).split() for seconds in (24.6, 280, 9000)]
-    assert told == [["25", "seconds"], ["4.7", "minutes"], ["2.5", "hours"]]
+    durations = [page.duration(seconds).split() for seconds in (24.6, 280, 9000)]
+    assert durations == [["25", "seconds"], ["4.7", "minutes"], ["2.5", "hours"]]

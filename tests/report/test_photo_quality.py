@@ -50,8 +50,8 @@ def parts(table: pl.DataFrame, validates: set[int] = frozenset()) -> pl.DataFram
     rows = table.with_row_index().filter(
         pl.col("subset") == "train", pl.col("labels").is_not_null()
     )
-    said = ["validation" if row in validates else "train" for row in rows["index"]]
-    return pl.DataFrame({"id": rows["id"], "fold": [0] * len(rows), "part": said}, folds.SCHEMA)
+    part = ["validation" if row in validates else "train" for row in rows["index"]]
+    return pl.DataFrame({"id": rows["id"], "fold": [0] * len(rows), "part": part}, folds.SCHEMA)
 
 
 def store(folder: Path, photos: list[np.ndarray]) -> ImageStore:
@@ -61,25 +61,25 @@ def store(folder: Path, photos: list[np.ndarray]) -> ImageStore:
 
 def test_the_same_photo_with_different_labels():
     labels = [["cat"], ["cat", "dog"], ["cat"], ["cat"], [], ["dog"], None, ["owl"], ["owl"]]
-    looks = [1, 1, 2, 2, 3, 3, 3, 4, 5]
+    hashes = [1, 1, 2, 2, 3, 3, 3, 4, 5]
     shas = [*"abcdefgh", "h"]  # the last two are the same file
-    known = table(labels=labels, dhash=looks, sha256=shas)
-    found = duplicates(known, parts(known))
-    assert found.schema == DUPLICATES
-    groups = found.group_by("group", maintain_order=True).agg("id").get_column("id").to_list()
+    known = table(labels=labels, dhash=hashes, sha256=shas)
+    same = duplicates(known, parts(known))
+    assert same.schema == DUPLICATES
+    groups = same.group_by("group", maintain_order=True).agg("id").get_column("id").to_list()
     assert sorted(groups) == [["0.jpg", "1.jpg"], ["4.jpg", "5.jpg", "6.jpg"]]
-    assert found["why"].unique().to_list() == ["different labels"]
-    assert found.filter(id="6.jpg")["part"].to_list() == [None]
-    assert found["labels"].to_list() == [labels[row] for row in found["image"]]
+    assert same["why"].unique().to_list() == ["different labels"]
+    assert same.filter(id="6.jpg")["part"].to_list() == [None]
+    assert same["labels"].to_list() == [labels[row] for row in same["image"]]
 
 
 def test_the_same_photo_on_both_sides_of_the_split():
-    looks = [1, 1, 2, 2, 3, 3]
+    hashes = [1, 1, 2, 2, 3, 3]
     subsets = ["train", "test", "train", "train", "train", "test"]
     labels = [["cat"], None, ["cat"], ["cat"], ["dog"], ["owl"]]
-    known = table(dhash=looks, subset=subsets, labels=labels)
-    found = duplicates(known, parts(known, {3}))
-    assert found.select("id", "part", "why").rows() == [
+    known = table(dhash=hashes, subset=subsets, labels=labels)
+    same = duplicates(known, parts(known, {3}))
+    assert same.select("id", "part", "why").rows() == [
         ("0.jpg", "train", "in test and train"),
         ("1.jpg", "test", "in test and train"),
         ("2.jpg", "train", "in train and validation"),
@@ -104,9 +104,9 @@ def test_odd_photos_are_found(tmp_path: Path, chunk: int, monkeypatch: pytest.Mo
     photos[11] = 244 + photos[11] // 32
     photos[20], photos[21] = blurred(photos[20]), np.full_like(photos[21], 128)
     sizes = {"width": [60] * 38 + [300, 20], "height": [40] * 38 + [90, 100]}
-    found = odd_photos(table(**sizes), store(tmp_path, photos))
-    assert found.schema == ODD
-    assert found.select("id", "measure").rows() == [
+    odd = odd_photos(table(**sizes), store(tmp_path, photos))
+    assert odd.schema == ODD
+    assert odd.select("id", "measure").rows() == [
         ("4.jpg", "dark"),
         ("3.jpg", "dark"),
         ("11.jpg", "bright"),
@@ -115,10 +115,10 @@ def test_odd_photos_are_found(tmp_path: Path, chunk: int, monkeypatch: pytest.Mo
         ("39.jpg", "shape"),
         ("38.jpg", "shape"),
     ]
-    values = dict(found.select("id", "value").iter_rows())
+    values = dict(odd.select("id", "value").iter_rows())
     assert values["4.jpg"] == pytest.approx(0.2, abs=0.03)
     assert (values["39.jpg"], values["38.jpg"]) == (0.2, 0.3)
-    assert found["why"][-1] == "the short side is 0.3 of the long one"
+    assert odd["why"][-1] == "the short side is 0.3 of the long one"
 
 
 def test_photos_like_all_others_are_not_odd(tmp_path: Path):

@@ -10,8 +10,15 @@ import pytest
 from stages import UserError
 from stages.files import write_csv
 from stages.ingest import records
-from stages.network import probabilities
-from stages.report.__main__ import CHECKED, REPORT, WORDS, main
+from stages.network.probabilities import (
+    probability_table,
+    read_label_names,
+    read_probabilities,
+    write_probabilities,
+)
+from stages.report.__main__ import REPORT, main
+from stages.report.explanations import WORDS
+from stages.report.label_quality import CHECKED
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TABLE = Path("ensemble/validation.parquet")
@@ -19,19 +26,19 @@ NO_TABLE = "is no table like data/validation.parquet"
 PAGE, DOUBTS = REPORT / "index.html", REPORT / "label_quality.csv"
 
 
-def said() -> dict:
+def figures() -> dict:
     return json.loads(Path("metrics/report.json").read_text())
 
 
 def test_a_page_of_the_labels_that_most_photos_carry(trained):
     trained({"report.labels": 4, "report.captions": 20})
     main()
-    found = said()
-    assert (found["labels"], found["labels_left_out"], found["captions"]) == (4, 6, 20)
-    assert 4 <= found["photos"] == found["heat_maps"] <= 4 * 5 * 2
-    assert found["heat_maps_left_out"] == 0
-    assert found["page_mb"] == round(PAGE.stat().st_size / 1e6, 2)
-    assert 0.9 < found["page_mb"] < 2
+    metrics = figures()
+    assert (metrics["labels"], metrics["labels_left_out"], metrics["captions"]) == (4, 6, 20)
+    assert 4 <= metrics["photos"] == metrics["heat_maps"] <= 4 * 5 * 2
+    assert metrics["heat_maps_left_out"] == 0
+    assert metrics["page_mb"] == round(PAGE.stat().st_size / 1e6, 2)
+    assert 0.9 < metrics["page_mb"] < 2
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
     assert "Of 32 labelled photos" in PAGE.read_text()
@@ -47,21 +54,21 @@ def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
     main()
     assert "that people have checked" not in PAGE.read_text()
     listed = pl.read_csv(DOUBTS)["id"].to_list()
-    for left_out, told in ((listed[1:2], "is one photo"), (listed[1:3], "are 2 photos")):
+    for left_out, words in ((listed[1:2], "is one photo"), (listed[1:3], "are 2 photos")):
         write_csv(CHECKED, ["id"], [[id] for id in (*left_out, "of another list")])
         main()
         assert pl.read_csv(DOUBTS)["id"].to_list() == [id for id in listed if id not in left_out]
-        assert f"Left out {told} that people have checked." in PAGE.read_text()
+        assert f"Left out {words} that people have checked." in PAGE.read_text()
 
 
 def out_of_fold(labels: list[str]) -> pl.DataFrame:
-    """What networks say that are sure of all photos' labels, but for the first photo's."""
+    """Probabilities of networks that are sure of all photos' labels, but for the first photo's."""
     photos, names = records.read(), records.read_label_names()
     sure = np.where(records.label_matrix(photos["labels"].fill_null([]), names), 0.99, 0.01)
     sure[0] = 1 - sure[0]
     ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
-    table = probabilities.table(photos["id"], photos["labels"], ordered.astype(np.float32))
-    probabilities.write(table, labels, TABLE)
+    table = probability_table(photos["id"], photos["labels"], ordered.astype(np.float32))
+    write_probabilities(table, labels, TABLE)
     return table
 
 
@@ -115,7 +122,7 @@ def test_a_table_that_cannot_judge_is_refused(trained, params):
         (NO_TABLE, table.with_columns(as_list), labels),
         (NO_TABLE, table, labels[1:]),
     ):
-        probabilities.write(wrong, names, TABLE)
+        write_probabilities(wrong, names, TABLE)
         refused(reason)
     table.write_parquet(TABLE)
     refused(NO_TABLE)
@@ -134,7 +141,7 @@ def test_the_words_of_digits_speak_for_them(trained):
     first = dict(words.unique("label", keep="first").select("label", "word").iter_rows())
     of_themselves = [first.get(str(digit)) == word for digit, word in enumerate(DIGITS)]
     assert sum(of_themselves) >= 5, first  # those that occur often enough; by chance one in ten
-    assert "heat_maps" not in said()
+    assert "heat_maps" not in figures()
     assert 'class="heat"' not in PAGE.read_text()
 
 
@@ -144,7 +151,7 @@ def test_without_captions(trained):
     trained({"train.inputs": "image"})
     main()
     assert WORDS.read_text() == "label,word,captions,effect\n"
-    assert "captions" not in said()
+    assert "captions" not in figures()
     assert 'class="caption"' not in PAGE.read_text()
 
 
@@ -154,15 +161,15 @@ def test_a_backbone_without_maps_is_said_to_have_none(trained, capsys):
     capsys.readouterr()
     main()
     assert "report: squeezenet1_1 keeps no maps of photos of 32 pixels" in capsys.readouterr().out
-    assert said()["heat_maps"] == 0
-    assert said()["heat_maps_left_out"] == said()["photos"] > 0
+    assert figures()["heat_maps"] == 0
+    assert figures()["heat_maps_left_out"] == figures()["photos"] > 0
     assert "The network was not trained" in PAGE.read_text()
 
 
 def test_without_a_validation_photo_it_says_so(trained):
     trained()
-    empty = probabilities.read().clear()
-    probabilities.write(empty, probabilities.read_label_names())
+    empty = read_probabilities().clear()
+    write_probabilities(empty, read_label_names())
     with pytest.raises(UserError, match=r"data/validation.parquet has no row"):
         main()
     assert not REPORT.exists()

@@ -47,10 +47,10 @@ def project(in_tmp: Path) -> str:
 
 @pytest.mark.parametrize("name", ["main", "v1", "HEAD", "tried", "champion"])
 def test_branches_tags_experiments_and_those_of_a_remote_are_found(project: str, name: str):
-    found = revision.find(name)
-    assert (found.name, found.commit) == (name, project)
-    assert found.json("metrics/train.json") == {"mb": 3.0}
-    assert found.json("metrics/none.json") == {}
+    known = revision.find(name)
+    assert (known.name, known.commit) == (name, project)
+    assert known.json("metrics/train.json") == {"mb": 3.0}
+    assert known.json("metrics/none.json") == {}
 
 
 def test_below_the_top_folder_of_a_repository(project: str, monkeypatch: pytest.MonkeyPatch):
@@ -60,9 +60,9 @@ def test_below_the_top_folder_of_a_repository(project: str, monkeypatch: pytest.
     git("commit", "--quiet", "--message", "Another project")
     git("branch", "champion-vision-birds")
     monkeypatch.chdir("vision/birds")
-    found = revision.find("champion")
-    assert found.commit == git("rev-parse", "HEAD")
-    assert found.json("metrics/train.json") == {"mb": 4.0}
+    champion = revision.find("champion")
+    assert champion.commit == git("rev-parse", "HEAD")
+    assert champion.json("metrics/train.json") == {"mb": 4.0}
 
 
 @pytest.mark.parametrize("name", ["nothing", "--all", "-p", "", "main:params.yaml", "a b"])
@@ -105,7 +105,7 @@ def test_figures_stand_beside_those_of_the_other(project: str):
     assert summary.against("champion").same_photos is False
 
 
-def test_parameters_that_differ_are_told_and_none_that_do_not_count(project: str):
+def test_parameters_that_differ_are_listed_and_none_that_do_not_count(project: str):
     here = revision.find("HEAD")
     expected = {"key": "train.lr", "value": 0.002, "committed": 0.001, "other": None}
     assert summary.settings(here, None) == [expected]

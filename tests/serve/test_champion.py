@@ -11,7 +11,7 @@ import pytest
 
 from experiments.registry import Registry
 from stages import UserError
-from stages.bundle import bundle as bundles
+from stages.bundle.bundle import read_bundle
 from tagloom.serve.model_reload import Champion, ready
 from tests.serve.conftest import running
 from tests.serve.test_model_reload import change, until
@@ -52,7 +52,7 @@ def promote(project: Path, threshold: float) -> str:
     run(project, "git", "commit", "-q", "-m", f"from {threshold}")
     rev = run(project, "git", "rev-parse", "HEAD")
     Registry(project).promote(rev, rev, f"from {threshold}")
-    return bundles.read(project / "models" / "bundle").sha256
+    return read_bundle(project / "models" / "bundle").sha256
 
 
 def test_each_champion_comes_in_use(project: Path, tmp_path: Path):

@@ -55,10 +55,10 @@ def some_labels(count: int) -> list[list[str]]:
 
 def test_every_labelled_photo_of_train_plays_one_part(in_tmp):
     made = write_records([*some_labels(100), None, None])
-    found = split(validation=0.2)
-    assert found.schema == folds.SCHEMA
-    assert found["id"].to_list() == made["id"].to_list()[:100]
-    assert found["part"].to_list() == ["train" if fold else "validation" for fold in found["fold"]]
+    parts = split(validation=0.2)
+    assert parts.schema == folds.SCHEMA
+    assert parts["id"].to_list() == made["id"].to_list()[:100]
+    assert parts["part"].to_list() == ["train" if fold else "validation" for fold in parts["fold"]]
     assert figures()["photos"] == {"train": 80, "validation": 20}
 
 
@@ -67,18 +67,18 @@ def test_figures(in_tmp):
     hashes[50] = hashes[100]  # the test photo's
     write_records(some_labels(100), dhash=hashes)
     split()
-    found = figures()
-    assert found["kept_together"] == {"groups": 1, "photos": 3, "largest": 3}
-    assert found["photos_that_test_has_too"] == 1
-    without = found["photos_without_labels"]
+    metrics = figures()
+    assert metrics["kept_together"] == {"groups": 1, "photos": 3, "largest": 3}
+    assert metrics["photos_that_test_has_too"] == 1
+    without = metrics["photos_without_labels"]
     assert without["train"] + without["validation"] == some_labels(100).count([])
     assert without["validation"] > 0
-    assert list(found["relative_gap"]) == NAMES
-    assert found["largest_relative_gap"] == max(found["relative_gap"].values())
+    assert list(metrics["relative_gap"]) == NAMES
+    assert metrics["largest_relative_gap"] == max(metrics["relative_gap"].values())
     assert (
-        found["largest_relative_gap_smallest_possible"]
-        <= found["largest_relative_gap"]
-        < found["largest_relative_gap_random"]
+        metrics["largest_relative_gap_smallest_possible"]
+        <= metrics["largest_relative_gap"]
+        < metrics["largest_relative_gap_random"]
     )
 
 
@@ -112,11 +112,11 @@ def test_cross_validation(in_tmp):
 
 def test_rows_of_keeps_the_order_of_the_records(in_tmp):
     made = write_records(some_labels(60))
-    found = split()
-    rows = folds.rows_of(made, found.sample(fraction=1, shuffle=True, seed=1), "validation")
-    assert rows["id"].to_list() == found.filter(part="validation")["id"].to_list()
+    parts = split()
+    rows = folds.rows_of(made, parts.sample(fraction=1, shuffle=True, seed=1), "validation")
+    assert rows["id"].to_list() == parts.filter(part="validation")["id"].to_list()
     assert rows.columns == made.columns
-    assert len(rows) + len(folds.rows_of(made, found, "train")) == len(found)
+    assert len(rows) + len(folds.rows_of(made, parts, "train")) == len(parts)
 
 
 def test_the_same_bytes_for_a_seed(in_tmp):
@@ -185,8 +185,8 @@ def test_photos_keep_their_part_when_more_arrive(in_tmp, changes: dict):
 def test_a_photo_that_came_before_takes_its_like_to_its_part(in_tmp):
     hashes = [*range(100), *range(40), 1000]  # the second delivery repeats photos of the first
     write_records(some_labels(140), dhash=hashes, delivery=delivered(100, 40))
-    found = split()["fold"].to_list()
-    assert found[100:] == found[:40]
+    fold = split()["fold"].to_list()
+    assert fold[100:] == fold[:40]
 
 
 def test_a_delivery_of_one_photo(in_tmp):

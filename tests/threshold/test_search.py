@@ -32,10 +32,10 @@ def candidates(scores: np.ndarray) -> list[float]:
 @pytest.mark.parametrize("seed", range(8))
 def test_global_search_is_as_good_as_trying_every_threshold(metric: str, seed: int):
     truth, scores = data(seed)
-    found = search(truth, scores, "global", metric)
-    assert len(set(found)) == 1
+    thresholds = search(truth, scores, "global", metric)
+    assert len(set(thresholds)) == 1
     best = max(METRICS[metric](truth, scores >= t) for t in candidates(scores))
-    assert METRICS[metric](truth, scores.astype(float) >= found) == pytest.approx(best)
+    assert METRICS[metric](truth, scores.astype(float) >= thresholds) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("metric", ["micro_f1", "macro_f1"])
@@ -46,20 +46,20 @@ def test_search_by_label_is_as_good_as_trying_every_combination(metric: str, see
     best = max(
         METRICS[metric](truth, scores >= np.array(each)) for each in itertools.product(*columns)
     )
-    found = search(truth, scores, "label", metric)
-    assert METRICS[metric](truth, scores.astype(float) >= found) == pytest.approx(best)
+    thresholds = search(truth, scores, "label", metric)
+    assert METRICS[metric](truth, scores.astype(float) >= thresholds) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_subset_accuracy_by_label_cannot_be_improved_by_one_label(seed: int):
     truth, scores = data(seed)
-    found = search(truth, scores, "label", "subset_accuracy")
-    reached = metrics.subset_accuracy(truth, scores.astype(float) >= found)
+    thresholds = search(truth, scores, "label", "subset_accuracy")
+    reached = metrics.subset_accuracy(truth, scores.astype(float) >= thresholds)
     overall = search(truth, scores, "global", "subset_accuracy")
     assert reached >= metrics.subset_accuracy(truth, scores.astype(float) >= overall)
     for label in range(truth.shape[1]):
         for candidate in candidates(scores[:, label]):
-            other = found.copy()
+            other = thresholds.copy()
             other[label] = candidate
             assert reached >= metrics.subset_accuracy(truth, scores.astype(float) >= other)
 
@@ -78,23 +78,23 @@ def test_neighbouring_single_precision_scores_are_told_apart():
 def test_nothing_true_and_everything_true(scope: str, metric: str):
     scores = np.array([[0.2, 1.0], [0.9, 0.4]], np.float32)
     everything = np.ones((2, 2), bool)
-    found = search(everything, scores, scope, metric)
-    assert (scores >= found).all()
-    found = search(~everything, scores, scope, "subset_accuracy")
-    assert not (scores >= found).any()
+    thresholds = search(everything, scores, scope, metric)
+    assert (scores >= thresholds).all()
+    thresholds = search(~everything, scores, scope, "subset_accuracy")
+    assert not (scores >= thresholds).any()
 
 
 def test_rare_labels_go_further_toward_the_global_threshold():
-    own, overall = np.array([0.1, 0.1, 0.1]), np.array([0.5, 0.5, 0.5])
-    moved = shrink(own, overall, np.array([0, 20, 2000]), 20)
+    by_label, overall = np.array([0.1, 0.1, 0.1]), np.array([0.5, 0.5, 0.5])
+    moved = shrink(by_label, overall, np.array([0, 20, 2000]), 20)
     assert moved == pytest.approx([0.5, 0.3, 0.1 + 0.4 * 20 / 2020])
-    assert shrink(own, overall, np.array([0, 1, 5]), 0) == pytest.approx([0.5, 0.1, 0.1])
+    assert shrink(by_label, overall, np.array([0, 1, 5]), 0) == pytest.approx([0.5, 0.1, 0.1])
 
 
 def test_the_curve_agrees_with_counting():
     truth, scores = data(3, rows=50)
-    found = curve(truth, scores, 11)
-    for threshold, precision, recall, f1 in zip(*found.values(), strict=True):
+    columns = curve(truth, scores, 11)
+    for threshold, precision, recall, f1 in zip(*columns.values(), strict=True):
         predicted = scores.astype(float) >= threshold
         hits = (truth & predicted).sum()
         assert precision == pytest.approx(hits / max(predicted.sum(), 1))

@@ -11,10 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from stages import UserError
 from stages.intervals import report
-from stages.network import probabilities
-from stages.threshold import decision as decisions
+from stages.network.probabilities import probability_table, write_probabilities
 from stages.threshold.__main__ import main
-from stages.threshold.decision import Decision
+from stages.threshold.decision import Decision, read_decision
 from stages.threshold.fit import cross_fit
 
 LABELS = ["cat", "dog", "10"]
@@ -31,7 +30,7 @@ def write_validation(truth: np.ndarray, scores: np.ndarray) -> None:
     names = np.array(LABELS, object)
     labels = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
     ids = pl.Series("id", [f"{i}.jpg" for i in range(len(truth))], pl.String)
-    probabilities.write(probabilities.table(ids, labels, scores), LABELS)
+    write_probabilities(probability_table(ids, labels, scores), LABELS)
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def run(params):
 def test_figures_agree_with_scikit_learn():
     truth, scores = sample()
     predicted = scores >= 0.5
-    said = report(truth, scores, predicted, samples=100, seed=0)
+    metrics = report(truth, scores, predicted, samples=100, seed=0)
     expected = {
         "subset_accuracy": sklearn_metrics.accuracy_score(truth, predicted),
         "hamming_loss": sklearn_metrics.hamming_loss(truth, predicted),
@@ -57,22 +56,22 @@ def test_figures_agree_with_scikit_learn():
         scored = sklearn_metrics.precision_recall_fscore_support(truth, predicted, average=average)
         for name, value in zip(("precision", "recall", "f1"), scored, strict=False):
             expected[f"{average}_{name}"] = value
-    assert {name: figure["value"] for name, figure in said.items()} == pytest.approx(expected)
+    assert {name: figure["value"] for name, figure in metrics.items()} == pytest.approx(expected)
 
 
 def test_intervals_agree_with_resampling_row_by_row():
     truth, scores = sample()
     predicted = scores >= 0.5
-    said = report(truth, scores, predicted, samples=400, seed=1)
+    metrics = report(truth, scores, predicted, samples=400, seed=1)
     random = np.random.default_rng(2)
     drawn = []
     for _ in range(400):
         rows = random.integers(len(truth), size=len(truth))
         drawn.append(sklearn_metrics.f1_score(truth[rows], predicted[rows], average="micro"))
     low, high = np.percentile(drawn, [2.5, 97.5])
-    assert said["micro_f1"]["low"] == pytest.approx(low, abs=0.01)
-    assert said["micro_f1"]["high"] == pytest.approx(high, abs=0.01)
-    for figure in said.values():
+    assert metrics["micro_f1"]["low"] == pytest.approx(low, abs=0.01)
+    assert metrics["micro_f1"]["high"] == pytest.approx(high, abs=0.01)
+    for figure in metrics.values():
         assert figure["low"] <= figure["value"] <= figure["high"]
 
 
@@ -92,25 +91,25 @@ def test_cross_fitting_decides_no_row_by_a_threshold_that_saw_it(params):
 def test_the_stage_writes_a_decision_that_beats_one_half(run):
     truth, scores = sample()
     write_validation(truth, scores)
-    said = run()
-    decision = decisions.read()
+    metrics = run()
+    decision = read_decision()
     assert decision.labels == LABELS
     assert len(set(decision.thresholds)) == 1
-    assert said["threshold"] == pytest.approx(decision.thresholds[0], abs=1e-6)
+    assert metrics["threshold"] == pytest.approx(decision.thresholds[0], abs=1e-6)
     f1 = sklearn_metrics.f1_score(truth, decision.apply(scores), average="micro")
-    assert said["found"]["micro_f1"]["value"] == pytest.approx(f1, abs=1e-6)
-    assert said["found"]["micro_f1"]["value"] > said["at_half"]["micro_f1"]["value"]
-    assert said["cross_fitted"]["micro_f1"]["value"] <= said["found"]["micro_f1"]["value"]
-    assert said["labels"]["dog"]["count"] == truth[:, 1].sum()
+    assert metrics["found"]["micro_f1"]["value"] == pytest.approx(f1, abs=1e-6)
+    assert metrics["found"]["micro_f1"]["value"] > metrics["at_half"]["micro_f1"]["value"]
+    assert metrics["cross_fitted"]["micro_f1"]["value"] <= metrics["found"]["micro_f1"]["value"]
+    assert metrics["labels"]["dog"]["count"] == truth[:, 1].sum()
 
 
 def test_the_scope_label_gives_each_label_its_own(run):
     write_validation(*sample())
     overall = run(metric="macro_f1")
-    said = run(scope="label", metric="macro_f1", shrinkage=0)
-    assert len(set(decisions.read().thresholds)) == 3
-    assert said["threshold"].keys() == set(LABELS)
-    assert said["found"]["macro_f1"]["value"] > overall["found"]["macro_f1"]["value"]
+    metrics = run(scope="label", metric="macro_f1", shrinkage=0)
+    assert len(set(read_decision().thresholds)) == 3
+    assert metrics["threshold"].keys() == set(LABELS)
+    assert metrics["found"]["macro_f1"]["value"] > overall["found"]["macro_f1"]["value"]
 
 
 def test_the_curves_can_be_plotted(run):
@@ -127,18 +126,18 @@ def test_the_curves_can_be_plotted(run):
 def test_the_temperature_is_part_of_the_decision(run):
     truth, scores = sample()
     write_validation(truth, scores)
-    said = run()["calibration"]
-    decision = decisions.read()
-    assert said["temperature"] == pytest.approx(decision.temperature, abs=1e-6)
-    assert said["after"]["log_loss"] < said["before"]["log_loss"]
+    metrics = run()["calibration"]
+    decision = read_decision()
+    assert metrics["temperature"] == pytest.approx(decision.temperature, abs=1e-6)
+    assert metrics["after"]["log_loss"] < metrics["before"]["log_loss"]
     with open("metrics/threshold/reliability.csv") as file:
         rows = list(csv.DictReader(file))
     for when in ("before", "after"):
-        decisions_made = [int(row["decisions"]) for row in rows if row["calibration"] == when]
-        assert sum(decisions_made) == truth.size
+        decisions = [int(row["decisions"]) for row in rows if row["calibration"] == when]
+        assert sum(decisions) == truth.size
     untouched = run(calibration="none")["calibration"]
-    assert decisions.read().temperature == 1
-    assert untouched["after"] == untouched["before"] == said["before"]
+    assert read_decision().temperature == 1
+    assert untouched["after"] == untouched["before"] == metrics["before"]
 
 
 def test_the_same_input_gives_the_same_bytes(run):

@@ -14,9 +14,9 @@ import torch
 
 from stages import run
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
 from stages.network.batches import Rows
 from stages.network.description import Description
+from stages.network.network import new_network
 from stages.params import read
 from stages.train import distributed
 from stages.train.distributed import Group
@@ -29,17 +29,17 @@ from tests.conftest import ROOT
 NAMES = ["ant", "bee", "cat"]
 PHOTOS, SIDE, TRAINED = 64, 20, 45  # 45 rows, 8 at a time: the last batch has 5
 
-# Dropout is a matter of chance on each device; without it, the rest is not. Nor with Adam, which
-# makes a step of the slightest difference where a gradient is next to nothing.
-CHANCELESS: dict[str, Any] = {
+# Dropout differs from device to device; without it, nothing does. Not with Adam, which makes a step
+# of the slightest difference where a gradient is next to nothing.
+DETERMINISTIC: dict[str, Any] = {
     "dropout": 0.0, "optimizer": "sgd", "lr": 0.02, "epochs": 3, "batch_size": 8,
     "schedule": {"name": "one-cycle", "momentum": 0.85},
     "augment": {"crop": 16, "horizontal_flip": 0.5, "rotation": 10, "brightness": 0.2, "hue": 0.1,
                 "grey": 0.2, "randaugment": 1, "cutout": 0.2},
 }  # fmt: skip
 RUNS = {
-    "batch norm": CHANCELESS,
-    "late, thawing": CHANCELESS | {
+    "batch norm": DETERMINISTIC,
+    "late, thawing": DETERMINISTIC | {
         "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
         "loss": {"positive_weight": "balanced"}, "epochs": 5,
@@ -69,9 +69,9 @@ def params(changes: dict[str, Any]) -> Train:
 
 
 def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -> dict[str, Any]:
-    """What came of a run on the photos in ``folder``: weights, figures, probabilities."""
-    given, chance = params(changes), np.random.default_rng(0)
-    targets = chance.random((PHOTOS, len(NAMES))) < 0.4
+    """Trains on the photos in ``folder`` and returns weights, figures and probabilities."""
+    given, generator = params(changes), np.random.default_rng(0)
+    targets = generator.random((PHOTOS, len(NAMES))) < 0.4
     captions = [" ".join(np.array(NAMES)[row]) if row.any() else None for row in targets]
     words = Vocabulary(NAMES, "none", False, 4)
     description = Description(
@@ -81,7 +81,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
         vocabulary=vocabulary.to_json(words),
     )  # fmt: skip
     torch.manual_seed(given.seed)
-    network, _ = networks.build(description, given.weights, given.freeze)
+    network, _ = new_network(description, given.weights, given.freeze)
     group.synchronise(network)
     numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
     store = ImageStore(folder)
@@ -92,12 +92,12 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     result = fit(
         network, description, training, validation, given, memory, lambda epoch: None, group
     )
-    found = predict(network, description, validation, given.batch_size, "fp32", group)
+    probabilities = predict(network, description, validation, given.batch_size, "fp32", group)
     return {
         "weights": network.state_dict(),
         "history": result.history,
         "best": result.best_epoch,
-        "probabilities": torch.from_numpy(found),
+        "probabilities": torch.from_numpy(probabilities),
         "saved": len(memory.states),
     }
 
@@ -106,11 +106,11 @@ def main() -> None:
     folder = Path(sys.argv[1])
     with distributed.group("auto", 8) as group:
         for name, changes in RUNS.items():
-            came = train(folder, changes, group, Memory())
-            torch.save(came, folder / f"{name} {group.rank}.pt")
+            outcome = train(folder, changes, group, Memory())
+            torch.save(outcome, folder / f"{name} {group.rank}.pt")
         state = torch.load(folder / "state.pt", weights_only=True) if group.is_first else None
-        came = train(folder, CHANCELESS, group, Memory(state))
-        torch.save(came, folder / f"from a checkpoint {group.rank}.pt")
+        outcome = train(folder, DETERMINISTIC, group, Memory(state))
+        torch.save(outcome, folder / f"from a checkpoint {group.rank}.pt")
 
 
 if __name__ == "__main__":

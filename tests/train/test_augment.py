@@ -11,7 +11,7 @@ from scipy.stats import chisquare, ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop, autoaugment
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from stages.network.batches import Slice
+from stages.network.batches import Shard
 from stages.network.description import MEAN, STD
 from stages.network.preprocess import prepare
 from stages.train import transforms
@@ -65,13 +65,13 @@ LUMA = 2e-4
 SIZES = [(36, 36), (28, 45)]
 
 
-def chance(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def photos(count: int = 6, height: int = 36, width: int = 36) -> torch.Tensor:
     """uint8, smooth but for an edge, in channels-last memory; the first is dull, the last grey."""
-    coarse = torch.rand(count, 3, 6, 6, generator=chance(9)) * 1.6 - 0.3
+    coarse = torch.rand(count, 3, 6, 6, generator=generator(9)) * 1.6 - 0.3
     smooth = F.interpolate(coarse, (height, width), mode="bicubic")
     smooth[:, :, height // 2 :, width // 3 :] *= 0.5
     smooth[0] = 0.3 + 0.4 * smooth[0].clamp(0, 1)
@@ -86,7 +86,7 @@ def photos(count: int = 6, height: int = 36, width: int = 36) -> torch.Tensor:
 
 
 def factors(count: int, strength: float = 0.5) -> torch.Tensor:
-    return 1 + strength * sample_either_way(1, count, chance(2))[0]
+    return 1 + strength * sample_either_way(1, count, generator(2))[0]
 
 
 def close(ours: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
@@ -103,24 +103,24 @@ def test_preparing_is_the_centre_normalised():
 
 
 def test_no_augmentation_is_preparing_and_draws_nothing():
-    images, generator = photos(), chance()
-    assert torch.equal(augment(images, Augment(**NOTHING), generator), prepare(images, None))
-    assert torch.equal(generator.get_state(), chance().get_state())
+    images, unused = photos(), generator()
+    assert torch.equal(augment(images, Augment(**NOTHING), unused), prepare(images, None))
+    assert torch.equal(unused.get_state(), generator().get_state())
 
 
 def test_each_photo_is_cropped_from_a_place_of_its_own():
     images = photos(12)
-    cropped = augment(images, Augment(**NOTHING | {"crop": 30}), chance())
+    cropped = augment(images, Augment(**NOTHING | {"crop": 30}), generator())
     places = []
     for photo, crop in zip(images, cropped, strict=True):
-        found = [
+        matches = [
             (top, left)
             for top in range(7)
             for left in range(7)
             if torch.equal(crop, prepare(photo[None, :, top : top + 30, left : left + 30], None)[0])
         ]
-        assert len(found) == 1
-        places += found
+        assert len(matches) == 1
+        places += matches
     assert len(set(places)) > 6
 
 
@@ -128,7 +128,7 @@ def test_each_photo_is_cropped_from_a_place_of_its_own():
 @pytest.mark.parametrize("size", [(12, 12), (28, 20), (64, 64)])
 def test_resized_crop_is_torchvisions(height: int, width: int, size: tuple[int, int]):
     images = photos(8, height, width)
-    boxes = sample_boxes(8, height, width, (0.08, 1), (0.5, 2), chance())
+    boxes = sample_boxes(8, height, width, (0.08, 1), (0.5, 2), generator())
     ours = transforms.resized_crop(images, boxes, size)
     for photo, box, resized in zip(images, boxes.tolist(), ours, strict=True):
         expected = functional.resized_crop(photo.float(), *box, size=list(size), antialias=True)
@@ -140,11 +140,11 @@ def test_resized_crop_is_torchvisions(height: int, width: int, size: tuple[int, 
 def test_resized_crop_brings_photos_to_the_size_of_crop():
     images = photos(8)
     options = {"resized_crop": (0.08, 1), "crop": 24}
-    ours = augment(images, Augment(**NOTHING | options), chance())
-    boxes = sample_boxes(8, 36, 36, (0.08, 1), (0.75, 1.3333), chance())
+    ours = augment(images, Augment(**NOTHING | options), generator())
+    boxes = sample_boxes(8, 36, 36, (0.08, 1), (0.75, 1.3333), generator())
     expected = transforms.resized_crop(images, boxes, (24, 24))
     assert close(ours, prepare(expected, None), 1e-6)
-    stored = augment(images, Augment(**NOTHING | options | {"crop": None}), chance())
+    stored = augment(images, Augment(**NOTHING | options | {"crop": None}), generator())
     assert stored.shape == images.shape
 
 
@@ -159,7 +159,7 @@ def test_resized_crop_brings_photos_to_the_size_of_crop():
 def test_boxes_are_drawn_as_torchvision_draws_them(
     height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
 ):
-    ours = sample_boxes(2000, height, width, area, aspect, chance()).numpy()
+    ours = sample_boxes(2000, height, width, area, aspect, generator()).numpy()
     photo = torch.empty(3, height, width)
     torch.manual_seed(1)
     theirs = np.array([RandomResizedCrop.get_params(photo, area, aspect) for _ in range(2000)])
@@ -172,7 +172,7 @@ def test_boxes_are_drawn_as_torchvision_draws_them(
 
 
 def test_areas_of_boxes_are_uniform_and_the_logarithms_of_their_aspects():
-    boxes = sample_boxes(2000, 1000, 1000, (0.1, 0.4), (0.5, 2), chance()).double()
+    boxes = sample_boxes(2000, 1000, 1000, (0.1, 0.4), (0.5, 2), generator()).double()
     heights, widths = boxes[:, 2], boxes[:, 3]
     assert kstest(heights * widths / 1e6, "uniform", (0.1, 0.3)).pvalue > 0.01
     logarithms = (widths / heights).log() / math.log(2)
@@ -186,16 +186,16 @@ def test_a_photo_without_a_box_that_fits_shows_its_middle(height: int, width: in
     # A box of all of the area fits in none of these tries, as no aspect is drawn exactly.
     area, aspect = (1.0, 1.0), (1.5, 2.0)
     expected = RandomResizedCrop.get_params(torch.empty(3, height, width), area, aspect)
-    ours = sample_boxes(20, height, width, area, aspect, chance())
+    ours = sample_boxes(20, height, width, area, aspect, generator())
     assert ours.tolist() == [list(expected)] * 20
 
 
 @pytest.mark.parametrize(("key", "axis"), [("horizontal_flip", 3), ("vertical_flip", 2)])
 def test_flips(key: str, axis: int):
     images = photos(64)
-    always = augment(images, Augment(**NOTHING | {key: 1}), chance())
+    always = augment(images, Augment(**NOTHING | {key: 1}), generator())
     assert torch.equal(always, prepare(images.flip(axis), None))
-    sometimes = augment(images, Augment(**NOTHING | {key: 0.5}), chance())
+    sometimes = augment(images, Augment(**NOTHING | {key: 0.5}), generator())
     flipped = (sometimes == always).flatten(1).all(dim=1)
     kept = (sometimes == prepare(images, None)).flatten(1).all(dim=1)
     assert (flipped ^ kept).all()
@@ -205,7 +205,7 @@ def test_flips(key: str, axis: int):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_affine_is_torchvisions(height: int, width: int):
     pixels = photos(6, height, width).float() / 255
-    turns, scales, rights, downs = sample_either_way(4, 6, chance())
+    turns, scales, rights, downs = sample_either_way(4, 6, generator())
     # torchvision shifts by whole pixels.
     draw = (40 * turns, 1 + 0.4 * scales, (9 * rights).round(), (9 * downs).round())
     black = transforms.affine(pixels, *draw)
@@ -234,8 +234,8 @@ def test_affine_is_torchvisions(height: int, width: int):
 def test_affine_draws_within_its_bounds_for_each_photo():
     options = {"rotation": 20, "scale": 0.2, "shift": 0.1}
     images = photos(8)
-    ours = augment(images, Augment(**NOTHING | options), chance())
-    turns, scales, rights, downs = sample_either_way(4, 8, chance())
+    ours = augment(images, Augment(**NOTHING | options), generator())
+    turns, scales, rights, downs = sample_either_way(4, 8, generator())
     matrices = transforms.affine_matrices(20 * turns, 1 + 0.2 * scales, 3.6 * rights, 3.6 * downs)
     expected = transforms.sample(images, matrices, (36, 36), outside="border")
     assert close(ours, prepare(expected, None), 1e-5)
@@ -244,9 +244,9 @@ def test_affine_draws_within_its_bounds_for_each_photo():
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_a_crop_flipped_and_turned_at_once_is_that_one_after_the_other(height: int, width: int):
     images = photos(8, height, width)
-    places = sample_places(8, height - 20, width - 16, chance(1))
-    mirrored, upturned = sample_events(8, 0.5, chance(2)), sample_events(8, 0.5, chance(3))
-    turns, scales, rights, downs = sample_either_way(4, 8, chance(4))
+    places = sample_places(8, height - 20, width - 16, generator(1))
+    mirrored, upturned = sample_events(8, 0.5, generator(2)), sample_events(8, 0.5, generator(3))
+    turns, scales, rights, downs = sample_either_way(4, 8, generator(4))
     draw = (30 * turns, 1 + 0.3 * scales, 3 * rights, 3 * downs)
     size = (21, 17)
     matrices = transforms.crop_flip_first(
@@ -307,8 +307,8 @@ def test_hue_is_torchvisions():
 
 def test_grey_is_torchvisions_for_those_who_draw_it():
     images = photos(64)
-    ours = augment(images, Augment(**NOTHING | {"grey": 0.25}), chance())
-    greyed = sample_events(64, 0.25, chance())
+    ours = augment(images, Augment(**NOTHING | {"grey": 0.25}), generator())
+    greyed = sample_events(64, 0.25, generator())
     assert 6 < greyed.sum() < 26
     expected = functional.rgb_to_grayscale(images.float(), num_output_channels=3)
     expected = torch.where(greyed[:, None, None, None], expected, images.float())
@@ -317,8 +317,8 @@ def test_grey_is_torchvisions_for_those_who_draw_it():
 
 def test_the_order_is_geometry_colour_normalisation_cutout():
     images = photos()
-    ours = augment(images, Augment(**EVERYTHING | {"randaugment": 0}), chance())
-    draws = chance()
+    ours = augment(images, Augment(**EVERYTHING | {"randaugment": 0}), generator())
+    draws = generator()
     boxes = sample_boxes(6, 36, 36, (0.2, 1), (0.75, 1.3333), draws)
     mirrored, upturned = sample_events(6, 0.5, draws), sample_events(6, 0.5, draws)
     turns, scales, rights, downs = sample_either_way(4, 6, draws)
@@ -394,13 +394,13 @@ def test_operations_are_torchvisions(name: str, height: int, width: int):
 
 
 def test_autocontrast_does_not_stretch_the_noise_of_interpolation():
-    flat = 200 / 255 + 1e-7 * torch.randn(1, 3, 8, 8, generator=chance())
+    flat = 200 / 255 + 1e-7 * torch.randn(1, 3, 8, 8, generator=generator())
     assert close(transforms.autocontrast(flat), flat, 1e-6)
 
 
 def test_randaugment_puts_each_photo_through_its_own_operations():
     pixels = photos(40).float() / 255
-    operations, signs = sample_operations(40, 3, chance())
+    operations, signs = sample_operations(40, 3, generator())
     ours = randaugment(pixels, operations, signs, 12)
     names = list(OPERATIONS)
     for i in range(40):
@@ -412,7 +412,7 @@ def test_randaugment_puts_each_photo_through_its_own_operations():
 
 
 def test_operations_and_signs_are_drawn_evenly_and_apart():
-    operations, signs = sample_operations(4000, 2, chance())
+    operations, signs = sample_operations(4000, 2, generator())
     for drawn in operations:
         assert chisquare(np.bincount(drawn, minlength=len(OPERATIONS))).pvalue > 0.01
     pairs = operations[0] * len(OPERATIONS) + operations[1]
@@ -434,7 +434,7 @@ def test_cutout_is_an_erased_square():
 
 def test_cutout_blanks_to_the_mean_around_any_pixel():
     images = photos(2000, 12, 12)
-    ours = augment(images, Augment(**NOTHING | {"cutout": 0.25}), chance())
+    ours = augment(images, Augment(**NOTHING | {"cutout": 0.25}), generator())
     blanked = (ours == 0).all(dim=1)
     prepared = prepare(images, None)
     assert torch.equal(
@@ -454,32 +454,32 @@ CHOICES = [{key: EVERYTHING[key]} for key in ALONE] + [EVERYTHING]
 def test_the_seed_decides_everything_and_each_photo_is_on_its_own(choice: dict[str, Any]):
     options = Augment(**NOTHING | choice)
     images = photos(8)
-    first = augment(images, options, chance(1))
+    first = augment(images, options, generator(1))
     side = options.crop or 36
     assert first.shape == (8, 3, side, side)
     assert first.dtype == torch.float32
     assert first.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(first, augment(images, options, chance(1)))
-    assert not torch.equal(first, augment(images, options, chance(2)))
+    assert torch.equal(first, augment(images, options, generator(1)))
+    assert not torch.equal(first, augment(images, options, generator(2)))
     images[0] = 255 - images[0]
-    assert close(first[1:], augment(images, options, chance(1))[1:], 1e-5)
+    assert close(first[1:], augment(images, options, generator(1))[1:], 1e-5)
     # The same photo over and over comes out another way each time.
-    alike = augment(images[:1].expand(8, -1, -1, -1), options, chance(1))
+    alike = augment(images[:1].expand(8, -1, -1, -1), options, generator(1))
     assert len({photo.numpy().tobytes() for photo in alike}) > 1
 
 
 def test_a_photo_draws_the_same_on_any_number_of_devices():
     options, images = Augment(**EVERYTHING), photos(8)
-    whole = augment(images, options, chance())
+    whole = augment(images, options, generator())
     for rows in (slice(0, 3), slice(3, 8)):
-        part = augment(images[rows], options, chance(), Slice(8, rows, 1.0))
+        part = augment(images[rows], options, generator(), Shard(8, rows, 1.0))
         assert close(part, whole[rows], 1e-5)
 
 
 def test_what_is_switched_on_leaves_earlier_draws_as_they_were():
     images = photos(8)
-    without = augment(images, Augment(**EVERYTHING | {"cutout": 0}), chance())
-    with_it = augment(images, Augment(**EVERYTHING), chance())
+    without = augment(images, Augment(**EVERYTHING | {"cutout": 0}), generator())
+    with_it = augment(images, Augment(**EVERYTHING), generator())
     same = (without == with_it).all(dim=1).float().mean(dim=(1, 2))
     assert (same < 1).all()
     assert (same > 0.85).all()

@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from stages import UserError
-from stages.network.probabilities import read
+from stages.network.probabilities import read_probabilities
 from stages.train import distributed
 from stages.train.__main__ import main
 from stages.train.distributed import ALONE, Group
 from tests.conftest import ROOT
 from tests.train.devices import PHOTOS, RUNS, SIDE, Memory, train
-from tests.train.test_stage import _checkpoints, _wait_for, said
+from tests.train.test_stage import _checkpoints, _wait_for, written
 
 CPU = torch.device("cpu")
 WEIGHTS = Path("models/network/network.safetensors")
@@ -38,7 +38,7 @@ def environment(gpus: bool = False) -> dict[str, str]:
 
 @contextmanager
 def stage(gpus: bool = False) -> Iterator[subprocess.Popen]:
-    """The stage, started in the current folder; on the CPU, if nothing else is said."""
+    """The stage, started in the current folder; on the CPU but for ``gpus``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
         env=environment(gpus), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -52,15 +52,15 @@ def stage(gpus: bool = False) -> Iterator[subprocess.Popen]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("rows", [1, 2, 7, 32])
-def test_the_slices_are_the_batch_and_weigh_as_much(rows: int, size: int):
+def test_the_shards_are_the_batch_and_weigh_as_much(rows: int, size: int):
     values = np.random.default_rng(0).random(rows)
-    slices = [Group(CPU, rank, size).slice(rows) for rank in range(size)]
-    own = np.concatenate([values[each.rows] for each in slices if each.weight])
-    assert own.tolist() == values.tolist()
-    assert all(each.whole == rows for each in slices)
-    assert all(len(values[each.rows]) > 0 for each in slices)
-    counted = [each.weight * values[each.rows].mean() for each in slices]
-    assert np.mean(counted) == pytest.approx(values.mean())
+    shards = [Group(CPU, rank, size).shard(rows) for rank in range(size)]
+    together = np.concatenate([values[each.rows] for each in shards if each.weight])
+    assert together.tolist() == values.tolist()
+    assert all(each.whole == rows for each in shards)
+    assert all(len(values[each.rows]) > 0 for each in shards)
+    means = [each.weight * values[each.rows].mean() for each in shards]
+    assert np.mean(means) == pytest.approx(values.mean())
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -123,7 +123,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     params(CALM)
     main()
-    expected, figures, found = load_file(WEIGHTS), said(), read()
+    expected, figures, table = load_file(WEIGHTS), written(), read_probabilities()
     (prepared / "models/network/network.json").unlink()
 
     params(CALM | {"train.devices": 2})
@@ -145,12 +145,12 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     assert run.returncode == 0, errors
     assert output.count("going on after epoch") == 1
     assert not _checkpoints()
-    assert said()["devices"] == 2
-    assert said()["hardware"].startswith("2 × CPU")
-    assert said()["validation"] == pytest.approx(figures["validation"], abs=1e-3)
+    assert written()["devices"] == 2
+    assert written()["hardware"].startswith("2 × CPU")
+    assert written()["validation"] == pytest.approx(figures["validation"], abs=1e-3)
     weights = load_file(WEIGHTS)
     assert all(torch.allclose(weights[name], expected[name], atol=1e-4) for name in expected)
-    assert read()["id"].to_list() == found["id"].to_list()
+    assert read_probabilities()["id"].to_list() == table["id"].to_list()
     curve = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 6
 
@@ -171,11 +171,11 @@ def test_two_gpus_do_what_one_does(prepared: Path, params):
         pytest.skip("one GPU")
     params(CALM | {"train.precision": "fp32"})
     main()
-    figures = said()
+    figures = written()
     params(CALM | {"train.precision": "fp32", "train.devices": 2})
     with stage(gpus=True) as run:
         _, errors = run.communicate(timeout=200)
     assert run.returncode == 0, errors
-    assert said()["devices"] == 2
-    assert said()["hardware"].startswith("2 × ")
-    assert said()["validation"] == pytest.approx(figures["validation"], abs=0.01)
+    assert written()["devices"] == 2
+    assert written()["hardware"].startswith("2 × ")
+    assert written()["validation"] == pytest.approx(figures["validation"], abs=0.01)

@@ -1,6 +1,5 @@
 """Features of a frozen backbone are computed once and give what the photos themselves give."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from stages.params import read
 from stages.train import features
 from stages.train.__main__ import main
 from stages.train.params import Augment, Train
+from tests.train.test_stage import written
 
 FROZEN = {
     "train.freeze": True,
@@ -19,10 +19,6 @@ FROZEN = {
     "train.augment.shift": 0,
     "train.epochs": 2,
 }
-
-
-def said() -> dict:
-    return json.loads(Path("metrics/train.json").read_text())
 
 
 def kept() -> list[Path]:
@@ -34,12 +30,14 @@ def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatc
     main()
     (file,) = kept()
     weights = load_file("models/network/network.safetensors")
-    with_features = said()
+    with_features = written()
     monkeypatch.setattr(features, "are_constant", lambda params: False)
     main()
     for name, tensor in load_file("models/network/network.safetensors").items():
         assert torch.allclose(tensor, weights[name], atol=1e-4), name
-    assert said()["validation"]["loss"] == pytest.approx(with_features["validation"]["loss"], 1e-3)
+    assert written()["validation"]["loss"] == pytest.approx(
+        with_features["validation"]["loss"], 1e-3
+    )
     assert kept() == [file]
 
 
@@ -53,7 +51,7 @@ def test_another_head_finds_them_and_pays_their_time_again(prepared: Path, param
     main()
     assert kept() == [file]
     assert file.stat().st_mtime_ns == made
-    assert said()["seconds"] >= 1000  # rounded to a tenth, and training takes less
+    assert written()["seconds"] >= 1000  # rounded to a tenth, and training takes less
 
 
 def test_other_weights_have_other_features(prepared: Path, params):

@@ -11,15 +11,15 @@ import torch
 
 from stages import metrics
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
 from stages.network.batches import Rows
 from stages.network.description import Description
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
+from stages.network.network import new_network
 from stages.params import read
-from stages.train.__main__ import figures
 from stages.train.loop import Result, fit, predict
 from stages.train.params import Train
+from stages.train.run_metrics import outcome
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT
@@ -67,10 +67,11 @@ def changed(**changes) -> Train:
 @pytest.fixture
 def train(tmp_path: Path) -> Callable[..., Run]:
     """A function that trains on noise with captions that tell the labels, a fresh network."""
-    chance = np.random.default_rng(0)
-    np.save(tmp_path / "00000.npy", chance.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), np.uint8))
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), np.uint8)
+    np.save(tmp_path / "00000.npy", pixels)
     store = ImageStore(tmp_path)
-    targets = chance.random((PHOTOS, LABELS)) < 0.4
+    targets = generator.random((PHOTOS, LABELS)) < 0.4
     names = np.array(["ant", "bee", "cat"])
     captions = [" ".join(names[row]) if row.any() else None for row in targets]
     words = Vocabulary(list(names), "none", False, 4)
@@ -83,7 +84,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             vocabulary=vocabulary.to_json(words),
         )  # fmt: skip
         torch.manual_seed(params.seed)
-        network, _ = networks.build(description, params.weights, params.freeze)
+        network, _ = new_network(description, params.weights, params.freeze)
         parts = (np.arange(32), np.arange(32, PHOTOS))
         numbers = torch.from_numpy(words.encode(captions))
         train, validation = (
@@ -151,13 +152,13 @@ def test_interrupted_it_ends_with_the_same_weights(train, changes):
 def test_what_was_validated_is_what_is_kept(train, fusion: str, ema: float):
     memory = Memory()
     run = train(changed(fusion=fusion, ema=ema), memory)
-    truth, found = run.validation.targets.numpy() > 0.5, run.probabilities()
-    best = run.result.best
+    truth, probabilities = run.validation.targets.numpy() > 0.5, run.probabilities()
+    best, precision = run.result.best, metrics.mean_average_precision(truth, probabilities)
     assert best == run.result.history[run.result.best_epoch - 1]
-    assert best["validation/micro_f1"] == metrics.micro_f1(truth, found >= 0.5)
-    assert best["validation/mean_average_precision"] == metrics.mean_average_precision(truth, found)
+    assert best["validation/micro_f1"] == metrics.micro_f1(truth, probabilities >= 0.5)
+    assert best["validation/mean_average_precision"] == precision
     at_best = memory.state(run.result.best_epoch - 1)
-    averaged = at_best["stepper"]["average"]["network"] if ema else at_best["network"]
+    averaged = at_best["optimization"]["average"]["network"] if ema else at_best["network"]
     assert same(run.network.state_dict(), averaged)
     assert same(averaged, at_best["network"]) == (not ema)
 
@@ -202,16 +203,16 @@ def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
 def test_without_an_epoch_the_network_is_validated_as_it_starts(train, ema: float):
     params = changed(epochs=0, fusion="late", ema=ema)
     run = train(params)
-    fresh, _ = (torch.manual_seed(params.seed), networks.build(run.description))[1]
-    start = fresh.state_dict() | {"fusion.share": run.network.fusion.share}  # that one is found
+    fresh, _ = (torch.manual_seed(params.seed), new_network(run.description))[1]
+    start = fresh.state_dict() | {"fusion.share": run.network.fusion.share}  # set by validation
     assert same(run.network.state_dict(), start)
     assert (run.result.history, run.result.best_epoch) == ([], 0)
     assert run.reported == [run.result.best]
     truth = run.validation.targets.numpy() > 0.5
     f1 = metrics.micro_f1(truth, run.probabilities() >= 0.5)
     assert run.result.best["validation/micro_f1"] == f1
-    said = figures(run.result, megabytes=2.0, feature_seconds=0.0)
-    assert (said["epochs"], said["best_epoch"], said["seconds"]) == (0, 0, 0)
-    assert said["validation"]["micro_f1"] == f1
-    assert said["f1_per_mb"] == f1 / 2
-    assert said["loss"] is said["photos_per_second"] is said["f1_per_hour"] is None
+    figures = outcome(run.result, megabytes=2.0, feature_seconds=0.0)
+    assert (figures["epochs"], figures["best_epoch"], figures["seconds"]) == (0, 0, 0)
+    assert figures["validation"]["micro_f1"] == f1
+    assert figures["f1_per_mb"] == f1 / 2
+    assert figures["loss"] is figures["photos_per_second"] is figures["f1_per_hour"] is None

@@ -127,8 +127,8 @@ def test_balanced_bce_is_the_weighted_log_loss(decisions):
     logits, targets = decisions
     weights = balancing_weights(targets)
     loss = loss_function(Loss(**EVEN | {"name": "bce"}), weights)(logits, targets)
-    counted = torch.where(targets > 0, weights, 1.0).numpy().ravel()
-    total = log_loss(*flat(logits, targets), sample_weight=counted, normalize=False)
+    sample_weights = torch.where(targets > 0, weights, 1.0).numpy().ravel()
+    total = log_loss(*flat(logits, targets), sample_weight=sample_weights, normalize=False)
     assert float(loss) == pytest.approx(total / targets.numel(), rel=1e-5)
     # True and not true weigh the same: a network that says 0.5 for all has no gradient to follow.
     even = torch.zeros_like(targets, requires_grad=True)

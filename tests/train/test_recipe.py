@@ -68,9 +68,8 @@ def test_weights_come_in_groups_by_rate_and_decay():
     network = Small()
     params = changed(lr=0.1, pretrained_lr=0.01, weight_decay=0.3, decay="weights")
     groups = recipe.optimizer(network, params).param_groups
-    found = [(group["lr"], group["weight_decay"], group["params"]) for group in groups]
     first, norm, last = network
-    assert found == [
+    assert [(group["lr"], group["weight_decay"], group["params"]) for group in groups] == [
         (0.1, 0.3, [last.weight]),
         (0.1, 0.0, [norm.weight, norm.bias, last.bias]),
         (pytest.approx(0.001), 0.3, [first.weight]),
@@ -199,26 +198,26 @@ def rows_of(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return rows, (rows[:, :2] > 0.5).float()
 
 
-def stepped(network: Small, stepper: recipe.Stepper, steps: range) -> list[float]:
+def stepped(network: Small, optimization: recipe.Optimization, steps: range) -> list[float]:
     losses = []
     for step in steps:
         rows, targets = rows_of(step)
-        losses.append(float(stepper.step(network(rows), targets)))
-        stepper.rate.after_epoch(-losses[-1])
+        losses.append(float(optimization.step(network(rows), targets)))
+        optimization.rate.after_epoch(-losses[-1])
     return losses
 
 
-def started(params: Train, steps: int = 40) -> tuple[Small, recipe.Stepper]:
+def started(params: Train, steps: int = 40) -> tuple[Small, recipe.Optimization]:
     torch.manual_seed(0)
     network = Small()
-    return network, recipe.Stepper(network, params, rows_of(0)[1], steps)
+    return network, recipe.Optimization(network, params, rows_of(0)[1], steps)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimiser_learns(name: str):
     rate = {"adadelta": 1, "sgd": 0.1}.get(name, 0.01)
-    network, stepper = started(changed(optimizer=name, lr=rate, schedule={"name": "none"}))
-    losses = stepped(network, stepper, range(40))
+    network, optimization = started(changed(optimizer=name, lr=rate, schedule={"name": "none"}))
+    losses = stepped(network, optimization, range(40))
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
 
 
@@ -230,66 +229,66 @@ def test_any_recipe_goes_on_as_if_never_stopped(name: str, scheduled: str):
         optimizer=name, pretrained_lr=0.5, decay="weights", ema=0.9, momentum=0.95,
         schedule={"name": scheduled, "momentum": cycled, "patience": 1, "factor": 0.7},
     )  # fmt: skip
-    network, stepper = started(params)
-    losses = stepped(network, stepper, range(40))
+    network, optimization = started(params)
+    losses = stepped(network, optimization, range(40))
     assert len(set(losses)) == 40
 
     first, half = started(params)
     assert stepped(first, half, range(17)) == losses[:17]
     kept = io.BytesIO()
-    torch.save({"network": first.state_dict(), "stepper": half.state_dict()}, kept)
+    torch.save({"network": first.state_dict(), "optimization": half.state_dict()}, kept)
     kept = torch.load(io.BytesIO(kept.getvalue()), weights_only=True)
     second, other = started(params)
     second.load_state_dict(kept["network"])
-    other.load_state_dict(kept["stepper"])
+    other.load_state_dict(kept["optimization"])
     assert stepped(second, other, range(17, 40)) == losses[17:]
     for whole, parted in (
         (network.state_dict(), second.state_dict()),
-        (stepper.answering.state_dict(), other.answering.state_dict()),
+        (optimization.eval_network.state_dict(), other.eval_network.state_dict()),
     ):
         assert all(torch.equal(whole[key], parted[key]) for key in whole)
 
 
 def test_the_loss_counts_all_that_is_to_count():
-    network, stepper = started(changed(schedule={"name": "none"}))
+    network, optimization = started(changed(schedule={"name": "none"}))
     rows, targets = rows_of(0)
     answer = network(rows).logits
     aside = answer * -2
-    expected = stepper.loss_of(answer, targets) + 0.3 * stepper.loss_of(aside, targets)
-    loss = stepper.step(Output(answer, [(1.0, answer), (0.3, aside)]), targets)
+    expected = optimization.loss_of(answer, targets) + 0.3 * optimization.loss_of(aside, targets)
+    loss = optimization.step(Output(answer, [(1.0, answer), (0.3, aside)]), targets)
     assert float(loss) == pytest.approx(float(expected.detach()))
 
 
 def test_balanced_weights_are_those_of_the_training_rows():
     targets = rows_of(0)[1]
-    _, stepper = started(changed(loss={"positive_weight": "balanced"}))
+    _, optimization = started(changed(loss={"positive_weight": "balanced"}))
     logits, weights = torch.zeros_like(targets), balancing_weights(targets)
     weighed = torch.where(targets > 0, weights, 1.0).mean() * np.log(2)
-    assert float(stepper.loss_of(logits, targets)) == pytest.approx(float(weighed), rel=1e-5)
+    assert float(optimization.loss_of(logits, targets)) == pytest.approx(float(weighed), rel=1e-5)
     assert float(weighed) != pytest.approx(np.log(2))
 
 
 def test_the_average_is_the_formula_running_statistics_included():
-    network, stepper = started(changed(ema=0.4, schedule={"name": "none"}, lr=0.1))
+    network, optimization = started(changed(ema=0.4, schedule={"name": "none"}, lr=0.1))
     expected = {key: tensor.double() for key, tensor in copy.deepcopy(network.state_dict()).items()}
     for step in range(6):
-        stepped(network, stepper, range(step, step + 1))
+        stepped(network, optimization, range(step, step + 1))
         decay = min(0.4, (1 + step) / (10 + step))  # reaches 0.4 at the sixth step
         for key, tensor in network.state_dict().items():
             expected[key] = decay * expected[key] + (1 - decay) * tensor
-    answering = stepper.answering
-    assert answering is not network
-    for key, tensor in answering.state_dict().items():
+    average = optimization.eval_network
+    assert average is not network
+    for key, tensor in average.state_dict().items():
         if tensor.is_floating_point():
             assert torch.allclose(tensor.double(), expected[key], atol=1e-6), key
             assert not torch.equal(tensor, network.state_dict()[key]), key
-    assert not any(weight.requires_grad for weight in answering.parameters())
+    assert not any(weight.requires_grad for weight in average.parameters())
 
 
 def test_without_an_average_there_is_no_copy():
-    network, stepper = started(changed(ema=0))
-    assert stepper.answering is network
-    assert "average" not in stepper.state_dict()
+    network, optimization = started(changed(ema=0))
+    assert optimization.eval_network is network
+    assert "average" not in optimization.state_dict()
 
 
 @pytest.mark.gpu
@@ -301,11 +300,11 @@ def test_a_step_does_not_wait_for_the_gpu(name: str, loss: str):
     params = changed(optimizer=name, ema=0.9, precision="bf16", loss=options)
     rows, targets = (tensor.cuda() for tensor in rows_of(0))
     network = Small().cuda()
-    stepper = recipe.Stepper(network, params, targets.cpu(), 10)
-    stepper.step(network(rows), targets)  # the first one makes the optimiser's state
+    optimization = recipe.Optimization(network, params, targets.cpu(), 10)
+    optimization.step(network(rows), targets)  # the first one makes the optimiser's state
     torch.cuda.set_sync_debug_mode("error")
     try:
-        stepper.step(network(rows), targets)
+        optimization.step(network(rows), targets)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

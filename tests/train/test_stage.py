@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import pytest
 import torch
 from torch import nn
 
+import stages.network
 from stages import UserError, metrics
 from stages.files import cache_folder
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.network import network as networks
-from stages.network import probabilities
+from stages.network.batches import Rows
+from stages.network.network import NETWORK, load_network, rows_for
+from stages.network.probabilities import read_probabilities
 from stages.params import read
 from stages.split import folds
 from stages.train.__main__ import main
@@ -32,33 +35,37 @@ from stages.train.params import Train
 WEIGHTS = Path("models/network/network.safetensors")
 
 
-def said() -> dict:
+def written() -> dict:
+    """The content of ``metrics/train.json``."""
     return json.loads(Path("metrics/train.json").read_text())
 
 
-def validation_rows(description, words) -> networks.Rows:
+def written_f1() -> float:
+    """Micro-F1, at 0.5, of the probabilities on disk."""
+    table = read_probabilities()
+    truth = records.label_matrix(table["labels"], records.read_label_names())
+    return metrics.micro_f1(truth, table["probabilities"].to_numpy() >= 0.5)
+
+
+def validation_rows(description, words) -> Rows:
     rows = folds.rows_of(records.read(), folds.read(), "validation")
-    return networks.rows_for(description, rows, ImageStore(), words, None)
+    return rows_for(description, rows, ImageStore(), words, None)
 
 
 def test_what_it_writes_belongs_together(prepared: Path):
     main()
-    network, description, words = networks.load()
+    network, description, words = load_network()
     assert description.labels == records.read_label_names()
-    found = probabilities.read()
+    table = read_probabilities()
     expected = folds.rows_of(records.read(), folds.read(), "validation")
-    assert found["id"].to_list() == expected["id"].to_list()
-    assert found["labels"].to_list() == expected["labels"].to_list()
+    assert table["id"].to_list() == expected["id"].to_list()
+    assert table["labels"].to_list() == expected["labels"].to_list()
     # The network on disk gives the probabilities on disk.
     again = predict(network, description, validation_rows(description, words), 32, "fp32")
-    assert np.allclose(found["probabilities"].to_numpy(), again, atol=1e-6)
-    assert sorted(file.name for file in networks.NETWORK.iterdir()) == [
-        "network.json",
-        "network.safetensors",
-    ]
-    figures = said()
-    truth = records.label_matrix(found["labels"], description.labels)
-    f1 = metrics.micro_f1(truth, found["probabilities"].to_numpy() >= 0.5)
+    assert np.allclose(table["probabilities"].to_numpy(), again, atol=1e-6)
+    assert sorted(file.name for file in NETWORK.iterdir()) == ["network.json", WEIGHTS.name]
+    figures = written()
+    f1 = written_f1()
     assert figures["validation"]["micro_f1"] == pytest.approx(f1, abs=1e-6)
     assert figures["epochs"] == 3
     assert figures["parameters"] == sum(p.numel() for p in network.parameters())
@@ -74,19 +81,16 @@ def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
     main()
     curve = pl.read_csv("metrics/train/plots/metrics/validation/micro_f1.tsv", separator="\t")
     scores = curve["micro_f1"].to_list()
-    assert said()["best_epoch"] == int(np.argmax(scores)) + 1
+    assert written()["best_epoch"] == int(np.argmax(scores)) + 1
     assert scores[-1] < max(scores)  # else this test would not tell the best from the last
-    found = probabilities.read()
-    truth = records.label_matrix(found["labels"], records.read_label_names())
-    f1 = metrics.micro_f1(truth, found["probabilities"].to_numpy() >= 0.5)
-    assert f1 == pytest.approx(max(scores), abs=1e-6)
+    assert written_f1() == pytest.approx(max(scores), abs=1e-6)
 
 
 @pytest.mark.parametrize("inputs", ["image", "caption"])
 def test_one_input_alone(prepared: Path, params, inputs: str):
     params({"train.inputs": inputs, "train.epochs": 1})
     main()
-    network, *_ = networks.load()
+    network, *_ = load_network()
     assert (network.backbone is None) == (inputs == "caption")
     assert (network.captions is None) == (inputs == "image")
 
@@ -94,12 +98,12 @@ def test_one_input_alone(prepared: Path, params, inputs: str):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_comes_near_single(prepared: Path, params, precision: str):
     main()
-    single = said()["validation"]["loss"]
+    single = written()["validation"]["loss"]
     params({"train.precision": precision})
     main()
-    assert said()["hardware"].endswith(precision)
-    assert said()["validation"]["loss"] == pytest.approx(single, rel=0.1)
-    assert said()["validation"]["loss"] != single
+    assert written()["hardware"].endswith(precision)
+    assert written()["validation"]["loss"] == pytest.approx(single, rel=0.1)
+    assert written()["validation"]["loss"] != single
 
 
 def test_every_switch_of_the_recipe_runs(prepared: Path, params):
@@ -120,18 +124,15 @@ def test_every_switch_of_the_recipe_runs(prepared: Path, params):
         }
     )
     main()
-    _, description, _ = networks.load()
+    _, description, _ = load_network()
     assert (description.backbone, description.crop) == ("squeezenet1_1", 24)
 
 
 def test_without_an_epoch_it_still_writes_all(prepared: Path, params):
     params({"train.epochs": 0})
     main()
-    found = probabilities.read()
-    truth = records.label_matrix(found["labels"], records.read_label_names())
-    f1 = metrics.micro_f1(truth, found["probabilities"].to_numpy() >= 0.5)
-    assert said()["validation"]["micro_f1"] == pytest.approx(f1, abs=1e-6)
-    assert (said()["epochs"], said()["loss"], said()["f1_per_hour"]) == (0, None, None)
+    assert written()["validation"]["micro_f1"] == pytest.approx(written_f1(), abs=1e-6)
+    assert (written()["epochs"], written()["loss"], written()["f1_per_hour"]) == (0, None, None)
     assert WEIGHTS.exists()
     curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 1
@@ -142,13 +143,13 @@ def test_early_stopping(prepared: Path, params):
     params({"train.inputs": "caption", "train.epochs": 9, "train.lr": 1e-12,
             "train.early_stopping": 2})  # fmt: skip
     main()
-    assert (said()["best_epoch"], said()["epochs"]) == (1, 3)
+    assert (written()["best_epoch"], written()["epochs"]) == (1, 3)
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, params):
     params({"train.epochs": 5, "train.early_stopping": 4, "train.dropout": 0.3})
     main()
-    expected, figures = WEIGHTS.read_bytes(), said()
+    expected, figures = WEIGHTS.read_bytes(), written()
     curve = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert not _checkpoints()
 
@@ -167,8 +168,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, para
     )  # fmt: skip
     assert f"going on after epoch {done} of 5" in last.stdout
     assert WEIGHTS.read_bytes() == expected
-    assert said()["validation"] == figures["validation"]
-    assert said()["best_epoch"] == figures["best_epoch"]
+    assert written()["validation"] == figures["validation"]
+    assert written()["best_epoch"] == figures["best_epoch"]
     losses = [line.split("\t")[1:] for line in curve.splitlines()]
     again = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert [line.split("\t")[1:] for line in again.splitlines()] == losses
@@ -181,11 +182,11 @@ def _environment() -> dict[str, str]:
 
 def _checkpoints() -> dict[Path, int]:
     """Each checkpoint there is, and when it was written."""
-    found = {}
+    times = {}
     for file in cache_folder("checkpoints").glob("*.pt"):
         with suppress(FileNotFoundError):
-            found[file] = file.stat().st_mtime_ns
-    return found
+            times[file] = file.stat().st_mtime_ns
+    return times
 
 
 def _wait_for(condition, stage: subprocess.Popen) -> None:
@@ -215,6 +216,19 @@ def test_what_starts_otherwise_does_not_go_on_from_the_checkpoint(prepared: Path
     assert checkpoint(start).path != first
 
 
+def test_what_the_networks_code_changes_does_not_go_on_from_the_checkpoint(
+    prepared: Path, monkeypatch
+):
+    start, code = nn.Linear(2, 2), Path(stages.network.__file__).parent
+    first = checkpoint(start).path
+    changed = shutil.copytree(code, prepared / "network")
+    monkeypatch.setattr(stages.network, "__file__", str(changed / "__init__.py"))
+    assert checkpoint(start).path == first
+    with (changed / "nets" / "fusion.py").open("a") as file:
+        file.write("# changed\n")
+    assert checkpoint(start).path != first
+
+
 def test_a_spoilt_checkpoint_is_said_and_passed_over(prepared: Path, capsys):
     spoilt = checkpoint(nn.Linear(2, 2))
     spoilt.path.parent.mkdir(parents=True)
@@ -227,7 +241,7 @@ def test_a_budget_of_size_stops_it_before_it_starts(prepared: Path, params):
     params({"train.max_mb": 0.01})
     with pytest.raises(UserError, match=r"more than train.max_mb = 0.01"):
         main()
-    assert not networks.NETWORK.exists()
+    assert not NETWORK.exists()
 
 
 def test_a_budget_of_time_stops_it_and_raising_it_goes_on(
@@ -250,13 +264,13 @@ def test_a_budget_of_time_stops_it_and_raising_it_goes_on(
 def test_a_lone_last_row_is_left_out(prepared: Path, params):
     params({"train.batch_size": 127, "train.epochs": 1})  # of 128 rows
     main()
-    assert said()["epochs"] == 1
+    assert written()["epochs"] == 1
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_automatic_precision_is_half(prepared: Path):
     main()
-    assert said()["hardware"].endswith(("bf16", "fp16"))
+    assert written()["hardware"].endswith(("bf16", "fp16"))
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(prepared: Path, params):

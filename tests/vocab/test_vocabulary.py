@@ -1,4 +1,4 @@
-"""Captions to numbers, and the stage."""
+"""The words of captions and their numbers, and the stage."""
 
 import json
 from pathlib import Path
@@ -64,18 +64,18 @@ def test_what_is_written_reads_back_the_same(in_tmp: Path):
 
 
 def test_only_training_captions_make_words(prepared: Path):
-    everything, parts = records.read(), folds.read()
+    table, parts = records.read(), folds.read()
     validation = parts.filter(pl.col("part") == "validation")["id"]
     spoken = pl.when(pl.col("id").is_in(validation.implode())).then(pl.lit("zebra zebra zebra"))
-    spoilt = everything.with_columns(caption=spoken.otherwise(pl.lit("one two two")))
+    spoilt = table.with_columns(caption=spoken.otherwise(pl.lit("one two two")))
     records.write(spoilt, records.read_label_names())
     main()
     assert vocabulary.read().words == ["two", "one"]
-    said = json.loads(Path("metrics/vocab.json").read_text())
-    assert said["words"] == 2
-    assert said["validation"]["coverage"] == 0
-    assert said["caption_length"] == {"p50": 3, "p90": 3, "p99": 3, "p100": 3}
-    assert said["captions_cut"] == 0
+    metrics = json.loads(Path("metrics/vocab.json").read_text())
+    assert metrics["words"] == 2
+    assert metrics["validation"]["coverage"] == 0
+    assert metrics["caption_length"] == {"p50": 3, "p90": 3, "p99": 3, "p100": 3}
+    assert metrics["captions_cut"] == 0
 
 
 def test_number_words_survive_the_stop_list(prepared: Path):

@@ -67,6 +67,6 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
 def _ids(names: list[str], pattern: str) -> tuple[set[str], list[str]]:
     """The ids of the files that are named by the pattern, and the names of the others."""
     before, after = map(re.escape, pattern.split("{id}"))
-    found = {name: re.fullmatch(f"{before}(.+){after}", name, re.DOTALL) for name in names}
-    ids = {match[1] for match in found.values() if match}
-    return ids, [name for name, match in found.items() if not match]
+    matches = {name: re.fullmatch(f"{before}(.+){after}", name, re.DOTALL) for name in names}
+    ids = {match[1] for match in matches.values() if match}
+    return ids, [name for name, match in matches.items() if not match]

@@ -33,26 +33,20 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     if options.test is not None:
         images = _read(root, options.test, ["images"])["images"]
         listed.append((options.test, options.test_photos or options.photos, "test", images))
-    own, known = _ids(root, listed)
+    train_ids, all_ids = _ids(root, listed)
 
-    held: dict[int | str, set[str]] = defaultdict(set)
+    labels: dict[int | str, set[str]] = defaultdict(set)
     for number, annotation in enumerate(content["annotations"], 1):
-        if _key(annotation, "image_id") not in own:
+        if _key(annotation, "image_id") not in train_ids:
             yield Unreadable(options.instances, number, "an annotation of an image not listed")
         elif _key(annotation, "category_id") not in names:
             yield Unreadable(options.instances, number, "an annotation of a category not listed")
         else:
-            held[annotation["image_id"]].add(names[annotation["category_id"]])
+            labels[annotation["image_id"]].add(names[annotation["category_id"]])
 
     captions: dict[int | str, list[str]] = defaultdict(list)
-    told = _read(root, options.captions, ["annotations"])["annotations"] if options.captions else []
-    for number, annotation in enumerate(told, 1):
-        if _key(annotation, "image_id") not in known:
-            yield Unreadable(options.captions, number, "a caption of an image not listed")
-        elif not isinstance(annotation.get("caption"), str):
-            yield Unreadable(options.captions, number, "a caption without text")
-        else:
-            captions[annotation["image_id"]].append(annotation["caption"].strip())
+    if options.captions:
+        yield from _add_captions(captions, root, options.captions, all_ids)
 
     for file, folder, subset, images in listed:
         for number, image in enumerate(images, 1):
@@ -65,23 +59,40 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 id=image["file_name"],
                 photo=f"{folder}/{image['file_name']}",
                 subset=subset,
-                labels=sorted(held[image["id"]]) if subset == "train" else None,
+                labels=sorted(labels[image["id"]]) if subset == "train" else None,
                 caption="\n".join(captions[image["id"]]) or None,
             )
 
 
-def _ids(root: Path, listed: list[tuple[str, str, str, list[dict[str, Any]]]]) -> tuple[set, set]:
+def _add_captions(
+    captions: dict[int | str, list[str]], root: Path, file: str, ids: set[int | str]
+) -> Iterator[Unreadable]:
+    """Adds the captions in ``file`` to those of their images; yields what is no caption of one."""
+    for number, annotation in enumerate(_read(root, file, ["annotations"])["annotations"], 1):
+        if _key(annotation, "image_id") not in ids:
+            yield Unreadable(file, number, "a caption of an image not listed")
+        elif not isinstance(annotation.get("caption"), str):
+            yield Unreadable(file, number, "a caption without text")
+        else:
+            captions[annotation["image_id"]].append(annotation["caption"].strip())
+
+
+def _ids(
+    root: Path, listed: list[tuple[str, str, str, list[dict[str, Any]]]]
+) -> tuple[set[int | str], set[int | str]]:
     """The ids of the images to train on, and those of all images."""
-    own, *others = ({image["id"] for image in images if _is_image(image)} for *_, images in listed)
-    known = own.union(*others)
-    if len(known) < len(own) + sum(map(len, others)):
+    train_ids, *others = (
+        {image["id"] for image in images if _is_image(image)} for *_, images in listed
+    )
+    all_ids = train_ids.union(*others)
+    if len(all_ids) < len(train_ids) + sum(map(len, others)):
         (train, *_), (test, *_) = listed
-        twice = min(own.intersection(*others), key=str)
+        twice = min(train_ids.intersection(*others), key=str)
         raise UserError(
             f"{root / train} and {root / test} both have an image of id {twice}, so a caption "
             "could be of either; number the images anew"
         )
-    return own, known
+    return train_ids, all_ids
 
 
 def _is_image(image: dict[str, Any]) -> bool:

@@ -53,7 +53,7 @@ def rows(root: Path, options: Options) -> Iterator[Row]:
             shown = _choose(random)
             scan_numbers = [random.choice(np.flatnonzero(digits == digit)) for digit in shown]
             caption = _caption(random, shown)
-            draw = partial(_draw, cells[scan_numbers], random.integers(2**32))
+            draw = partial(_draw, cells[scan_numbers], int(random.integers(2**32)))
             yield Row(
                 file="digits",
                 row=number + 1,

@@ -43,12 +43,12 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             continue
         try:
             subset = _subset(record[options.subset]) if options.subset else "train"
-            if one_hot:
-                labels = _one_hot(record, one_hot)
-            else:
+            if isinstance(options.labels, str):
                 labels = _label_list(record[options.labels], options.separator)
                 if labels is None and subset == "train" and not _is_parquet(path):
                     labels = []
+            else:
+                labels = _one_hot(record, one_hot)
             caption = record[options.caption] if options.caption else None
             yield Row(
                 file=options.file,

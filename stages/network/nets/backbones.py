@@ -5,6 +5,7 @@ torchvision is imported where one of its models is asked for: that takes as long
 
 import copy
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,7 +21,10 @@ from stages.network.nets.small_cnn import SmallCNN
 
 OUTPUTS = 1000  # of every classification model in torchvision: ImageNet's classes
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # what GoogLeNet and Inception call theirs
-OURS = {"small_cnn": lambda input_size: SmallCNN(), "plain_cnn": PlainCNN}
+OURS: dict[str, Callable[[int], SmallCNN | PlainCNN]] = {
+    "small_cnn": lambda input_size: SmallCNN(),
+    "plain_cnn": PlainCNN,
+}
 LEAST = 16  # pixels that ours can take
 HUB_ANSWERS = 10.0  # seconds; torch itself would wait for minutes where packets are dropped
 
@@ -53,8 +57,8 @@ def build(
     if name in OURS:
         if input_size < LEAST:
             raise _too_small(name, input_size, f"it halves them to nothing below {LEAST}")
-        network = OURS[name](input_size)
-        return network, network.features
+        ours = OURS[name](input_size)
+        return ours, ours.features
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -87,11 +91,14 @@ def build(
 
 
 def parts(backbone: nn.Module) -> list[nn.Module]:
-    """What holds parameters, from the input to the top, sequences taken apart once."""
-    found = []
+    """The modules of a backbone that hold parameters, in order, from the photo to the features.
+
+    They are its children; those that are sequences stand for their elements.
+    """
+    modules: list[nn.Module] = []
     for child in backbone.children():
-        found += list(child) if isinstance(child, nn.Sequential) else [child]
-    return [part for part in found if any(True for _ in part.parameters())]
+        modules += list(child) if isinstance(child, nn.Sequential) else [child]
+    return [module for module in modules if any(True for _ in module.parameters())]
 
 
 def _too_small(name: str, input_size: int, error: object) -> UserError:
@@ -131,22 +138,23 @@ def _set_auxiliary(network: nn.Module, outputs: int) -> None:
             features = getattr(head, last).in_features
             setattr(head, last, nn.Linear(features, outputs))
         elif head is not None:
-            network.aux_logits = False
-            setattr(network, name, None)
+            # torch's annotations let modules hold modules and tensors only, no flags.
+            network.aux_logits = False  # type: ignore[assignment]
+            network.register_module(name, None)
 
 
 def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
     state = _imagenet(name) if weights == "imagenet" else _file(project_root() / weights)
     # The head goes anyway; the file's may have another number of outputs, or no auxiliary heads.
-    own = {key for key in network.state_dict() if not key.startswith(f"{head}.")}
-    missing = sorted(key for key in own - state.keys() if not key.startswith(AUXILIARY))
+    wanted = {key for key in network.state_dict() if not key.startswith(f"{head}.")}
+    missing = sorted(key for key in wanted - state.keys() if not key.startswith(AUXILIARY))
     if missing:
         raise UserError(
             f"train.weights {weights} is not of {name}: it lacks {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
         )
     try:
-        network.load_state_dict({key: state[key] for key in own & state.keys()}, strict=False)
+        network.load_state_dict({key: state[key] for key in wanted & state.keys()}, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
@@ -161,7 +169,8 @@ def _imagenet(name: str) -> dict[str, torch.Tensor]:
         if not file.exists():
             with urlopen(Request(weights.url, method="HEAD"), timeout=HUB_ANSWERS):
                 pass
-        return weights.get_state_dict(progress=True, check_hash=True)
+        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=True, check_hash=True)
+        return state
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"train.weights imagenet: {weights.url} cannot be downloaded ({error}). Download it "

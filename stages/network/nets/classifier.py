@@ -7,19 +7,23 @@ from torch import nn
 
 from stages.network.batches import Batch
 from stages.network.nets import backbones
-from stages.network.nets.fusion import Late, Output
+from stages.network.nets.caption import CaptionEncoder
+from stages.network.nets.fusion import Concat, Late, Output
+from stages.network.nets.transformer import TransformerEncoder
 
 AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015)
 
+Encoder = CaptionEncoder | TransformerEncoder
+
 
 class Classifier(nn.Module):
-    """Features of the photo, features of the caption, and what joins them.
+    """Features of the photo and features of the caption, joined to a logit for each label.
 
     Args:
         backbone: maps (n, 3, h, w) to (n, features); None: photos are not looked at.
         norm: of the photo's features.
-        captions: a caption encoder; None: captions are not read.
-        fusion: maps features to an ``Output``: a module of ``stages.network.nets.fusion``.
+        captions: None: captions are not read.
+        fusion: maps the features to an ``Output``.
         caption_dropout: fraction of the captions left out while training on both, so that the
             photo has to be learnt as well (a modality is dropped whole: Neverova et al. 2015).
             Not in late fusion, where each of the two learns alone.
@@ -31,8 +35,8 @@ class Classifier(nn.Module):
         self,
         backbone: nn.Module | None,
         norm: nn.Module,
-        captions: nn.Module | None,
-        fusion: nn.Module,
+        captions: Encoder | None,
+        fusion: Concat | Late,
         caption_dropout: float = 0.0,
         frozen: bool = False,
         pretrained: Sequence[nn.Module] = (),
@@ -41,7 +45,8 @@ class Classifier(nn.Module):
         self.backbone, self.norm, self.captions, self.fusion = backbone, norm, captions, fusion
         alone = backbone is None or isinstance(fusion, Late)
         self.caption_dropout = 0.0 if alone else caption_dropout
-        self._frozen, self._pretrained = [], list(pretrained)
+        self._frozen: list[nn.Module] = []
+        self._pretrained = list(pretrained)
         if backbone is not None and frozen:
             self._frozen = [backbone]
             backbone.requires_grad_(False)
@@ -57,6 +62,7 @@ class Classifier(nn.Module):
 
     def unfreeze(self, count: int) -> None:
         """Lets the ``count`` topmost parts of a frozen backbone learn, and no others."""
+        assert self.backbone is not None
         parts = backbones.parts(self.backbone)
         below = len(parts) - count
         self._frozen = parts[: max(0, below)]
@@ -71,12 +77,15 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """A batch with features of the photos, or float images (n, 3, h, w) → its ``Output``."""
-        features, auxiliary, given = [], (), None
+        features: list[torch.Tensor] = []
+        auxiliary: list[torch.Tensor] = []
+        given: torch.Tensor | None = None
         if self.backbone is not None:
-            found = batch.features if batch.features is not None else self.backbone(batch.images)
-            image, *auxiliary = found if isinstance(found, tuple) else (found,)
+            seen = batch.features if batch.features is not None else self.backbone(batch.images)
+            image, *auxiliary = seen if isinstance(seen, tuple) else (seen,)
             features.append(self.norm(image))
         if self.captions is not None:
+            assert batch.words is not None
             # A photo without a caption has features of zero, as one whose caption is left out.
             given = batch.words[:, :1] != 0
             if self.training and self.caption_dropout:
@@ -84,6 +93,6 @@ class Classifier(nn.Module):
             features.append(self.captions(batch.words, batch.lengths) * given)
         # In single precision: with the 8 bits of bf16 many probabilities would be equal.
         with torch.autocast(features[0].device.type, enabled=False):
-            output = self.fusion([part.float() for part in features], given)
-        output.counted.extend((AUXILIARY_WEIGHT, logits.float()) for logits in auxiliary)
+            output: Output = self.fusion([part.float() for part in features], given)
+        output.weighted_logits.extend((AUXILIARY_WEIGHT, logits.float()) for logits in auxiliary)
         return output

@@ -8,16 +8,17 @@ from torch.nn import functional as F
 
 
 class Output(NamedTuple):
-    """What a network says of n rows.
+    """What a network gives for n rows.
 
     Attributes:
-        logits: the answer, (n, labels).
-        counted: weights, and logits whose losses they weigh; their sum is what training lowers.
-            Most often just the answer.
+        logits: the answer, float32 (n, labels).
+        weighted_logits: what training learns from: weights and logits, (n, labels) each. The loss
+            is the sum of the losses of all of them, times their weights. Most often the answer
+            alone, with weight 1.
     """
 
     logits: torch.Tensor
-    counted: list[tuple[float, torch.Tensor]]
+    weighted_logits: list[tuple[float, torch.Tensor]]
 
 
 class Concat(nn.Module):
@@ -29,7 +30,7 @@ class Concat(nn.Module):
         self.head = nn.Linear(features, outputs)
 
     def forward(self, features: list[torch.Tensor], given: torch.Tensor | None) -> Output:
-        """Features of the inputs, float32 (n, …) each → logits."""
+        """Features of the inputs, float32 (n, …) each → logits; ``given`` is not asked."""
         logits = self.head(self.dropout(self.between(torch.cat(features, dim=1))))
         return Output(logits, [(1.0, logits)])
 
@@ -42,14 +43,20 @@ class Late(nn.Module):
     (``stages.network.network.find_share``). Where there is no caption, the photo decides alone.
     """
 
+    share: torch.Tensor
+
     def __init__(self, image: int, caption: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.image, self.caption = nn.Linear(image, outputs), nn.Linear(caption, outputs)
         self.register_buffer("share", torch.tensor(0.5))
 
-    def forward(self, features: list[torch.Tensor], given: torch.Tensor | None) -> Output:
-        """``given``, bool (n, 1), says which rows have a caption."""
+    def forward(self, features: list[torch.Tensor], given: torch.Tensor) -> Output:
+        """Features of the photo and of the caption, float32 (n, …) each → logits.
+
+        Args:
+            given: bool (n, 1), which rows have a caption.
+        """
         image, caption = (
             layer(self.dropout(part))
             for layer, part in zip((self.image, self.caption), features, strict=True)

@@ -42,8 +42,10 @@ class PlainCNN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) → (n, 100)."""
-        return self.hidden(self.blocks(images))
+        features: torch.Tensor = self.hidden(self.blocks(images))
+        return features

@@ -30,4 +30,5 @@ class SmallCNN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) → (n, 128)."""
-        return self.blocks(images).amax(dim=(2, 3))
+        maps: torch.Tensor = self.blocks(images)
+        return maps.amax(dim=(2, 3))

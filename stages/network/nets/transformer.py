@@ -3,6 +3,7 @@
 They come from the library ``transformers``: by a name on the Hugging Face hub or from a folder.
 """
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,12 +26,13 @@ class TransformerEncoder(nn.Module):
 
     Args:
         model: of the library, whose forward pass gives ``last_hidden_state``.
+        config: the model's configuration, an object of the library.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, config: Any) -> None:
         super().__init__()
-        self.model = model
-        self.features: int = model.config.hidden_size
+        self.model, self._config = model, config
+        self.features: int = config.hidden_size
 
     def freeze(self, count: int) -> None:
         """Keeps the ``count`` lowest layers, and what comes before them, as they are."""
@@ -47,18 +49,18 @@ class TransformerEncoder(nn.Module):
         """int64 (n, tokens), as from ``Tokens``, and their lengths (n,) → (n, features)."""
         mask = words != PADDING
         mask[:, 0] = True  # of nothing at all there would be no mean
-        states = self.model(
-            input_ids=(words - 1).clamp(min=0), attention_mask=mask
-        ).last_hidden_state
+        answer = self.model(input_ids=(words - 1).clamp(min=0), attention_mask=mask)
+        states: torch.Tensor = answer.last_hidden_state
         weights = mask[:, :, None].to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
     def save(self, folder: Path) -> None:
-        self.model.config.to_json_file(str(folder / "config.json"))
+        """Writes the configuration, without the weights."""
+        self._config.to_json_file(str(folder / "config.json"))
 
 
 def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]:
-    """The encoder with its weights, and its tokenizer.
+    """A pretrained encoder and its tokenizer.
 
     Args:
         source: a folder with ``config.json``, weights and tokenizer, or a name on the hub.
@@ -88,10 +90,10 @@ def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]
         ) from error
     if not tokenizer.is_fast:
         raise UserError(f"train.text.transformer {source} has no fast tokenizer (tokenizer.json)")
-    return TransformerEncoder(_without_pooler(model)), tokenizer.backend_tokenizer
+    return _encoder(model), tokenizer.backend_tokenizer
 
 
-def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, nn.Module]:
+def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, Any]:
     return (
         library.AutoTokenizer.from_pretrained(source, **options),
         library.AutoModel.from_pretrained(source, dtype=torch.float32, **options),
@@ -106,33 +108,33 @@ def rebuilt(folder: Path) -> TransformerEncoder:
     """
     library = _library()
     # Never code that comes with a configuration, nor a question whether to run it.
-    own = {"trust_remote_code": False}
+    safe = {"trust_remote_code": False}
     try:
-        config = library.AutoConfig.from_pretrained(folder, local_files_only=True, **own)
-        model = library.AutoModel.from_config(config, dtype=torch.float32, **own)
+        config = library.AutoConfig.from_pretrained(folder, local_files_only=True, **safe)
+        model = library.AutoModel.from_config(config, dtype=torch.float32, **safe)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder / 'config.json'} describes no transformer that the library transformers "
             f"has: {str(error).strip().splitlines()[0]}"
         ) from error
-    return TransformerEncoder(_without_pooler(model))
+    return _encoder(model)
 
 
 def _library() -> ModuleType:
     try:
-        import transformers
+        library = import_module("transformers")
     except ImportError as error:
         raise UserError(
             "train.text.encoder transformer needs the library transformers: "
             "pip install 'tagloom[transformers]'"
         ) from error
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
+    library.utils.logging.set_verbosity_error()
+    library.utils.logging.disable_progress_bar()
+    return library
 
 
-def _without_pooler(model: nn.Module) -> nn.Module:
-    """BERT's layer over the first token was made for another task, and is not looked at here."""
+def _encoder(model: Any) -> TransformerEncoder:
+    # BERT's layer over the first token was made for another task, and is not looked at here.
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    return model
+    return TransformerEncoder(model, model.config)

@@ -1,0 +1,94 @@
+"""From the rows of a listing to photos in the image store, and to records."""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages.ingest import decode_cache, records
+from stages.ingest.decode_cache import NO_STATE, STATE
+from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
+from stages.ingest.listing import LISTED, LabelLists, Listing
+from stages.ingest.params import Ingest
+from stages.ingest.photos import Files, open_all
+from stages.ingest.rejected import Rejected
+from stages.ingest.spool import Spool
+from stages.progress import Progress
+
+# What opening a photo has shown, the one at this row of a part of the listing.
+SEEN = pl.Schema(
+    {
+        "at": pl.UInt32(),
+        **{name: records.SCHEMA[name] for name in ("width", "height", "sha256", "dhash", "image")},
+        **STATE,
+    }
+)
+TAKEN = pl.Schema(LISTED | SEEN)
+
+
+def take_in(
+    listing: Listing, params: Ingest, store: Path, folder: Path
+) -> tuple[Spool, int, list[Rejected]]:
+    """Opens the photos of the rows and writes them to the store.
+
+    Args:
+        store: an empty folder for the shards.
+        folder: for a table that is only for now.
+
+    Returns:
+        The rows whose photos could be opened, with what was seen (columns of ``TAKEN``); how many
+        photos had to be decoded; and the other rows.
+    """
+    cache = decode_cache.load(params.image_size)
+    files = Files(Path(params.root))
+    taken = Spool(TAKEN, folder / "taken")
+    rejected: list[Rejected] = []
+    decoded = 0
+    with (
+        ImageWriter(store, params.image_size, cache.store) as writer,
+        Progress("ingest", listing.total - len(listing.rejected), "photos") as progress,
+    ):
+        for rows in listing.rows.parts():
+            photos = [listing.makers.get(*each) for each in rows.select("number", "photo").rows()]
+            seen = []
+            for at, photo in enumerate(open_all(photos, files, params.image_size, cache)):
+                progress.advance()
+                if isinstance(photo, UnreadablePhoto):
+                    listed = rows.select("file", "row", pl.coalesce("photo", "id")).row(at)
+                    rejected.append((*listed, str(photo)))
+                    continue
+                decoded += not isinstance(photo.image, Known)
+                image = writer.append(photo.image)
+                hashes = (photo.sha256, photo.dhash)
+                seen.append(
+                    (at, photo.width, photo.height, *hashes, image, *(photo.file or NO_STATE))
+                )
+            columns = pl.DataFrame(seen, SEEN, orient="row")
+            taken.extend(rows[columns["at"]].hstack(columns))
+    return taken, decoded, rejected
+
+
+def label_names(taken: Spool, label_lists: LabelLists) -> list[str]:
+    """Every label that a photo carries, in natural order."""
+    used = taken.scan().select(pl.col("label_list").unique()).collect().to_series()
+    lists = (label_lists[number] for number in used)
+    return records.in_natural_order({name for labels in lists for name in labels or ()})
+
+
+def as_records(taken: Spool, label_lists: LabelLists, names: list[str], folder: Path) -> Spool:
+    """The records, each one's labels once and in the order of ``names``.
+
+    Args:
+        taken: columns of ``TAKEN``; ``label_list`` is a place in ``label_lists``.
+        folder: for a table that is only for now.
+    """
+    place = {name: number for number, name in enumerate(names)}
+    ordered = [
+        None if labels is None else sorted(place.keys() & labels, key=place.__getitem__)
+        for labels in label_lists
+    ]
+    series = pl.Series("labels", ordered, pl.List(pl.String))
+    table = Spool(records.SCHEMA, folder / "records")
+    for part in taken.parts():
+        labels = series.gather(part["label_list"])
+        table.extend(part.with_columns(labels).select(records.SCHEMA.names()))
+    return table

@@ -1,0 +1,36 @@
+"""``data/rejected.csv``: every input that was set aside, with its file, its row and the reason."""
+
+from collections import Counter
+from pathlib import Path
+
+from stages import UserError
+from stages.files import write_csv
+from stages.ingest.params import Ingest
+
+REJECTED = Path("data/rejected.csv")
+Rejected = tuple[str, int, str, str]  # file, row, photo, reason
+
+
+def write(rejected: list[Rejected]) -> None:
+    """Writes all that was set aside, in the order of files and rows."""
+    write_csv(REJECTED, ["file", "row", "photo", "reason"], sorted(rejected))
+
+
+def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
+    """Writes what was set aside of the ``listed`` rows.
+
+    Raises:
+        UserError: no row is listed, none is left, or more are lost than the user allows.
+    """
+    write(rejected)
+    if not listed:
+        raise UserError(f"the source {params.source} lists no photo in {params.root}")
+    if len(rejected) == listed or len(rejected) / listed > params.max_rejected:
+        (reason, count), *_ = Counter(reason for *_, reason in rejected).most_common(1)
+        limit = f"more than ingest.max_rejected = {params.max_rejected:g} allows"
+        if len(rejected) == listed:
+            limit = "so that none is left"
+        raise UserError(
+            f"{len(rejected):,} of {listed:,} rows were set aside, {limit}; "
+            f"{REJECTED} lists them, {count:,} times: {reason}"
+        )

@@ -1,0 +1,48 @@
+"""The tables of ``metrics/threshold``, which ``dvc plots`` draws."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.files import write_csv
+from stages.intervals import by_label
+from stages.threshold import calibration, search
+from stages.threshold.decision import Decision
+
+FOLDER = Path("metrics/threshold")
+POINTS = 101
+
+
+def write(truth: np.ndarray, scores: np.ndarray, decision: Decision) -> None:
+    """``curve.csv``: F1 by threshold; ``labels.csv``: each label's threshold and metrics.
+
+    Args:
+        truth: bool, (rows, labels).
+        scores: float, (rows, labels): calibrated probabilities.
+    """
+    curve = search.curve(truth, scores, POINTS)
+    write_csv(FOLDER / "curve.csv", curve, _rows(curve))
+    columns = {"label": np.array(decision.labels), "threshold": np.array(decision.thresholds)}
+    columns |= by_label(truth, scores, decision.decide(scores))
+    write_csv(FOLDER / "labels.csv", columns, _rows(columns))
+
+
+def write_reliability(truth: np.ndarray, calibrated: dict[str, np.ndarray]) -> None:
+    """``reliability.csv``: the probabilities given, and how often they are true.
+
+    Args:
+        truth: bool, (rows, labels).
+        calibrated: ``before`` scaling and ``after`` it: float, (rows, labels).
+    """
+    tables = {when: calibration.reliability(truth, each) for when, each in calibrated.items()}
+    header = ["calibration", *tables["before"]]
+    rows = [[when, *row] for when, table in tables.items() for row in _rows(table) if row[-1]]
+    write_csv(FOLDER / "reliability.csv", header, rows)
+
+
+def _rows(columns: dict[str, np.ndarray]) -> list[list[Any]]:
+    return [
+        [round(value, 6) if isinstance(value, float) else value for value in row]
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
+    ]

@@ -1,0 +1,41 @@
+"""What decisions are worth: the figures of ``metrics/threshold.json``."""
+
+from typing import Any
+
+import numpy as np
+
+from stages.intervals import by_label, reports
+from stages.threshold.decision import Decision
+from stages.threshold.fit import cross_fit
+from stages.threshold.params import Threshold
+
+
+def evaluate(
+    truth: np.ndarray, scores: np.ndarray, decision: Decision, params: Threshold
+) -> dict[str, Any]:
+    """What ``metrics/threshold.json`` holds, but for the calibration.
+
+    ``found`` flatters: the thresholds were chosen on these very rows. In ``cross_fitted`` each
+    fifth of the rows is decided by thresholds found on the other four.
+
+    Args:
+        truth: bool, (rows, labels).
+        scores: float, (rows, labels): calibrated probabilities.
+    """
+    decided = {
+        "at_half": scores >= 0.5,
+        "found": decision.decide(scores),
+        "cross_fitted": cross_fit(truth, scores, params),
+    }
+    metrics = reports(truth, scores, list(decided.values()), params.bootstrap, params.seed)
+    of_labels = by_label(truth, scores, decided["found"])
+    return {
+        "threshold": dict(zip(decision.labels, decision.thresholds, strict=True))
+        if params.scope == "label"
+        else decision.thresholds[0],
+        **dict(zip(decided, metrics, strict=True)),
+        "labels": {
+            label: {name: column[i] for name, column in of_labels.items()}
+            for i, label in enumerate(decision.labels)
+        },
+    }

@@ -1,0 +1,76 @@
+"""What ``metrics/train.json`` says of a run: what it cost, and what came of it."""
+
+import resource
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.network.description import Description
+from stages.network.nets.caption import CaptionEncoder
+from stages.network.nets.classifier import Classifier
+from stages.network.network import MB, size_mb
+from stages.train.distributed import Group
+from stages.train.loop import Result
+
+
+def cost(
+    network: Classifier, description: Description, precision: str, group: Group
+) -> dict[str, Any]:
+    """Hardware, size and memory; every process of ``group`` has to call it."""
+    hardware = torch.cuda.get_device_name() if group.device.type == "cuda" else "CPU"
+    several = f"{group.size} × " if group.size > 1 else ""
+    figures = {
+        "hardware": f"{several}{hardware}, {precision}",
+        "devices": group.size,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "mb": size_mb(network),
+        # Of the device that took most.
+        "peak_memory_mb": round(max(group.all(peak_memory_mb(group.device))), 1),
+    }
+    captions = network.captions
+    if isinstance(captions, CaptionEncoder) and description.text["embeddings"] is not None:
+        figures["embeddings_coverage"] = captions.coverage
+    return figures
+
+
+def outcome(result: Result, megabytes: float, feature_seconds: float) -> dict[str, Any]:
+    """Speed, loss and scores; F1 is that of the best epoch, at 0.5.
+
+    Without an epoch there is neither loss nor speed, and they are null.
+
+    Args:
+        megabytes: size of the network.
+        feature_seconds: spent on a frozen backbone's features, in this run or the one that kept
+            them.
+    """
+    seconds = result.seconds + feature_seconds
+    micro_f1, hours = result.best["validation/micro_f1"], seconds / 3600
+    speeds = [epoch["train/photos_per_second"] for epoch in result.history]
+    return {
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "seconds": round(seconds, 1),
+        "photos_per_second": round(float(np.median(speeds)), 1) if speeds else None,
+        "loss": result.best.get("train/loss"),
+        "validation": {
+            name.removeprefix("validation/"): figure
+            for name, figure in result.best.items()
+            if name.startswith("validation/")
+        },
+        "f1_per_hour": micro_f1 / hours if hours else None,
+        "f1_per_mb": micro_f1 / megabytes,
+    }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far, in MB of 2²⁰ bytes.
+
+    On a GPU, what torch's tensors took of it; else what the process had resident, Python and its
+    libraries included.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MB if sys.platform == "darwin" else 1024)  # macOS: bytes, Linux: KiB
