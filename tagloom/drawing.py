@@ -14,6 +14,7 @@ from PIL import Image
 from stages import figures
 from stages.explain.word_effects import LETTERS
 from stages.files import whole, write_text
+from tagloom.heat import over_photo
 
 SIDE = 448  # pixels of a picture's longer side
 WIDTH, BELOW = 3.0, 0.75  # inches of a picture, and for what stands above and below it
@@ -76,17 +77,10 @@ def warmed(photo: np.ndarray, heat: np.ndarray, seen: float) -> np.ndarray:
 
     Args:
         photo: uint8 (height, width, 3).
-        heat: float32 (side, side), not negative.
-        seen: the share of the photo's sides that the map covers, in the middle.
+        heat, seen: as ``over_photo`` takes them.
     """
     height, width = photo.shape[:2]
-    inner = max(1, round(seen * width)), max(1, round(seen * height))
-    share = np.zeros((height, width), np.float32)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    enlarged = Image.fromarray(heat / (float(heat.max()) or 1.0)).resize(
-        inner, Image.Resampling.BILINEAR
-    )
-    share[top : top + inner[1], left : left + inner[0]] = np.asarray(enlarged)
+    share = over_photo(heat, seen, width, height, Image.Resampling.BILINEAR)
     grey = np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
     weight = (0.15 + 0.6 * share)[:, :, None]
     return ((1 - weight) * grey + weight * 255 * WARM(share)[:, :, :3]).round().astype(np.uint8)

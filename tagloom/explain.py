@@ -37,14 +37,10 @@ def explain(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
+        options.output_file(
+            "The picture, a PNG, or a page, .html; by default PHOTO-explained.png, here.",
             "--output",
             "-o",
-            metavar="FILE",
-            help="The picture, a PNG, or a page, .html; by default PHOTO-explained.png, here.",
-            dir_okay=False,
-            callback=options.file_to_write,
-            show_default=False,
         ),
     ] = None,
     bundle: options.Bundle = options.BUNDLE,

@@ -9,29 +9,10 @@ from tagloom import options
 
 
 def export(
-    bundle: Annotated[
-        Path,
-        typer.Argument(metavar="BUNDLE", help="Its folder.", envvar="TAGLOOM_BUNDLE"),
-    ] = options.BUNDLE,
-    onnx: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write an ONNX graph.",
-            dir_okay=False,
-            callback=options.file_to_write,
-            show_default=False,
-        ),
-    ] = None,
+    bundle: options.BundleFolder = options.BUNDLE,
+    onnx: Annotated[Path | None, options.output_file("Write an ONNX graph.")] = None,
     torch_export: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write what torch.export.load reads.",
-            dir_okay=False,
-            callback=options.file_to_write,
-            show_default=False,
-        ),
+        Path | None, options.output_file("Write what torch.export.load reads.")
     ] = None,
 ) -> None:
     """Write a bundle's model as one file for other programs.

@@ -1,10 +1,7 @@
 """``tagloom info``: what a bundle is."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from tagloom import options
 
@@ -13,10 +10,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    bundle: Annotated[
-        Path,
-        typer.Argument(metavar="BUNDLE", help="Its folder.", envvar="TAGLOOM_BUNDLE"),
-    ] = options.BUNDLE,
+    bundle: options.BundleFolder = options.BUNDLE,
 ) -> None:
     """Say what a bundle is: labels, how good it is, where it comes from.
 

@@ -1,7 +1,7 @@
 """The options that several subcommands share. Nothing here takes time to import."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,18 @@ def file_to_write(path: Path | None) -> Path | None:
     if path.exists() and not path.is_file():
         raise typer.BadParameter(f"{path} is not a file")
     return path.resolve() if path.is_symlink() else path
+
+
+def output_file(help: str, *names: str) -> Any:
+    """An option, called as in ``names``, for a file that the command writes."""
+    return typer.Option(
+        *names,
+        metavar="FILE",
+        help=help,
+        dir_okay=False,
+        callback=file_to_write,
+        show_default=False,
+    )
 
 
 Photos = Annotated[
@@ -69,6 +81,9 @@ Bundle = Annotated[
         help="The model: what the stage [b]bundle[/b] of the pipeline has made.",
         envvar="TAGLOOM_BUNDLE",
     ),
+]
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Its folder.", envvar="TAGLOOM_BUNDLE")
 ]
 Onnx = Annotated[
     bool, typer.Option("--onnx", help="Compute with ONNX Runtime: starts sooner, on the CPU.")

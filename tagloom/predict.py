@@ -22,16 +22,7 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write there, all or nothing.",
-            dir_okay=False,
-            callback=options.file_to_write,
-            show_default=False,
-        ),
+        Path | None, options.output_file("Write there, all or nothing.", "--output", "-o")
     ] = None,
     top: Annotated[
         int | None,

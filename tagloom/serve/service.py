@@ -11,9 +11,9 @@ from stages import UserError
 from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
 from tagloom.decoding import UnreadablePhoto
+from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
-from tagloom.serve.heat import overlay
 from tagloom.serve.limits import Gate, Limits, Refused
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.model_reload import ModelReloader
