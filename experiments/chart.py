@@ -242,15 +242,15 @@ def _table(
     """Names at the left, beside them the intervals drawn, then the cells."""
     gap = (width - DOTS - sum(widths)) / len(widths)
     start = widths[0] + gap
-    ends = accumulate((gap + each for each in widths[1:]), initial=start + DOTS)
-    places = [0.0, *list(ends)[1:]]
+    _, *others = accumulate((gap + each for each in widths[1:]), initial=start + DOTS)
+    *_, end = places = [0.0, *others]
+    # The last column names the fronts that a row is on.
+    inks = [(PALE, PALE), *((INK, color) for color in colors)]
     cells = [
-        {"x": place, "y": (i - 0.5) * ROW, "text": text, "color": INK if i else PALE}
-        for i, line in enumerate(table)
+        {"x": place, "y": (i - 0.5) * ROW, "text": text, "color": last if place == end else ink}
+        for i, (line, (ink, last)) in enumerate(zip(table, inks, strict=True))
         for place, text in zip(places, line, strict=True)
     ]
-    for cell, color in zip(cells[2 * len(places) - 1 :: len(places)], colors, strict=True):
-        cell["color"] = color  # the last of a row: the fronts that it is on
     rules = [{"y": i * ROW, "color": FAINT if i else PALE} for i in range(len(intervals))]
     rows = [
         {"low": low, "value": value, "high": high, "y": (i + 0.5) * ROW, "color": color}
