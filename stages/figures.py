@@ -41,7 +41,7 @@ def save(figure: Figure, target: Path | BinaryIO) -> None:
 
 
 def save_photos(figure: Figure, path: Path) -> None:
-    """Writes a ``figure`` with photos as a PNG of 256 colours: a third of the room."""
+    """Writes a ``figure`` with photos as a PNG of 256 colours, a third of the size."""
     stream = io.BytesIO()
     save(figure, stream)
     full = Image.open(stream).convert("RGB")

@@ -59,7 +59,7 @@ def room(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Lets one process at a time through the block, of those that come with the same ``folder``.
+    """Waits until no other process is in a block with the same ``folder``.
 
     One that ends, however it does, lets the next one in.
     """

@@ -43,7 +43,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(model: type[Model], path: Path = PARAMS) -> Model:
-    """Reads the section of ``path`` that is called as ``model`` is: ``train`` for ``Train``.
+    """Reads the section of ``path`` that is named like ``model``: ``train`` for ``Train``.
 
     Raises:
         UserError: the file cannot be read, the section is missing, or a key is unknown, missing
@@ -110,7 +110,7 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
 
 
 def unknown(key: str, known: Iterable[str]) -> str:
-    """Says that ``key`` is none of ``known``, and which of them it resembles."""
+    """A sentence that ``key`` is none of ``known``, with the nearest of them."""
     nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return f"{key} is not a parameter{hint}"

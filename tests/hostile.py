@@ -156,7 +156,7 @@ def bad_crc() -> bytes:
 
 
 def flipped(content: bytes, share: float) -> bytes:
-    """Every so many bytes in the last two thirds another."""
+    """``share`` of the bytes in the last two thirds are others."""
     broken, noise = bytearray(content), random.Random(0)
     for place in range(len(broken) // 3, len(broken)):
         if noise.random() < share:

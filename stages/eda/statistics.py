@@ -38,7 +38,7 @@ def named(sets: pl.DataFrame) -> pl.DataFrame:
 
 
 def cooccurrence(sets: pl.DataFrame, names: list[str]) -> np.ndarray:
-    """How many photos carry both labels: int64, (labels × labels), the diagonal: the label."""
+    """How many photos carry both labels, int64, (labels, labels); on the diagonal: each label."""
     matrix = label_matrix(sets["labels"], names).astype(float)  # BLAS; exact below 2⁵³ photos
     return (matrix.T @ (matrix * sets["photos"].to_numpy()[:, None])).astype(np.int64)
 

@@ -143,6 +143,6 @@ def keep(store: Path, taken: pl.LazyFrame, size: int) -> None:
 
 
 def place(size: int) -> Path:
-    """Where photos of that size are kept, as this decoder makes them."""
+    """The folder that keeps photos of ``size`` pixels as this decoder makes them."""
     decoder = digest(Path(images.__file__), PIL.__version__)
     return cache_folder("images") / f"{size}-{decoder[:12]}"

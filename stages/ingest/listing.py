@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
 
 def list_rows(params: Ingest, folder: Path) -> Listing:
-    """Parts the rows that can be records, which are written to ``folder``, from those that cannot.
+    """Lists the rows of the source; those that can be records are written to ``folder``.
 
     Raises:
         UserError: as ``sources.rows`` does.

@@ -49,6 +49,7 @@ class Ingest(Section):
 
     @property
     def source_options(self) -> dict[str, Any]:
+        """The content of the section of the chosen source; empty where there is none."""
         return (self.model_extra or {}).get(self.source) or {}
 
 

@@ -1,4 +1,4 @@
-"""A table on disk that grows row by row, and of which only a part is in memory at a time."""
+"""A table on disk that grows by rows, and of which only a part is in memory at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,19 +30,19 @@ class Spool:
             self._write_rows()
 
     def extend(self, rows: pl.DataFrame) -> None:
-        """Adds rows as a part."""
+        """Adds ``rows``, whose columns are those of the schema, as one part."""
         self._write_rows()
         self._files.append(self._folder / f"{len(self._files)}.arrow")
         rows.match_to_schema(self.schema).write_ipc(self._files[-1])
 
     def parts(self) -> Iterator[pl.DataFrame]:
-        """All rows, in their order."""
+        """All rows in order, a part at a time."""
         self._write_rows()
         for file in self._files:
             yield pl.read_ipc(file)
 
     def scan(self) -> pl.LazyFrame:
-        """All rows, in their order."""
+        """All rows in order, read when they are needed."""
         self._write_rows()
         if not self._files:
             return pl.LazyFrame(schema=self.schema)

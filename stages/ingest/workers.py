@@ -37,7 +37,7 @@ CHUNK_BYTES = 2 << 20  # and of so many pixels
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map`` on threads that runs only a little ahead."""
+    """``map`` on threads; only a few results for each core are made before they are asked for."""
     with ThreadPoolExecutor(cores()) as pool:
         ahead: deque = deque()
         for item in items:

@@ -100,7 +100,9 @@ def kinds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def shares(numbers: np.ndarray, vectors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Spreads the units of each kind as the parts want its rarest label, rounded down.
+    """Spreads the units of each kind by what the parts still want of its rarest label.
+
+    Shares are rounded down.
 
     Args:
         numbers: int, (kinds,): units to spread.

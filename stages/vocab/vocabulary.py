@@ -100,8 +100,10 @@ def from_json(content: dict[str, Any]) -> Vocabulary:
 
 
 def write(vocabulary: Vocabulary, path: Path = VOCABULARY) -> None:
+    """Writes ``vocabulary``, whole or not at all."""
     write_json(path, to_json(vocabulary))
 
 
 def read(path: Path = VOCABULARY) -> Vocabulary:
+    """The vocabulary that ``write`` has written."""
     return from_json(json.loads(path.read_text("utf-8")))

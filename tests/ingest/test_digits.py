@@ -9,27 +9,27 @@ from stages.ingest.sources import Row
 from stages.ingest.sources.digits import SIDE, WORDS, Options, rows
 
 
-def made(train: int, test: int, seed: int = 7) -> list[Row]:
+def photos(train: int, test: int, seed: int = 7) -> list[Row]:
     return list(rows(Path("raw"), Options(train=train, test=test, seed=seed)))
 
 
 @pytest.fixture(scope="module")
 def thousand() -> list[Row]:
-    return made(1000, 200)
+    return photos(1000, 200)
 
 
 def test_the_same_bytes_each_time(thousand: list[Row]) -> None:
-    again = made(1000, 200)
+    again = photos(1000, 200)
     assert [row.photo() for row in again] == [row.photo() for row in thousand]
     assert [(row.id, row.labels, row.caption) for row in again] == [
         (row.id, row.labels, row.caption) for row in thousand
     ]
-    other = made(1000, 200, seed=8)
+    other = photos(1000, 200, seed=8)
     assert other[0].photo() != thousand[0].photo()
 
 
 def test_a_photo_stays_when_more_are_asked_for(thousand: list[Row]) -> None:
-    few = made(10, 5)
+    few = photos(10, 5)
     assert [row.photo() for row in few] == [
         row.photo() for row in thousand[:10] + thousand[1000:1005]
     ]

@@ -57,8 +57,8 @@ def rows(params: Ingest) -> Iterator[Row | Unreadable]:
     """The rows of the source that ``params`` choose: those of the root, then of each delivery.
 
     Raises:
-        UserError: an option is wrong, a file that the source needs is missing or not as said, or a
-            delivery lists nothing.
+        UserError: an option is wrong, a file that the source needs is missing or of another kind,
+            or a delivery lists nothing.
     """
     return _of_root_and_deliveries(*chosen(params), Path(params.root), params.deliveries)
 
@@ -85,7 +85,7 @@ def _of_root_and_deliveries(
 
 
 def deliveries(root: Path, name: str | None) -> list[str]:
-    """The folders in ``root/name``, below the root, in the order of their names; hidden ones not.
+    """The folders in ``root/name``, as paths below the root, by name, without hidden ones.
 
     One that is being copied there should have a name that begins with a dot until it is whole.
     """
