@@ -120,8 +120,8 @@ def until(holds: Callable[[], bool]) -> None:
 
 def run(client: SyncPrefectClient, flow: str, **parameters: object) -> UUID:
     """A run of the flow's deployment, which has ended."""
-    found = deployments(client)[flow]
-    started = client.create_flow_run_from_deployment(found, parameters=parameters)
+    deployment = deployments(client)[flow]
+    started = client.create_flow_run_from_deployment(deployment, parameters=parameters)
 
     def state() -> State:
         return client.read_flow_run(started.id).state
@@ -213,7 +213,7 @@ def save(page: Page, name: str) -> None:
 def take(client: SyncPrefectClient, reproduced: UUID) -> None:
     """The pictures: of the deployments, of the last verdict and of the run ``reproduced``."""
     pages = address(client)
-    found = deployments(client)
+    ids = deployments(client)
     verdicts = [each for each in client.read_artifacts() if each.key == "retrain"]
     verdict = max(verdicts, key=lambda each: each.created).id
     with browser() as page:
@@ -228,8 +228,8 @@ def take(client: SyncPrefectClient, reproduced: UUID) -> None:
             save(page, name)
 
         one = "/deployments/deployment/"
-        shot("form", f"{one}{found['reproduce']}/run", "Stages to bring")
-        shot("deployment", f"{one}{found['retrain']}", "Scheduled for", click="Upcoming")
+        shot("form", f"{one}{ids['reproduce']}/run", "Stages to bring")
+        shot("deployment", f"{one}{ids['retrain']}", "Scheduled for", click="Upcoming")
         page.set_viewport_size(TALL)
         shot("verdict", f"/artifacts/artifact/{verdict}", "To see more")
         shot("run", f"/runs/flow-run/{reproduced}", "Cached", click="Task Runs")

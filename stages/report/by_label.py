@@ -74,21 +74,21 @@ def _curve(truth: np.ndarray, scores: np.ndarray, points: int) -> pl.DataFrame:
 
 
 def beside(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often one label is wrongly found on photos that carry another.
+    """How often photos that carry one label are given another one wrongly.
 
     Args:
         truth, predicted: bool (rows, labels).
 
     Returns:
-        Two int (labels, labels): photos that carry the label of the row and not that of the
-        column; and those of them where the latter was found. Both are 0 on the diagonal.
+        Two int (labels, labels): how many photos carry the label of the row and not that of the
+        column; and how many of those were given the latter. Both are 0 on the diagonal.
     """
     carried, wrong = truth.astype(np.int64), (predicted & ~truth).astype(np.int64)
     return carried.T @ (1 - carried), carried.T @ wrong
 
 
 def confused(truth: np.ndarray, predicted: np.ndarray, names: list[str], most: int) -> pl.DataFrame:
-    """The pairs whose first label most often brings the second with it, wrongly.
+    """The pairs of labels where the second is most often given wrongly beside the first.
 
     Args:
         truth, predicted: bool (rows, labels).

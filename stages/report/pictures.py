@@ -46,7 +46,11 @@ class Thumbnails:
 
 
 def thumbnails(images: Iterable[int], store: ImageStore, description: Description) -> Thumbnails:
-    """The photos at these rows of the store, as large as there is room for."""
+    """The photos at these rows of the store, as large as there is room for.
+
+    Raises:
+        UserError: there is no room for so many, however small they are.
+    """
     wanted = sorted(set(images))
     largest = min(SIDES[0], description.input_size)
     encoded: list[bytes] = []
@@ -69,7 +73,11 @@ def thumbnails(images: Iterable[int], store: ImageStore, description: Descriptio
 
 
 def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:
-    """The photos at ``images`` of the store: uint8 (n, size, size, 3), only what is looked at."""
+    """Photos cut to what the network sees: uint8 (n, side, side, 3).
+
+    Args:
+        images: int (n,), their rows in the store.
+    """
     photos = store.gather(images)
     if not description.sees_images:
         return photos
@@ -114,7 +122,7 @@ def feature_map(channel: np.ndarray) -> str:
 
 
 def file(path: Path) -> tuple[str, int, int]:
-    """A picture file as a WebP of a third its size: its data URI, width and height."""
+    """A picture file as a WebP, about a third of its size: a data URI; width, height in pixels."""
     with Image.open(path) as picture:
         # Pictures of photos have a palette (figures.save_photos); others keep each line sharp.
         how = {"quality": QUALITY} if picture.mode == "P" else {"lossless": True, "quality": 0}
@@ -124,10 +132,12 @@ def file(path: Path) -> tuple[str, int, int]:
 
 
 def uri(content: bytes, kind: str) -> str:
+    """A data URI of the content of a picture file, which is of the format ``kind``."""
     return f"data:image/{kind};base64,{b64encode(content).decode()}"
 
 
 def _indexed(levels: np.ndarray, palette: np.ndarray, alphas: bytes | None) -> str:
+    """A PNG of ``LEVELS`` colours, as a data URI; ``alphas`` has a byte for each of them."""
     picture = Image.fromarray(levels, "P")
     picture.putpalette(palette.tobytes())
     content = io.BytesIO()

@@ -13,6 +13,7 @@ from stages.report import revision
 from stages.report.revision import Revision
 
 FOLDS = Path("data/folds.parquet")
+ABSENT = "(not there)"  # a parameter, in the other revision
 NO_PART = ("predict", "retrain")  # sections that change nothing the page shows
 METRICS = {
     "micro_f1": "F1, all labels together",
@@ -91,9 +92,9 @@ def settings(committed: Revision | None, other: Against | None) -> list[dict[str
     Returns:
         ``key``, ``value``, ``committed`` and ``other`` of each; the latter None without the two.
     """
-    here = _counting(load())
+    here = _shown_values(load())
     theirs = [
-        _counting(each.yaml("params.yaml")) if each else None
+        _shown_values(each.yaml("params.yaml")) if each else None
         for each in (committed, other.revision if other else None)
     ]
     return [
@@ -108,11 +109,8 @@ def settings(committed: Revision | None, other: Against | None) -> list[dict[str
     ]
 
 
-ABSENT = "(not there)"
-
-
-def _counting(content: dict[str, Any]) -> dict[str, Any]:
-    """The values by their keys, without the sources that are not in use."""
+def _shown_values(content: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that the page shows, by their keys; of sources, those of the one in use."""
     sections = {name: value for name, value in content.items() if name not in NO_PART}
     values = flatten(sections)
     source = values.get("ingest.source")

@@ -15,9 +15,9 @@
   function colour(name) {
     const probe = document.body.appendChild(document.createElement("span"));
     probe.style.color = `var(--${name})`;
-    const found = getComputedStyle(probe).color;
+    const value = getComputedStyle(probe).color;
     probe.remove();
-    return found;
+    return value;
   }
 
   function theme() {
