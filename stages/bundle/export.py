@@ -42,7 +42,7 @@ def to_torch_export(bundle: Bundle, file: Path) -> None:
     """
     answer, fixed = copy.deepcopy(_answer(bundle)).requires_grad_(False), None
     if isinstance(answer.network.captions, CaptionEncoder):
-        answer.network.captions = Unpacked(answer.network.captions)
+        answer.network.add_module("captions", Unpacked(answer.network.captions))
         fixed = bundle.description.vocabulary["max_length"]  # its loop is unrolled
     examples, axes = graph.examples(answer, fixed)
     try:

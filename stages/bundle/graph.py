@@ -47,7 +47,7 @@ def export(answer: InferenceModule) -> onnx.ModelProto:
     """
     answer = copy.deepcopy(answer).cpu().float().requires_grad_(False)
     if isinstance(answer.network.captions, CaptionEncoder):
-        answer.network.captions = AsOnnx(answer.network.captions)
+        answer.network.add_module("captions", AsOnnx(answer.network.captions))
     inputs, axes = examples(answer)
     try:
         program = torch.onnx.export(

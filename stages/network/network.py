@@ -249,7 +249,7 @@ def answer(network: Classifier, batch: Batch, flip: bool) -> torch.Tensor:
 
     With ``flip`` they are the mean of the photo's and its mirror image's.
     """
-    logits = network(batch).logits
+    logits: torch.Tensor = network(batch).logits
     if flip:
         mirrored = network(batch.map_images(lambda images: images.flip(3))).logits
         logits = (logits + mirrored) / 2
