@@ -55,7 +55,7 @@ from pathlib import Path
 import numpy as np
 from stages.bundle import model
 assert "onnxruntime" not in sys.modules
-loaded = model.load(Path(sys.argv[1]), "onnx")
+loaded = model.load_model(Path(sys.argv[1]), "onnx")
 size = loaded.bundle.stored_size
 found = loaded.probabilities(np.zeros((2, size, size, 3), np.uint8), ["red one", None])
 print(found.shape, loaded.decide(found).shape)
