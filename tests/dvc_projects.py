@@ -70,7 +70,7 @@ def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture(scope="session")
 def server(own_environment: None) -> Iterator[None]:
     """A temporary Prefect server."""
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=240):
         yield
 
 
