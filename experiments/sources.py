@@ -82,8 +82,7 @@ def mirror(source: Path, target: Path, keep: Collection[str] = ()) -> list[Unrea
     already, as the same link, stays. What cannot be read, or is taken away meanwhile, is left out.
 
     Args:
-        target: itself no link, and on no way that leads through one: what it has too much is
-            removed.
+        target: itself no link, and below none: what it has too much is removed.
         keep: paths below ``target`` that are left as they are.
 
     Returns:

@@ -73,7 +73,7 @@ def server(own_environment: None) -> Iterator[None]:
     """A temporary Prefect server."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=240):
         yield
 
 

@@ -1,6 +1,6 @@
 """DVC's command line, for use beside another DVC that fills the same cache.
 
-DVC looks for what a stage made before in the folder where another one is just taking down the same:
+DVC looks for what a stage made before in the folder where another one is just recording the same:
 it takes the half-written file for a damaged one and removes it, and the other fails, its stage with
 it. Here, neither happens to the other. A file that stands alone: it is started by its path.
 """
@@ -23,7 +23,7 @@ _load_cache: Callable[[StageCache, str, str], Content] = StageCache._load_cache
 
 
 def save(cache: StageCache, stage: PipelineStage) -> None:
-    """Takes down what the stage made; again, where the file was removed meanwhile."""
+    """Records what the stage made; again, where the file was removed meanwhile."""
     for left in reversed(range(TRIES)):
         try:
             return _save(cache, stage)
@@ -33,7 +33,7 @@ def save(cache: StageCache, stage: PipelineStage) -> None:
 
 
 def load(cache: StageCache, stage: PipelineStage) -> Content:
-    """What the stage made before; None also where it is just being taken down."""
+    """What the stage made before; None also where that is just being recorded."""
     try:
         return _load(cache, stage)
     except FileNotFoundError:

@@ -129,7 +129,7 @@ class Project:
     def check_sources(self) -> None:
         """Raises Transient where a file that no stage makes changed while ``run`` read it.
 
-        DVC takes down what a file is when the stage has ended, and would never look at the change
+        DVC records what a file is when the stage has ended, and would never look at the change
         again; so what it remembers of that stage is forgotten, and the next run runs it anew.
         """
         changed = [path for path, was in self._sources.items() if self._state(path) != was]

@@ -172,7 +172,7 @@ class Disturbed:
         self.worth = max(self.worth, sum(self.numbers) / len(self.numbers))
 
     def start(self, log: Path, jumps: bool = False) -> subprocess.Popen[bytes]:
-        """A run in a process of its own; its clock ``jumps`` where it shall."""
+        """A run in a process of its own; its clock jumps with ``jumps``."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": self.api}
         if jumps:
             self.clock.write_text("+0")
@@ -193,7 +193,7 @@ class Disturbed:
             )
 
     def undisturbed(self) -> str:
-        """A run that is left alone: how it ended. Takes down how long each target lives."""
+        """A run that is left alone: how it ended. Records how long each target lives."""
         log = self.log
         began, process, seen = time.monotonic(), self.start(log), {}
         while process.poll() is None:

@@ -36,7 +36,7 @@ PIPELINE = {
         "metrics": [{"metrics/threshold.json": {"cache": False}}],
     },
 }
-# What a backbone says: of what is true, and how much of chance.
+# The probabilities of a good backbone are the truth with noise, those of the other noise alone.
 TRAIN = f"""
 import json, pathlib, sys
 import numpy as np
@@ -48,8 +48,8 @@ if backbone not in ("good", "noise"):
     sys.exit(f"train: there is no backbone {{backbone}}")
 LABELS = {LABELS!r}
 truth = np.random.default_rng(0).random((2 * {ROWS}, 3)) < 0.4
-chance = np.random.default_rng([fold, params["train"]["seed"]]).random(truth.shape)
-probabilities = 0.6 * truth + 0.4 * chance if backbone == "good" else chance
+noise = np.random.default_rng([fold, params["train"]["seed"]]).random(truth.shape)
+probabilities = 0.6 * truth + 0.4 * noise if backbone == "good" else noise
 files = {{"validation": range(fold, {ROWS}, 2), "predictions": range({ROWS}, 2 * {ROWS})}}
 pathlib.Path("data").mkdir(exist_ok=True)
 pathlib.Path("data/folds.parquet").write_text(str(fold))
