@@ -71,8 +71,8 @@ def fit(
     Raises:
         UserError: ``train.max_hours`` is over, or the loss is no longer a number.
     """
-    # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     assert train.targets is not None
+    # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
     optimization = Optimization(network, params, train.targets, steps)
