@@ -60,7 +60,7 @@ LONGEST = [
 
 
 # What make quick leaves out. Of files and folders it does not even import anything; a test that
-# asks for one of these fixtures trains a network or runs DVC.
+# asks for one of these fixtures, or for real photos, trains a network or runs DVC.
 SLOW = [
     *("benchmarks", "bundle", "experiments", "flows", "serve"),
     *("command/test_command.py", "evaluation/test_from_experiments.py"),
@@ -86,9 +86,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
-        if is_slow(item.path) or not SLOW_FIXTURES.isdisjoint(item.fixturenames):
+        is_shared = item.get_closest_marker("shared")
+        if is_shared or is_slow(item.path) or not SLOW_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("shared") and not os.environ.get("TAGLOOM_SHARED"):
+        if is_shared and not os.environ.get("TAGLOOM_SHARED"):
             item.add_marker(pytest.mark.skip(reason="TAGLOOM_SHARED names no folder of photos"))
         if item.get_closest_marker("gpu") and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -26,6 +26,7 @@ def drawn(metric, *arguments: np.ndarray) -> list[float]:
     return [metric(*(array[chosen] for array in arguments)) for chosen in rows]
 
 
+@pytest.mark.slow
 def test_the_gain_is_paired(truth: np.ndarray):
     worse, better = answer(truth, 0.8), answer(truth, 0.7)
     gain = paired_gain(truth, worse, better, "macro_f1", SAMPLES, 7)
@@ -41,6 +42,7 @@ def test_the_gain_is_paired(truth: np.ndarray):
     assert gain["high"] - gain["low"] < apart["high"] - apart["low"]
 
 
+@pytest.mark.slow
 def test_the_gain_of_a_ranking(truth: np.ndarray):
     worse, better = answer(truth, 0.8), answer(truth, 0.7)
     gain = paired_gain(truth, worse, better, "mean_average_precision", SAMPLES, 7)

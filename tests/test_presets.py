@@ -118,6 +118,7 @@ def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", PRESETS, ids=name)
 def test_a_preset_runs(few: Path, params: Any, transformer: Path, file: Path):
     from stages.threshold.__main__ import main as threshold

@@ -61,6 +61,7 @@ def test_known_answer(frozen: bool):
     assert torch.allclose(heat, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_any_backbone_and_nothing_of_it_is_touched(name: str):
     network, _ = new_network(factories.description("image", labels=4, backbone=name), freeze=True)
@@ -175,6 +176,7 @@ def seeing(images: torch.Tensor) -> Batch:
     return Batch(images, None, None, None, None)
 
 
+@pytest.mark.slow
 def test_the_heat_of_a_digit_is_where_it_stands():
     """In the right quarter of photos with three or four digits, after some seconds of learning.
 

@@ -316,6 +316,7 @@ def test_pillows_warnings_are_not_shown(folder: Path, write_params: Callable[...
     assert done.stdout == "ingest: 19 photos, 19 decoded, 1 rows set aside\n"
 
 
+@pytest.mark.slow
 def test_a_killed_stage_leaves_the_outputs_of_the_last(
     in_tmp: Path, write_params: Callable[..., None]
 ) -> None:

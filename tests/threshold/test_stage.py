@@ -59,6 +59,7 @@ def test_figures_agree_with_scikit_learn():
     assert {name: figure["value"] for name, figure in metrics.items()} == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_intervals_agree_with_resampling_row_by_row():
     truth, scores = sample()
     predicted = scores >= 0.5
