@@ -217,7 +217,7 @@ def test_what_is_right_is_downloaded_as_a_file_of_corrections(seen: Seen, tmp_pa
     coming.value.save_as(tmp_path / name)
     read = corrections.read(tmp_path)
     assert not read.rejected
-    assert read.labels == {
+    assert read.by_id == {
         id_of(doubt): (str(tmp_path / name), 2, frozenset({"7", '"quoted"', "8"})),
         id_of(other): (str(tmp_path / name), 3, frozenset(given.split("|"))),
     }
