@@ -59,14 +59,15 @@ LONGEST = [
 ]
 
 
-# What make quick leaves out. Of files and folders it does not even import anything; a test that
-# asks for one of these fixtures, or for real photos, trains a network or runs DVC.
+# What make quick leaves out, beside tests that are marked slow. Of these files and folders it does
+# not even import anything; a test that asks for one of these fixtures trains a network or runs DVC.
 SLOW = [
     *("benchmarks", "bundle", "experiments", "flows", "serve"),
-    *("command/test_command.py", "evaluation/test_from_experiments.py"),
+    *("command/test_command.py", "eda/test_stage.py", "evaluation/test_from_experiments.py"),
+    *("network/test_nets.py", "network/test_transformer.py"),
     *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
-    *("report/test_browser.py", "report/test_stage.py", "train/test_distributed.py"),
-    "train/test_stage.py",
+    *("report/test_browser.py", "report/test_page.py", "report/test_stage.py"),
+    *("train/test_distributed.py", "train/test_loop.py", "train/test_stage.py"),
 ]
 SLOW_FIXTURES = {"bundle", "experimented", "prepared", "project", "toy"}
 

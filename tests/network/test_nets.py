@@ -61,7 +61,6 @@ def batch_of(rows: int, size: int = 32) -> Batch:
     return Batch(torch.rand(rows, 3, size, size), None, words, torch.full((rows,), 5), None)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_any_family_gives_features(name: str):
     network, features = backbones.build(name, 64)
@@ -73,7 +72,6 @@ def test_any_family_gives_features(name: str):
     assert backbones.OUTPUTS not in outputs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", models.list_models(module=models))
 def test_every_classification_model_of_torchvision_takes_a_batch(
     name: str, monkeypatch: pytest.MonkeyPatch
