@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import samples
 from benchmarks.table import Options, Row, in_turn, main
+from stages.cores import cores
 from stages.ingest import images
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,7 @@ def run(folder: Path, *arguments: str) -> float:
 
 def rate(function: Callable[[Path], None], photos: list[Path]) -> float:
     """Photos per second of ``function`` on all cores."""
-    with Pool(len(os.sched_getaffinity(0))) as pool:
+    with Pool(cores()) as pool:
         pool.map(function, photos[:64])  # started, imported
         start = time.perf_counter()
         for _ in pool.imap_unordered(function, photos, chunksize=32):

@@ -27,15 +27,12 @@ from torchvision import models, transforms
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
+from stages.cores import cores
 from stages.network.description import MEAN, STD
 from stages.train.params import Augment
 
 WAYS = ("published", "reference")
 RESIZED = 256  # pixels, both sides; the crop is taken of these
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

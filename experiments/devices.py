@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+from stages.cores import cores
+
 THREADS = "OMP_NUM_THREADS"  # PyTorch's, in each process
 
 
@@ -18,13 +20,6 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
         share = max(1, cores() // count)
         variables = [slot | {THREADS: str(share)} for slot in variables]
     return variables
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def devices() -> list[str]:

@@ -27,7 +27,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from experiments.devices import cores, slots
+from experiments.devices import slots
 from experiments.dvc_project import Project, ProjectError, Queue
 from experiments.plan import (
     PATIENCE,
@@ -44,6 +44,7 @@ from flows.command import run
 from flows.params import check_params
 from flows.reproduce import Override
 from flows.retries import failed_or_retried
+from stages.cores import cores
 
 EPILOG = """\
 Values are YAML: 1e-4, null, true, [0.08,1], 'a text, with commas'. A sweep file has presets (a list

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages import figures, metrics, run
+from stages import metrics, run
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import load_model
-from stages.files import whole, write_csv
+from stages.files import write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
@@ -18,11 +18,10 @@ from stages.network.network import memory_for
 from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.predict.params import Predict
+from stages.predict.sheet import draw_sheet
 
 PREDICTIONS = Path("data/predictions.parquet")
 SUBMISSION = Path("data/predictions.csv")
-SHEET = Path("data/predictions.png")
-SHEET_PHOTOS, SHEET_COLUMNS = 24, 8
 
 
 def main() -> None:
@@ -76,30 +75,6 @@ def measure(
             "mean_average_precision": metrics.mean_average_precision(truth, probabilities[known]),
         }
     return measured
-
-
-def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> None:
-    """The first test photos with what was predicted, and what is true where that is known."""
-    shown = test.head(SHEET_PHOTOS)
-    photos = list(store.gather(shown["image"].to_numpy()))
-    labels = predicted.head(len(shown))
-    names = [_name(list(each), true) for each, true in zip(labels, shown["labels"], strict=True)]
-    captions = [caption or "" for caption in shown["caption"]]
-    title = f"Predicted labels of the first {len(shown)} of {len(test):,} test photos"
-    if shown["labels"].is_not_null().any():
-        title += "; after ✗ what is true"
-    sheet = figures.contact_sheet(title, photos, names, captions, SHEET_COLUMNS)
-    with whole(SHEET) as temporary:
-        figures.save_photos(sheet, temporary)
-
-
-def _name(predicted: list[str], true: pl.Series | None) -> str:
-    text = " ".join(predicted) or "none"
-    if true is None:
-        return text
-    if list(true) == predicted:
-        return f"{text} ✓"
-    return f"{text} ✗ {' '.join(true) or 'none'}"
 
 
 if __name__ == "__main__":

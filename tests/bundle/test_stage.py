@@ -86,7 +86,7 @@ def test_a_graph_that_says_something_else_is_not_kept(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = bytes_of(Path("models/bundle"))
-    monkeypatch.setattr(stage, "ONNX_TOLERANCE", 0.0)
+    monkeypatch.setattr("stages.bundle.keep.ONNX_TOLERANCE", 0.0)
     with pytest.raises(UserError, match=r"ONNX Runtime gives probabilities that differ by .*more"):
         stage.main()
     assert bytes_of(Path("models/bundle")) == before

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from evaluation.judge.__main__ import Champion, main, unseen
+from evaluation.judge.__main__ import main
+from evaluation.judge.sides import Champion, unseen
 from stages.bundle.__main__ import main as bundle
 from stages.bundle.bundle import MANIFEST, read_bundle, seal
 from stages.ingest import records

@@ -14,7 +14,8 @@ from stages import metrics
 from stages.bundle.__main__ import main as bundle
 from stages.ingest import records
 from stages.network.probabilities import read_label_names, read_probabilities
-from stages.predict.__main__ import PREDICTIONS, SHEET, SUBMISSION, main
+from stages.predict.__main__ import PREDICTIONS, SUBMISSION, main
+from stages.predict.sheet import SHEET
 from stages.threshold.__main__ import main as threshold
 from stages.threshold.decision import read_decision
 from stages.train.__main__ import main as train
