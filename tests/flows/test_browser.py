@@ -42,7 +42,8 @@ def seen(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_a_deployment_has_its_schedule(seen: Seen) -> None:
     seen.page.goto(f"{seen.at}/deployments/deployment/{seen.deployments['retrain']}?tab=Upcoming")
-    expect(seen.page.get_by_text("At 04:00 AM, only on Monday").first).to_be_visible()
+    expect(seen.page.get_by_text("params-yaml").first).to_be_visible()  # the schedule's name
+    expect(seen.page.get_by_text("0 4 * * 1 (Europe/Berlin)").first).to_be_visible()
     expect(seen.page.get_by_text("Scheduled for").first).to_be_visible()
 
 
