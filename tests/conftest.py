@@ -63,7 +63,7 @@ LONGEST = [
 # not even import anything; a test that asks for one of these fixtures trains a network or runs DVC.
 SLOW = [
     *("benchmarks", "bundle", "experiments", "flows", "serve"),
-    *("command/test_command.py", "eda/test_stage.py", "evaluation/test_from_experiments.py"),
+    *("command/test_command.py", "eda/test_stage.py", "evaluation/test_ensemble.py"),
     *("network/test_nets.py", "network/test_transformer.py"),
     *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
     *("report/test_browser.py", "report/test_page.py", "report/test_stage.py"),

@@ -8,7 +8,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.conftest import LONGEST, ROOT, SLOW
 from tests.project.makefile import RULES, TARGETS
 
 FILES = [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github").rglob("*.yml"))]
@@ -53,3 +53,7 @@ def test_the_hooks_call_what_make_check_calls():
     assert repository["repo"] == "local"
     hooks = [hook["entry"] for hook in repository["hooks"]]
     assert hooks == [f"make {target}" for target in RULES["check"].split()]
+
+
+def test_files_that_are_run_first_or_left_out_exist():
+    assert [name for name in [*LONGEST, *SLOW] if not (ROOT / "tests" / name).exists()] == []
