@@ -12,18 +12,22 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import psutil
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Running
 
 from flows.deployments import deployment_name
+from flows.outages import AskingObserver
+from flows.reproduce import reproduce
 from flows.server import Server, ServerError, healthy
 from tests.toy import ROOT, Toy, eventually
 
@@ -153,6 +157,24 @@ def test_a_server_of_ones_own_comes_back_and_is_shared(
             assert second.wait(END) == 0
     assert not healthy(f"{url}/api")
     assert "Traceback" not in "".join(log.read_text() for log in logs)
+
+
+def test_a_cancellation_that_the_websocket_does_not_tell(server: None) -> None:
+    others = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.Cancelling"]),
+        resource=EventResourceFilter(id=["prefect.flow-run.of-somebody-else"]),
+    )
+
+    async def cancel() -> None:
+        cancelled = asyncio.Queue[UUID]()
+        observer = AskingObserver(cancelled.put_nowait, polling_interval=0.1, event_filter=others)
+        async with get_client() as client, observer:
+            run = await client.create_flow_run(reproduce, state=Running())
+            observer.add_in_flight_flow_run_id(run.id)
+            await client.set_flow_run_state(run.id, Cancelling())
+            assert await asyncio.wait_for(cancelled.get(), END) == run.id
+
+    asyncio.run(cancel())
 
 
 def server_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
