@@ -50,7 +50,7 @@ def label_sets(rows: int, shared: Path | None) -> np.ndarray:
     random = np.random.default_rng(SEED)
     if shared is None:
         return random.random((rows, LABELS)) < RATES
-    sets = [set(labels.split()) for _, labels, _ in _listed(shared)]
+    sets = [set(labels.split()) for _, labels, _ in listed(shared)]
     names = sorted(set.union(*sets))
     known = np.array([[name in labels for name in names] for labels in sets])
     return known if rows == len(known) else known[random.integers(len(known), size=rows)]
@@ -71,7 +71,7 @@ def captions(rows: int, shared: Path | None) -> pl.Series:
         words = np.array([_word(k) + endings[k % len(endings)] for k in range(MADE_UP_WORDS)])
         parts = np.split(words[places], lengths.cumsum()[:-1])
         return pl.Series("caption", [" ".join(part).capitalize() + "." for part in parts])
-    words = [caption.split() for _, _, caption in _listed(shared)]
+    words = [caption.split() for _, _, caption in listed(shared)]
     first = pl.Series([" ".join(known[: len(known) // 2]) for known in words])
     second = pl.Series([" ".join(known[len(known) // 2 :]) for known in words])
     one, other = random.integers(len(words), size=(2, rows))
@@ -84,6 +84,7 @@ def _word(number: int) -> str:
     return "".join(syllables[int(digit)] for digit in str(number))
 
 
-def _listed(shared: Path) -> list[list[str]]:
+def listed(shared: Path) -> list[list[str]]:
+    """Id, labels and caption of coco18's labelled photos."""
     _, records = parse((shared / "coco18" / "train.csv").read_text("utf-8"))
     return [fields for _, fields in records]
