@@ -14,7 +14,8 @@ from skmultilearn.model_selection import IterativeStratification, iterative_stra
 
 from benchmarks.samples import label_sets
 from benchmarks.table import Options, Row, in_turn, main
-from stages.split.stratify import relative_gaps, stratify
+from stages.split.rates import relative_gaps
+from stages.split.stratify import stratify
 
 VALIDATION = 0.2
 ROWS = (10_000, 100_000, 1_000_000)
