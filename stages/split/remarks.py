@@ -34,9 +34,9 @@ def remarks(figures: dict[str, Any]) -> Iterator[str]:
     same = figures.get("same_photos_in_several_parts", 0)
     if groups["in_several_parts"] or same:
         yield (
-            f"warning: {groups['in_several_parts']:,} groups and {same:,} photos that are the same "
-            "stand in several parts, as the source or an earlier delivery has parted them; figures "
-            "of validation flatter. Have the source give each one part, or none"
+            f"warning: {groups['in_several_parts']:,} groups and {same:,} sets of photos that are "
+            "the same stand in several parts, as the source or an earlier delivery has parted "
+            "them; figures of validation flatter. Have the source give each one part, or none"
         )
     if groups["in_labelled_test"]:
         yield (

@@ -221,7 +221,7 @@ def test_a_photo_like_two_in_different_parts_moves_neither(in_tmp, capsys):
     assert second[:100].equals(first)
     assert second["part"][100] == "train"
     assert figures()["same_photos_in_several_parts"] == 1
-    assert "1 photos that are the same stand in several parts" in capsys.readouterr().out
+    assert "1 sets of photos that are the same stand in several parts" in capsys.readouterr().out
 
 
 def test_a_delivery_of_one_photo(in_tmp):
@@ -395,7 +395,7 @@ def test_given_parts_are_kept(in_tmp, capsys):
     assert metrics["same_photos_in_several_parts"] == 1
     assert metrics["largest_relative_gap_smallest_possible"] <= metrics["largest_relative_gap"]
     said = capsys.readouterr().out
-    assert "warning: 1 groups and 1 photos that are the same stand in several parts" in said
+    assert "warning: 1 groups and 1 sets of photos that are the same stand in several parts" in said
     assert split(validation=0.5).equals(parts)
 
 
