@@ -67,7 +67,7 @@ def peak(process: subprocess.Popen) -> int:
                 most = max(most, sum(held(each.pid) for each in family))
             time.sleep(SECONDS_BETWEEN_LOOKS)
     if process.returncode:
-        sys.exit(f"{process.args} failed; see above")
+        sys.exit(f"{process.args!r} failed; see above")
     return most
 
 

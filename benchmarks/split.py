@@ -83,8 +83,8 @@ def with_groups(labels: np.ndarray, options: Options) -> Iterator[Row]:
         single = Stage(Path(folder, "single"), labels, None)
         times = in_turn(options.repeats, stage, single)
     yield Row(f"the stage, {what}", beside, "s", *times, "≤ 3", "start-up and all")
-    memory = ([each.most / 2**20] for each in (stage, single))
-    yield Row(f"memory of the stage, {what}", beside, "MB", *memory)
+    most, single_most = (each.most / 2**20 for each in (stage, single))
+    yield Row(f"memory of the stage, {what}", beside, "MB", [most], [single_most])
 
 
 class Stage:
