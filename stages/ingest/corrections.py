@@ -15,7 +15,7 @@ import polars as pl
 
 from stages import UserError
 from stages.csv_tables import csv_table
-from stages.ingest.listing import LabelLists
+from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
 from stages.ingest.spool import Spool
@@ -141,7 +141,7 @@ def lay_over(
             rejected.append((file, row, id, reason))
         else:
             places[id] = len(label_lists)
-            label_lists.append(tuple(sorted(labels)))
+            label_lists.append(LabelList(tuple(sorted(labels))))
     if not places:
         return Corrected(rows, label_lists, [], 0, rejected)
 
@@ -158,7 +158,9 @@ def lay_over(
         file, row, _ = corrections.by_id[id]
         rejected.append((file, row, id, "no record has this id"))
     changed = sum(
-        (old := label_lists[place]) is None or set(old) != corrections.by_id[id].labels
+        (old := label_lists[place]).names is None
+        or bool(old.unknown)
+        or set(old.names) != corrections.by_id[id].labels
         for id, place in before.items()
     )
     return Corrected(corrected, label_lists, list(before), changed, rejected)

@@ -1,5 +1,6 @@
 """From the rows of a listing to photos in the image store, and to records."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,7 @@ import polars as pl
 from stages.ingest import decode_cache, records
 from stages.ingest.decode_cache import NO_STATE, STATE
 from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
-from stages.ingest.listing import LISTED, LabelLists, Listing
+from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
 from stages.ingest.params import Ingest
 from stages.ingest.photos import Files, open_all
 from stages.ingest.rejected import Rejected
@@ -70,8 +71,8 @@ def take_in(
 def label_names(taken: Spool, label_lists: LabelLists) -> list[str]:
     """Every label that a photo carries, in natural order."""
     used = taken.scan().select(pl.col("label_list").unique()).collect().to_series()
-    lists = (label_lists[number] for number in used)
-    return records.in_natural_order({name for labels in lists for name in labels or ()})
+    lists = (label_lists[number].names for number in used)
+    return records.in_natural_order({name for names in lists for name in names or ()})
 
 
 def as_records(taken: Spool, label_lists: LabelLists, names: list[str], folder: Path) -> Spool:
@@ -82,13 +83,22 @@ def as_records(taken: Spool, label_lists: LabelLists, names: list[str], folder: 
         folder: for a table that is only for now.
     """
     place = {name: number for number, name in enumerate(names)}
-    ordered = [
-        None if labels is None else sorted(place.keys() & labels, key=place.__getitem__)
-        for labels in label_lists
-    ]
-    series = pl.Series("labels", ordered, pl.List(pl.String))
-    table = Spool(records.SCHEMA, folder / "records")
+
+    def ordered(some: Iterable[str] | None) -> list[str] | None:
+        return None if some is None else sorted(place.keys() & some, key=place.__getitem__)
+
+    def columns_of(labels: LabelList) -> tuple[list[str] | None, list[str] | None]:
+        unknown = ordered(labels.unknown) or None
+        if not labels.names and unknown and len(unknown) == len(names):  # nothing is known
+            return None, None
+        return ordered(labels.names), unknown
+
+    pairs = [columns_of(labels) for labels in label_lists]
+    kind = pl.List(pl.String)
+    columns = pl.DataFrame(pairs, {"labels": kind, "unknown": kind}, orient="row")
+    schema = pl.Schema(records.SCHEMA | records.OPTIONAL)
+    table = Spool(schema, folder / "records")
     for part in taken.parts():
-        labels = series.gather(part["label_list"])
-        table.extend(part.with_columns(labels).select(records.SCHEMA.names()))
+        labels = columns[part["label_list"]]
+        table.extend(part.with_columns(*labels).select(schema.names()))
     return table

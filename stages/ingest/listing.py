@@ -1,6 +1,7 @@
 """The rows that a source lists; those that cannot be records are set aside."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,20 @@ from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.spool import Spool
 
-LabelLists = list[tuple[str, ...] | None]  # None: labels are not known
+
+class LabelList(NamedTuple):
+    """The labels of a photo.
+
+    Attributes:
+        names: those it has; None where they are not known.
+        unknown: those of which it is not known whether it has them.
+    """
+
+    names: tuple[str, ...] | None
+    unknown: tuple[str, ...] = ()
+
+
+LabelLists = list[LabelList]
 
 LISTED = pl.Schema(
     {
@@ -25,6 +39,9 @@ LISTED = pl.Schema(
         "label_list": pl.UInt32(),  # which of them
         "caption": pl.String(),
         "delivery": pl.Int32(),
+        "group": pl.String(),
+        "time": pl.Datetime("us", "UTC"),
+        "part": pl.String(),
     }
 )
 
@@ -55,7 +72,7 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
     """
     good = Spool(LISTED, folder / "listed")
     makers: dict[int, Callable[[], bytes]] = {}
-    label_lists: dict[tuple[str, ...] | None, int] = {}
+    label_lists: dict[LabelList, int] = {}
     rejected: list[Rejected] = []
     count = 0
     for row in sources.rows(params):
@@ -64,10 +81,12 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
         elif reason := _fault(row, params.labels):
             rejected.append((row.file, row.row, _path(row) or row.id, reason))
         else:
-            labels = None if row.labels is None else tuple(row.labels)
+            names = None if row.labels is None else tuple(row.labels)
+            labels = LabelList(names, tuple(row.unknown))
             which = label_lists.setdefault(labels, len(label_lists))
             origin = (count, row.file, row.row, row.id, _path(row))
-            good.append((*origin, row.subset, which, row.caption, row.delivery))
+            of_split = (row.group, _in_utc(row.time), row.part)
+            good.append((*origin, row.subset, which, row.caption, row.delivery, *of_split))
             if callable(row.photo):
                 makers[count] = row.photo
         count += 1
@@ -79,17 +98,25 @@ def _path(row: Row) -> str | None:
     return None if callable(row.photo) else row.photo
 
 
+def _in_utc(time: datetime | None) -> datetime | None:
+    """``time`` in UTC, of which it is where it has no zone."""
+    if time is None or time.tzinfo is not None:
+        return time
+    return time.replace(tzinfo=UTC)
+
+
 def _fault(row: Row, labels: list[str] | None) -> str | None:
     """Why ``row`` cannot be a record."""
     if not row.id.strip():
         return "the id is empty"
-    if labels and (strange := set(row.labels or ()).difference(labels)):
+    if labels and (strange := {*(row.labels or ()), *row.unknown}.difference(labels)):
         return f"not in ingest.labels: {', '.join(sorted(strange))}"
     try:
-        texts = (row.file, row.id, _path(row) or "", row.caption or "", *(row.labels or ()))
+        labels_and_group = (*(row.labels or ()), *row.unknown, row.group or "")
+        texts = (row.file, row.id, _path(row) or "", row.caption or "", *labels_and_group)
         "".join(texts).encode()
     except UnicodeEncodeError as error:
-        return f"its id, path, caption or labels are not text: {error.reason}"
+        return f"its id, path, caption, labels or group are not text: {error.reason}"
     return None
 
 

@@ -5,7 +5,7 @@ column     type              meaning
 =========  ================  ==============================================================
 id         String            the source's name for the photo, unique
 subset     String            ``train`` or ``test``
-labels     List(String)      null: not known; empty: known to have none
+labels     List(String)      null: none is known; empty: known to have none
 caption    String            null: none given
 width      Int32             pixels, as it is seen (EXIF orientation applied)
 height     Int32             pixels
@@ -13,6 +13,15 @@ sha256     String            of the photo's file
 dhash      UInt64            difference hash, alike for near-identical photos; null: too plain
 image      Int32             its row in the image store
 delivery   Int32             0: the root's own; else the number of the delivery that it came with
+=========  ================  ==============================================================
+
+Where a photo has one, there are also these; they are null where a photo has none:
+
+=========  ================  ==============================================================
+unknown    List(String)      with ``labels``: those of which it is not known whether it has them
+group      String            what it has in common with photos much alike, as a patient
+time       Datetime          when it was taken, UTC
+part       String            ``train`` or ``validation``, as the source has parted its photos
 =========  ================  ==============================================================
 
 The label names, in the order every matrix of the pipeline has them, are kept in the file's own
@@ -47,14 +56,32 @@ SCHEMA = pl.Schema(
         "delivery": pl.Int32(),
     }
 )
+OPTIONAL = pl.Schema(
+    {
+        "unknown": pl.List(pl.String),
+        "group": pl.String(),
+        "time": pl.Datetime("us", "UTC"),
+        "part": pl.String(),
+    }
+)
 
 
 def write(
     records: pl.DataFrame | pl.LazyFrame, label_names: list[str], path: Path = RECORDS
 ) -> None:
-    """Writes ``records`` (columns of ``SCHEMA``) with the names of all labels, in order."""
+    """Writes ``records`` with the names of all labels, in order.
+
+    Args:
+        records: columns of ``SCHEMA``, and those of ``OPTIONAL`` that there are; of these, the ones
+            in which no photo has anything are left out.
+    """
+    records = records.lazy()
+    optional = [name for name in records.collect_schema() if name in OPTIONAL]
+    some = records.select(pl.col(optional).is_not_null().any()).collect(engine="streaming")
+    there = [name for name in optional if some[name].item()]
+    schema = SCHEMA | {name: OPTIONAL[name] for name in there}
     with whole(path) as temporary:
-        records.lazy().match_to_schema(SCHEMA).sink_parquet(
+        records.drop(set(optional).difference(there)).match_to_schema(schema).sink_parquet(
             temporary,
             metadata={"labels": json.dumps(label_names)},
             row_group_size=ROW_GROUP,
@@ -62,8 +89,10 @@ def write(
 
 
 def read(path: Path = RECORDS) -> pl.DataFrame:
-    """The records, columns of ``SCHEMA``."""
-    return pl.read_parquet(path)
+    """The records, columns of ``SCHEMA`` and ``OPTIONAL``."""
+    table = pl.read_parquet(path)
+    absent = {name: pl.lit(None, kind) for name, kind in OPTIONAL.items() if name not in table}
+    return table.with_columns(**absent)
 
 
 def read_label_names(path: Path = RECORDS) -> list[str]:
@@ -97,6 +126,19 @@ def label_matrix(labels: pl.Series, label_names: list[str]) -> np.ndarray:
     names = labels.explode(empty_as_null=False)
     matrix[rows, names.cast(pl.Enum(label_names)).to_physical().to_numpy()] = True
     return matrix
+
+
+def known_matrix(unknown: pl.Series, label_names: list[str]) -> np.ndarray | None:
+    """Which labels are known, as a bool matrix (rows × labels); None where all of them are.
+
+    ``unknown`` is the List(String) series of the records; null: everything is known.
+    """
+    some = unknown.is_not_null()
+    if not some.any():
+        return None
+    known = np.ones((len(unknown), len(label_names)), bool)
+    known[some.to_numpy()] = ~label_matrix(unknown.filter(some), label_names)
+    return known
 
 
 def label_lists(matrix: np.ndarray, label_names: list[str]) -> pl.Series:

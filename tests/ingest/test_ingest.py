@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 from stages import UserError
 from stages.ingest import photos, records, spool, workers
 from stages.ingest.images import ImageStore
-from stages.ingest.sources import digits
+from stages.ingest.sources import digits, kaggle_csv
 
 ROOT = Path(__file__).parents[2]
 OUTS = ("data/records.parquet", "data/images", "data/rejected.csv", "metrics/ingest.json")
@@ -109,6 +110,34 @@ def test_photos_without_any_label(folder: Path, ingest: Callable[..., None]) -> 
     ingest("kaggle-csv", {"test": None})
     assert records.read()["labels"].to_list() == [[], []]
     assert records.read_label_names() == []
+
+
+def test_unknown_labels_groups_times_and_parts_are_carried(
+    folder: Path, ingest: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels are 0, 1, 2 and 10."""
+    shot = datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))
+    said = {
+        "1.jpg": {"labels": ["1"], "unknown": ["10", "0", "never a photo's"]},
+        "2.jpg": {"labels": [], "unknown": ["0", "1", "2", "10"]},
+        "3.jpg": {"group": "patient 7", "time": shot, "part": "validation"},
+        "4.jpg": {"time": datetime(2026, 1, 2)},
+    }
+    listed = kaggle_csv.rows
+    monkeypatch.setattr(
+        kaggle_csv,
+        "rows",
+        lambda *arguments: (row._replace(**said.get(row.id, {})) for row in listed(*arguments)),
+    )
+    ingest("kaggle-csv", {"test": None})
+    columns = ["labels", *records.OPTIONAL]
+    _, one, two, three, four, *others = records.read().select(columns).rows()
+    assert one == (["1"], ["0", "10"], None, None, None)
+    assert two == (None, None, None, None, None)
+    assert three == (["0", "10"], None, "patient 7", shot, "validation")
+    assert four[3] == datetime(2026, 1, 2, tzinfo=UTC)
+    assert {row[1:] for row in others} == {(None,) * 4}
+    assert metrics()["photos_with_known_labels"] == 19
 
 
 def test_decoded_afresh_or_reused_the_bytes_are_the_same(

@@ -32,10 +32,25 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     written = frame([["10", "cat"], [], None])
     records.write(written, NAMES, tmp_path / "records.parquet")
     read = records.read(tmp_path / "records.parquet")
-    assert read.schema == records.SCHEMA
-    assert read.equals(written, null_equal=True)
+    assert read.schema == records.SCHEMA | records.OPTIONAL
+    assert read.select(written.columns).equals(written, null_equal=True)
+    assert read.select(records.OPTIONAL.names()).null_count().row(0) == (3, 3, 3, 3)
     assert read["labels"].to_list() == [["10", "cat"], [], None]
     assert records.read_label_names(tmp_path / "records.parquet") == NAMES
+
+
+def test_columns_that_a_photo_has_something_in_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    unknown = pl.Series([["cat"], None, None], dtype=pl.List(pl.String))
+    group = pl.Series([None] * 3, dtype=pl.String)
+    written = frame([["10"], [], None]).with_columns(group=group, unknown=unknown)
+    records.write(written, NAMES, path)
+    assert pl.read_parquet_schema(path) == records.SCHEMA | {"unknown": pl.List(pl.String)}
+    known = records.known_matrix(records.read(path)["unknown"], NAMES)
+    assert known is not None
+    assert [NAMES[column] for column in (~known[0]).nonzero()[0]] == ["cat"]
+    assert known[1:].all()
+    assert records.known_matrix(unknown[1:], NAMES) is None
 
 
 def test_the_same_records_are_the_same_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ It may have a third, ``MAY_LACK``: the options that name files or folders which 
 have.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,12 @@ class Row(NamedTuple):
         subset: ``train`` or ``test``.
         labels: None where they are not known; an empty list where there are none.
         delivery: 0 where the root itself lists it, else the number of the delivery that does.
+        unknown: further labels, of which it is not known whether the photo has them. All others
+            are known not to be there, unless ``labels`` is None.
+        group: what the photo has in common with others that are much alike, as a patient.
+        time: when it was taken; without a time zone, UTC.
+        part: ``train`` or ``validation``, where the source has parted its photos for training;
+            None for a photo of ``test``.
     """
 
     file: str
@@ -43,6 +50,10 @@ class Row(NamedTuple):
     labels: list[str] | None
     caption: str | None
     delivery: int = 0
+    unknown: Sequence[str] = ()
+    group: str | None = None
+    time: datetime | None = None
+    part: str | None = None
 
 
 class Unreadable(NamedTuple):
