@@ -11,9 +11,7 @@ import polars as pl
 
 from stages import UserError
 
-WORD = (
-    r"[^\W\d_]+"  # letters and their marks, as Polars reads it; Python's re cuts at marks
-)
+WORD = r"[^\W\d_]+"  # letters and their marks, as Polars reads it; Python's re cuts at marks
 Normalization = Literal["none", "stem", "lemma"]
 
 # English words that say nothing of a photo: scikit-learn's list, without words like "front", "two"

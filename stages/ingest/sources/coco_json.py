@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.sources import Row, Unreadable, read_text
 from stages.params import Section
 
@@ -107,7 +108,9 @@ def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int | 
     for number, category in enumerate(categories, 1):
         if _key(category, "id") is None or not isinstance(category.get("name"), str):
             raise UserError(f"{path}: category {number} has no id or no name")
-    return {category["id"]: category["name"] for category in categories}
+    names = {category["id"]: category["name"] for category in categories}
+    naming.check(names.values(), f"{path}, its categories")
+    return names
 
 
 def _read(root: Path, file: str, keys: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from stages import UserError
 from stages.csv_tables import Table, csv_table
+from stages.ingest import naming
 from stages.ingest.records import SUBSETS
 from stages.ingest.sources import Row, Unreadable, below, read_text
 from stages.params import Section
@@ -78,6 +79,7 @@ def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[s
             raise UserError(f"{path} has {columns.count(name)} columns named {name!r}")
     if not one_hot and not isinstance(options.labels, str):
         raise UserError(f"{path} has no column of labels beside {', '.join(used)}")
+    naming.check(one_hot, f"{path}, its columns of labels")
     return one_hot
 
 
