@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stages import UserError
 from stages.ingest.records import SEPARATOR
@@ -17,6 +17,16 @@ def clean(name: str) -> str:
     Names that look the same are the same then, whatever keyboard or file system they come from.
     """
     return unicodedata.normalize("NFC", name.strip())
+
+
+def named(label: str, names: Sequence[str]) -> str | None:
+    """The one of ``names`` that is meant by ``label``, as somebody types it; None: there is none.
+
+    A model that is older than ``clean`` may have names that are not clean.
+    """
+    if label in names:
+        return label
+    return next((name for name in names if clean(name) == clean(label)), None)
 
 
 def fault(name: str) -> str | None:
