@@ -105,6 +105,7 @@ class _LabelLists:
     def __init__(self, allowed: list[str] | None) -> None:
         self._allowed = allowed
         self._places: dict[LabelList, int | str] = {}
+        self._seen: set[str] = set()  # names that are clean, and may be
         self.lists: LabelLists = []
 
     def place(self, row: Row) -> int | str:
@@ -112,10 +113,23 @@ class _LabelLists:
         said = LabelList(None if row.labels is None else tuple(row.labels), tuple(row.unknown))
         place = self._places.get(said)
         if place is None:
-            place = self._places[said] = self._added(said)
+            labels = said if self._is_clean(said) else self._cleaned(said)
+            if isinstance(labels, str):
+                place = labels
+            else:
+                place = len(self.lists)
+                self.lists.append(labels)
+            self._places[said] = place
         return place
 
-    def _added(self, said: LabelList) -> int | str:
+    def _is_clean(self, said: LabelList) -> bool:
+        """Whether all names are clean: most often, they have been seen before."""
+        names = said.names or ()
+        known = self._seen.issuperset(names) and self._seen.issuperset(said.unknown)
+        return known and not set(said.unknown).intersection(names)
+
+    def _cleaned(self, said: LabelList) -> LabelList | str:
+        """The labels that are meant, or why they cannot be."""
         names = None if said.names is None else _each_once(said.names)
         unknown = (name for name in _each_once(said.unknown) if name not in (names or ()))
         labels = LabelList(names, tuple(unknown))
@@ -124,8 +138,8 @@ class _LabelLists:
             return faults[0]
         if self._allowed and (strange := every.difference(self._allowed)):
             return f"not in ingest.labels: {', '.join(sorted(strange))}"
-        self.lists.append(said if said == labels else labels)  # two alike are twice the memory
-        return len(self.lists) - 1
+        self._seen |= every
+        return labels
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:

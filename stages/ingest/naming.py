@@ -36,7 +36,8 @@ def fault(name: str) -> str | None:
     if SEPARATOR in name:
         return (
             f"the label {name!r} holds {SEPARATOR}, which stands between labels in corrections and "
-            "predictions; give it another name"
+            "predictions; give it another name or, if it is several labels, set what separates "
+            "them (ingest.table.separator)"
         )
     if NO_TEXT.search(name):
         return f"the label {name!r} holds a line break or a control character; give it another name"

@@ -16,7 +16,7 @@ from stages import UserError
 from stages.csv_tables import Table, csv_table
 from stages.ingest import naming
 from stages.ingest.records import SUBSETS
-from stages.ingest.sources import Row, Unreadable, below, read_text
+from stages.ingest.sources import Columns, Row, Unreadable, below, read_text
 from stages.params import Section
 
 YES, NO = (1, "1", "1.0", "true"), (0, "0", "0.0", "false")
@@ -62,6 +62,20 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             )
         except ValueError as error:
             yield Unreadable(options.file, number, str(error))
+
+
+def columns(root: Path, options: Options) -> Columns:
+    path = root / options.file
+    if _is_parquet(path):
+        names = list(pl.read_parquet_schema(path))
+    else:
+        names, _ = _read_csv(root, options)
+    used = {options.id, options.caption, options.subset}
+    if isinstance(options.labels, str):
+        labels = [options.labels]
+    else:
+        labels = _one_hot_columns(path, names, options)
+    return Columns(labels, [name for name in names if name not in used.union(labels)])
 
 
 def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[str]:
