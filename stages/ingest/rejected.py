@@ -17,10 +17,10 @@ def write(rejected: list[Rejected]) -> None:
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
-    """Writes what was set aside of the ``listed`` rows.
+    """Writes what was set aside of the ``listed`` photos.
 
     Raises:
-        UserError: no row is listed, none is left, or more are lost than the user allows.
+        UserError: no photo is listed, none is left, or more are lost than the user allows.
     """
     write(rejected)
     if not listed:
@@ -31,6 +31,6 @@ def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
         if len(rejected) == listed:
             limit = "so that none is left"
         raise UserError(
-            f"{len(rejected):,} of {listed:,} rows were set aside, {limit}; "
+            f"{len(rejected):,} of {listed:,} photos were set aside, {limit}; "
             f"{REJECTED} lists them, {count:,} times: {reason}"
         )

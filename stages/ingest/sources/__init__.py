@@ -57,11 +57,21 @@ class Row(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A row that says too little to be a photo's."""
+    """A row that says too little to be a photo's, or what a photo's labels cannot be told from.
+
+    Attributes:
+        file: the file that it stands in, below the root.
+        row: its line there (its row, where the file has no lines), from 1.
+        reason: the same words for the same fault, so that it can be counted.
+        photo: path of the photo's file below the root, where it is known.
+        costs_photo: whether a photo is lost with it; ``ingest.max_rejected`` bounds those.
+    """
 
     file: str
     row: int
     reason: str
+    photo: str = ""
+    costs_photo: bool = True
 
 
 def rows(params: Ingest) -> Iterator[Row | Unreadable]:
@@ -115,7 +125,8 @@ def _present(source: ModuleType, options: Section, folder: Path) -> Section:
 
 def _delivered(row: Row | Unreadable, folder: str, number: int) -> Row | Unreadable:
     if isinstance(row, Unreadable):
-        return row._replace(file=f"{folder}/{row.file}")
+        photo = row.photo and f"{folder}/{row.photo}"
+        return row._replace(file=f"{folder}/{row.file}", photo=photo)
     if callable(row.photo):
         raise UserError(
             f"{folder} holds photos, but ingest.source makes its own; set ingest.deliveries to null"
@@ -133,6 +144,11 @@ def below(root: Path, name: str) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"{name} is not below ingest.root ({root}); put it there")
     return root / name
+
+
+def plain_path(path: str) -> str:
+    """``path`` without what leads nowhere: ``./a//1.jpg`` is ``a/1.jpg``."""
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def read_text(root: Path, name: str) -> str:
