@@ -323,7 +323,7 @@ def test_more_than_may_be_lost_ends_the_stage(
     with pytest.raises(UserError) as error:
         ingest("kaggle-csv", {"test": None}, max_rejected=max_rejected)
     assert "1 of 20 photos were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
-    assert "data/rejected.csv lists them, 1 times: the file is missing" in str(error.value)
+    assert "lists them, 1 times, as for data/7.jpg: the file is missing" in str(error.value)
     assert rejected() == {"data/7.jpg": "the file is missing"}
     after = sums()
     assert after.pop("data/rejected.csv") != before.pop("data/rejected.csv")

@@ -160,7 +160,7 @@ def test_sets_of_one_kind(root: Path) -> None:
     ]
     for name in ("train", "trainval", "test"):
         (root / "ImageSets/Main" / f"{name}.txt").unlink()
-    with pytest.raises(UserError, match="neither train.txt nor trainval.txt"):
+    with pytest.raises(UserError, match=r"neither train\.txt nor trainval\.txt"):
         list(rows(root, OPTIONS))
     (root / "ImageSets/Main/default.txt").write_text("2007_1\n")  # CVAT
     assert list(by_id(root)) == ["1"]

@@ -11,6 +11,7 @@ It may have a third, ``MAY_LACK``: the options that name files or folders which 
 have.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib import import_module
@@ -163,6 +164,31 @@ def read_text(root: Path, name: str) -> str:
         raise UserError(f"{root / name} does not exist (ingest.root is {root})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{root / name} is not UTF-8 text: byte {error.start} is wrong") from error
+
+
+class Level(NamedTuple):
+    """A folder, as a path below the root; its files and its links to folders, by name."""
+
+    folder: str
+    files: list[str]
+    links: list[str]
+
+
+def levels(root: Path, folder: str) -> Iterator[Level]:
+    """``root/folder`` and the folders below it, without hidden ones; links are not followed."""
+    for place, folders, files in os.walk(below(root, folder)):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield Level(
+            Path(place).relative_to(root).as_posix(),
+            sorted(name for name in files if name[0] != "."),
+            [name for name in folders if os.path.islink(os.path.join(place, name))],
+        )
+
+
+def link_not_followed(level: Level, name: str) -> Unreadable:
+    """What is said of a link to a folder, whose photos are not read."""
+    link = f"{level.folder}/{name}"
+    return Unreadable(link, 1, "a link to a folder, which is not followed", costs_photo=False)
 
 
 def photo_files(root: Path, folder: str) -> list[str]:

@@ -15,7 +15,14 @@ from pathlib import Path
 import polars as pl
 
 from stages import UserError
-from stages.ingest.sources import Row, Unreadable, below
+from stages.ingest.sources import (
+    Row,
+    Unreadable,
+    below,
+    levels,
+    link_not_followed,
+    plain_path,
+)
 from stages.params import Section
 
 MAY_LACK = ("validation", "test")
@@ -61,14 +68,13 @@ def _rows(root: Path, folder: str, subset: str, part: str | None) -> Iterator[Ro
         loose = []
     files = []
     for label in folders:
-        for name in _names(root / folder / label):
-            if name.endswith("/"):
-                reason = "a link to a folder, which is not followed"
-                yield Unreadable(f"{folder}/{label}/{name}", 1, reason, costs_photo=False)
-            else:
-                files.append((label, name, f"{folder}/{label}/{name}"))
+        top = plain_path(f"{folder}/{label}")
+        for level in levels(root, top):
+            yield from (link_not_followed(level, name) for name in level.links)
+            paths = (f"{level.folder}/{name}" for name in level.files)
+            files += [(label, path.removeprefix(top), path) for path in paths]
     for number, (path, labels) in enumerate(_photos(root, files), 1):
-        yield Row(folder, number, path, path, subset, sorted(labels), None, part=part)
+        yield Row(folder, number, path, path, subset, labels, None, part=part)
     for number, name in enumerate(loose, 1):
         yield Row(folder, number, f"{folder}/{name}", f"{folder}/{name}", subset, None, None)
 
@@ -92,15 +98,6 @@ def _check_labels(folder: Path, labels: list[str]) -> None:
         )
 
 
-def _names(folder: Path) -> Iterator[str]:
-    """What is below ``folder``, by name, without hidden files; links to folders end with ``/``."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(each for each in folders if each[0] != ".")
-        links = [f"{each}/" for each in folders if os.path.islink(os.path.join(place, each))]
-        for name in sorted(each for each in files if each[0] != ".") + links:
-            yield Path(place, name).relative_to(folder).as_posix() + "/" * name.endswith("/")
-
-
 def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str, list[str]]]:
     """Each photo's first path, and its labels."""
     states = [(*file, *_state(root / file[2], number)) for number, file in enumerate(files)]
@@ -118,10 +115,10 @@ def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str
     photos = (
         table.join(pl.DataFrame(digests, schema, orient="row"), "file", "left")
         .group_by(pl.coalesce("digest", pl.col("file").cast(pl.String)), maintain_order=True)
-        .agg(pl.col("path").first(), pl.col("label").flatten().unique())
-        .select("path", "label")
+        .agg(pl.col("path").first(), "label")
     )
-    yield from photos.iter_rows()
+    for path, labels in photos.select("path", "label").iter_rows():
+        yield path, sorted({label for of_file in labels for label in of_file})
 
 
 def _state(path: Path, number: int) -> tuple[int, int, int]:

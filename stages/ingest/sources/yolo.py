@@ -11,13 +11,20 @@ unknown labels where none of them has a text file.
 import os
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML, YAMLError
 
 from stages import UserError
-from stages.ingest.sources import Row, Unreadable, read_text
+from stages.ingest.sources import (
+    Row,
+    Unreadable,
+    levels,
+    link_not_followed,
+    plain_path,
+    read_text,
+)
 from stages.params import Section
 
 # The keys of data.yaml (the latter is renamed to the former there, too), subset and part.
@@ -36,8 +43,14 @@ class Options(Section):
 
 
 class _Photo(NamedTuple):
-    """A photo and its text file, paths below the root; what it means that this is missing."""
+    """A photo and its text file, paths below the root.
 
+    Attributes:
+        row: its place in the folder, or its line in the list of photos.
+        missing_is_none: whether it has no label where the text file is missing.
+    """
+
+    row: int
     path: str
     boxes: str
     missing_is_none: bool
@@ -46,15 +59,18 @@ class _Photo(NamedTuple):
 def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     content = _content(root, options.data)
     names = _names(root / options.data, content)
-    places = {}
+    places: dict[tuple[str, str | None], list[str]] = {}
     for keys, subset, part in SETS:
         listed = next((content[key] for key in keys if content.get(key)), [])
-        entries = [listed] if isinstance(listed, str) else listed
-        places[subset, part] = [_place(root, options.data, content, each) for each in entries]
+        found = [
+            _place(root, options.data, content, entry)
+            for entry in (listed if isinstance(listed, list) else [listed])
+        ]
+        # Some name photos twice, as coco128.yaml does for want of others to validate on.
+        before = {place for others in places.values() for place in others}
+        places[subset, part] = [place for place in found if place not in before]
     if not places["train", "train"]:
         raise UserError(f"{root / options.data} has no entry train, the photos to learn from")
-    if places["train", "validation"] == places["train", "train"]:  # as in coco128.yaml
-        places["train", "validation"] = []
     for (subset, part), folders in places.items():
         if folders:
             given = part if places["train", "validation"] else None
@@ -64,31 +80,31 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
 def _rows(
     root: Path, places: list[str], names: dict[int, str], subset: str, part: str | None
 ) -> Iterator[Row | Unreadable]:
-    listed = (each for place in places for each in _photos(root, place))
-    photos = (each for each in listed if isinstance(each, _Photo))
-    first = next(photos, None)
-    if first is None:
-        raise UserError(f"{root / places[0]} holds no photo")
-    is_known = (root / first.boxes).is_file() or any(
-        (root / each.boxes).is_file() for each in photos
-    )
-    if not is_known and subset == "train":
-        raise UserError(
-            f"no photo of {root / places[0]} has a text file of boxes; that of {first.path} would "
-            f"be {root / first.boxes}"
-        )
-    number = 0
+    all_of_them = (each for place in places for each in _photos(root, place))
+    is_known = any(isinstance(each, _Photo) and _has_boxes(root, each) for each in all_of_them)
+    photo = None
     for place in places:
         for each in _photos(root, place):
             if isinstance(each, Unreadable):
                 yield each
                 continue
-            number += 1
-            labels = _labels(root, each, names) if is_known else None
+            photo = each
+            labels = _labels(root, photo, names) if is_known else None
             if isinstance(labels, Unreadable):
                 yield labels
             else:
-                yield Row(place, number, each.path, each.path, subset, labels, None, part=part)
+                yield Row(place, photo.row, photo.path, photo.path, subset, labels, None, part=part)
+    if photo is None:
+        raise UserError(f"{root / places[0]} holds no photo")
+    if not is_known and subset == "train":
+        raise UserError(
+            f"no photo of {root / places[0]} has a text file of boxes; that of {photo.path} would "
+            f"be {root / photo.boxes}"
+        )
+
+
+def _has_boxes(root: Path, photo: _Photo) -> bool:
+    return (root / photo.boxes).is_file()
 
 
 def _content(root: Path, file: str) -> dict[str, Any]:
@@ -164,56 +180,53 @@ def _photos(root: Path, place: str) -> Iterator[_Photo | Unreadable]:
     if not (root / place).is_dir():
         yield from _listed(root, place)
         return
-    for folder, folders, files in os.walk(root / place):
-        folders[:] = sorted(each for each in folders if each[0] != ".")
-        inside = Path(folder).relative_to(root)
-        names = [each for each in files if each[0] != "." and not each.endswith(NO_PHOTOS)]
-        photos = {(inside / name).as_posix(): "" for name in sorted(names)}
-        for path in photos:
-            photos[path] = _boxes(path)
-        without_photo = _texts(root, set(photos.values())) if photos else []
-        yield from (
-            Unreadable(file, 1, "boxes of a photo that is missing") for file in without_photo
-        )
-        for path, boxes in photos.items():
-            yield _Photo(path, boxes, missing_is_none=not without_photo)
+    row = 0
+    for level in levels(root, place):
+        yield from (link_not_followed(level, name) for name in level.links)
+        names = (name for name in level.files if not name.endswith(NO_PHOTOS))
+        paths = [plain_path(f"{level.folder}/{name}") for name in names]
+        boxes = [_boxes(path) for path in paths]
+        alone = _without_photo(root, boxes) if boxes else []
+        reason = "boxes of a photo that is not there"
+        yield from (Unreadable(file, 1, reason) for file in alone)
+        for path, file in zip(paths, boxes, strict=True):
+            row += 1
+            yield _Photo(row, path, file, missing_is_none=not alone)
 
 
-def _texts(root: Path, expected: set[str]) -> list[str]:
-    """The text files that lie beside the expected ones, and are none of them."""
-    folder = posixpath.dirname(next(iter(expected)))
+def _without_photo(root: Path, boxes: list[str]) -> list[str]:
+    """The text files in the folder of ``boxes`` that are not among these."""
+    folder = posixpath.dirname(boxes[0])
     try:
-        names = sorted(os.listdir(root / folder))
+        names = os.listdir(root / folder)
     except OSError:
         return []
-    files = (posixpath.join(folder, name) for name in names if name.endswith(".txt"))
-    return [
-        file for file in files if file not in expected and posixpath.basename(file) != NO_LABELS
-    ]
+    files = {posixpath.join(folder, name) for name in names if name.endswith(".txt")}
+    return sorted(files - {*boxes, posixpath.join(folder, NO_LABELS)})
 
 
-def _listed(root: Path, file: str) -> Iterator[_Photo]:
-    """The photos that a text file lists, a path a line."""
-    beside = posixpath.dirname(file)
-    folders: list[str] = []
-    for line in read_text(root, file).splitlines():
-        if path := line.strip().replace("\\", "/"):
-            # Beside the list; as others write them, from the root.
-            paths = [_below(root, posixpath.join(folder, path)) for folder in (beside, "")]
-            there = [each or "" for each in paths]
-            if not folders:
-                folders = [
-                    str(number) for number, each in enumerate(there) if (root / each).is_file()
-                ]
-            photo = there[int(folders[0])] if folders else there[0]
-            yield _Photo(photo or path, _boxes(photo or path), missing_is_none=True)
+def _listed(root: Path, file: str) -> Iterator[_Photo | Unreadable]:
+    """The photos that a text file lists, a path a line: beside it, or as some write, below root."""
+    folder = None
+    for row, line in enumerate(read_text(root, file).splitlines(), 1):
+        if not (path := line.strip().replace("\\", "/")):
+            continue
+        if folder is None:
+            beside = posixpath.dirname(file)
+            is_beside = (root / beside / path).exists() or not (root / path).exists()
+            folder = beside if is_beside else ""
+        photo = _below(root, posixpath.join(folder, path))
+        if photo is None:
+            yield Unreadable(file, row, "its path leaves ingest.root", line.strip())
+        else:
+            yield _Photo(row, photo, _boxes(photo), missing_is_none=True)
 
 
 def _boxes(photo: str) -> str:
     """The path of the text file of ``photo``."""
     before, images, after = f"/{photo}".rpartition("/images/")
     path = f"{before}/labels/{after}" if images else after
-    return PurePath(path.lstrip("/")).with_suffix(".txt").as_posix()
+    return f"{posixpath.splitext(path)[0][1:]}.txt"
 
 
 def _labels(root: Path, photo: _Photo, names: dict[int, str]) -> list[str] | Unreadable | None:
@@ -230,16 +243,21 @@ def _labels(root: Path, photo: _Photo, names: dict[int, str]) -> list[str] | Unr
     for number, line in enumerate(text.splitlines(), 1):
         if not (cells := line.split()):
             continue
-        try:
-            name = names.get(number_of_class := int(float(cells[0])))
-            is_box = number_of_class == float(cells[0]) and len(cells) >= FEWEST
-        except (ValueError, OverflowError):
-            is_box = False
-        if not is_box:
+        which = _class(cells)
+        if which is None:
             reason = "boxes with a line that is no class and four or more numbers"
             return Unreadable(photo.boxes, number, reason, photo.path)
-        if name is None:
-            reason = f"a box of class {number_of_class}, which names does not have"
+        if which not in names:
+            reason = f"a box of class {which}, which data.yaml does not name"
             return Unreadable(photo.boxes, number, reason, photo.path)
-        labels.add(name)
+        labels.add(names[which])
     return sorted(labels)
+
+
+def _class(cells: list[str]) -> int | None:
+    """The number of the class, which some write as 2.0; None where this is no box."""
+    try:
+        which = float(cells[0])
+    except ValueError:
+        return None
+    return int(which) if len(cells) >= FEWEST and which.is_integer() else None
