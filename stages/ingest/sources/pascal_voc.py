@@ -10,6 +10,7 @@ test, of which nothing is known.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 from xml.etree import ElementTree
@@ -58,6 +59,8 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
         )
     files: dict[str, str] = {}  # of photos, by id
     for number, name in enumerate(photo_files(root, options.photos), 1):
+        if _is_xml(name):
+            continue  # beside the photos
         if files.setdefault(Path(name).stem, name) != name:
             reason = "another photo has its name, but for the ending"
             yield Unreadable(options.photos, number, reason, f"{options.photos}/{name}")
@@ -87,11 +90,15 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             )
 
 
+def _is_xml(name: str) -> bool:
+    return name.endswith(".xml")
+
+
 def _all(root: Path, options: Options, files: dict[str, str]) -> _Set:
     """Every photo, and every one that has an annotation."""
     folder = str(options.annotations)
     names = photo_files(root, folder)
-    annotated = [Path(name).stem for name in names if name.lower().endswith(".xml")]
+    annotated = [Path(name).stem for name in names if _is_xml(name)]
     ids = in_natural_order({*annotated, *files})
     return _Set("train", None, {id: (f"{folder}/{id}.xml", 1) for id in ids}, {})
 
@@ -107,11 +114,12 @@ def _sets(root: Path, folder: str) -> list[_Set]:
         label, _, which = name.removesuffix(".txt").rpartition("_")
         if name.endswith(".txt") and which in SETS:
             found[which][label] = f"{folder}/{name}"
+    chosen: dict[str, str | None] = {}
     if "train" in found and "val" in found:
         chosen = {"train": "train", "val": "validation"}
     else:
-        chosen = {name: None for name in ("trainval", "train", "val", "default") if name in found}
-        chosen = dict([*chosen.items()][:1])
+        one = (name for name in ("trainval", "train", "val", "default") if name in found)
+        chosen = dict.fromkeys(islice(one, 1))
     if not chosen:
         raise UserError(
             f"{root / folder} lists no photos: it has neither train.txt nor trainval.txt, nor "

@@ -61,7 +61,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     names = _names(root / options.data, content)
     places: dict[tuple[str, str | None], list[str]] = {}
     for keys, subset, part in SETS:
-        listed = next((content[key] for key in keys if content.get(key)), [])
+        listed: Any = next((content[key] for key in keys if content.get(key)), [])
         found = [
             _place(root, options.data, content, entry)
             for entry in (listed if isinstance(listed, list) else [listed])
