@@ -128,12 +128,13 @@ def _fault(row: Row, labels: list[str] | None) -> str | None:
 
 def _once(rows: Spool, folder: Path) -> tuple[Spool, list[Rejected]]:
     """The first row of each id and of each photo, and the others, set aside."""
-    # As numbers, which are hashes: a million paths take little memory.
-    keys = rows.scan().select("number", pl.col("id").hash(), photo=_PHOTO.hash()).collect()
-    suspects = keys.filter(pl.col("id").is_duplicated() | pl.col("photo").is_duplicated())
-    if suspects.is_empty():
+    # As hashes, which take little memory; they may be the same by chance.
+    keys = rows.scan().select(pl.col("id").hash(), _PHOTO.hash().alias("photo")).collect()
+    if all(keys[name].n_unique() == len(keys) for name in keys.columns):
         return rows, []
-    suspected = pl.col("number").is_in(suspects["number"].implode())
+    is_suspect = keys.select(pl.any_horizontal(pl.all().is_duplicated())).to_series()
+    numbers = rows.scan().select("number").collect().to_series().filter(is_suspect)
+    suspected = pl.col("number").is_in(numbers.implode())
     alike = rows.scan().filter(suspected).with_columns(plain=_PHOTO).sort("number").collect()
     again = [_again(alike, "id"), _again(alike, "plain")]
     numbers = pl.concat(each["number"] for each in again).implode()
