@@ -47,7 +47,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         corrected = corrections.lay_over(
             overlay, taken, listing.label_lists, allowed, folder / "corrected"
         )
-        rejected.write(lost + corrected.rejected)
+        rejected.write(lost + listing.no_photos + corrected.rejected)
         names = params.labels or label_names(corrected.rows, corrected.label_lists)
         table = as_records(corrected.rows, corrected.label_lists, names, folder).scan()
         records.write(table, names, path)

@@ -9,8 +9,9 @@ from stages.ingest import decode_cache, records
 from stages.ingest.decode_cache import NO_STATE, STATE
 from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
+from stages.ingest.missing import Hints
 from stages.ingest.params import Ingest
-from stages.ingest.photos import Files, open_all
+from stages.ingest.photos import Files, MissingPhoto, open_all
 from stages.ingest.rejected import Rejected
 from stages.ingest.spool import Spool
 from stages.progress import Progress
@@ -40,7 +41,7 @@ def take_in(
         photos had to be decoded; and the other rows.
     """
     cache = decode_cache.load(params.image_size)
-    files = Files(Path(params.root))
+    files, hints = Files(Path(params.root)), Hints(params)
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
@@ -54,8 +55,10 @@ def take_in(
             for at, photo in enumerate(open_all(photos, files, params.image_size, cache)):
                 progress.advance()
                 if isinstance(photo, UnreadablePhoto):
-                    listed = rows.select("file", "row", pl.coalesce("photo", "id")).row(at)
-                    rejected.append((*listed, str(photo)))
+                    file, row, path, id = rows.select("file", "row", "photo", "id").row(at)
+                    is_missing = isinstance(photo, MissingPhoto)
+                    reason = hints.reason(path, id) if is_missing else str(photo)
+                    rejected.append((file, row, path or id, reason))
                     continue
                 decoded += not isinstance(photo.image, Known)
                 image = writer.append(photo.image)

@@ -54,14 +54,16 @@ class Listing(NamedTuple):
         makers: the functions that make photos, by the numbers of their rows.
         label_lists: each label list that a row has, once as its source says it: few are as many
             as the rows.
-        rejected: the other rows.
-        total: how many rows there are.
+        rejected: the other rows that stand for a photo.
+        no_photos: what was set aside besides, and costs no photo.
+        total: how many rows stand for a photo.
     """
 
     rows: Spool
     makers: dict[int, Callable[[], bytes]]
     label_lists: LabelLists
     rejected: list[Rejected]
+    no_photos: list[Rejected]
     total: int
 
 
@@ -75,11 +77,15 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
     makers: dict[int, Callable[[], bytes]] = {}
     label_lists = _LabelLists(params.labels)
     rejected: list[Rejected] = []
+    no_photos: list[Rejected] = []
     count = 0
     for row in sources.rows(params):
         if isinstance(row, Unreadable):
-            rejected.append((row.file, row.row, "", row.reason))
-        elif isinstance(which := _fault(row) or label_lists.place(row), str):
+            aside = rejected if row.costs_photo else no_photos
+            aside.append((row.file, row.row, row.photo, row.reason))
+            count += row.costs_photo
+            continue
+        if isinstance(which := _fault(row) or label_lists.place(row), str):
             rejected.append((row.file, row.row, _path(row) or row.id, which))
         else:
             origin = (count, row.file, row.row, row.id, _path(row))
@@ -88,8 +94,8 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
             if callable(row.photo):
                 makers[count] = row.photo
         count += 1
-    rows, again = _by_first_id(good, folder)
-    return Listing(rows, makers, label_lists.lists, rejected + again, count)
+    rows, again = _once(good, folder)
+    return Listing(rows, makers, label_lists.lists, rejected + again, no_photos, count)
 
 
 class _LabelLists:
@@ -169,23 +175,43 @@ def _fault(row: Row) -> str | None:
     return None
 
 
-def _by_first_id(rows: Spool, folder: Path) -> tuple[Spool, list[Rejected]]:
-    """The first row of each id, and the others, set aside."""
-    ids = rows.scan().select("id").collect()["id"]
-    if (is_first := ids.is_first_distinct()).all():
+def _once(rows: Spool, folder: Path) -> tuple[Spool, list[Rejected]]:
+    """The first row of each id and of each photo, and the others, set aside."""
+    # As hashes, which take little memory; they may be the same by chance.
+    keys = rows.scan().select(pl.col("id").hash(), _PHOTO.hash().alias("photo")).collect()
+    if all(keys[name].n_unique() == len(keys) for name in keys.columns):
         return rows, []
-    twice = pl.col("id").is_in(ids.filter(~is_first).unique().implode())
-    alike = rows.scan().filter(twice).sort("number").collect()
-    is_first = alike["id"].is_first_distinct()
-    again = alike.filter(~is_first).join(alike.filter(is_first), "id", "left", suffix="_first")
+    is_suspect = keys.select(pl.any_horizontal(pl.all().is_duplicated())).to_series()
+    numbers = rows.scan().select("number").collect().to_series().filter(is_suspect)
+    suspected = pl.col("number").is_in(numbers.implode())
+    alike = rows.scan().filter(suspected).with_columns(plain=_PHOTO).sort("number").collect()
+    again = [_again(alike, "id"), _again(alike, "plain")]
+    numbers = pl.concat(each["number"] for each in again).implode()
     first = Spool(LISTED, folder / "first")
     for part in rows.parts():
-        first.extend(part.filter(~pl.col("number").is_in(again["number"].implode())))
+        first.extend(part.filter(~pl.col("number").is_in(numbers)))
+    reasons = {row["number"]: (row, _photo_used_before(row)) for row in again[1].to_dicts()}
+    reasons |= {row["number"]: (row, _id_used_before(row)) for row in again[0].to_dicts()}
     return first, [
-        (row["file"], row["row"], row["photo"] or row["id"], _used_before(row))
-        for row in again.iter_rows(named=True)
+        (row["file"], row["row"], row["photo"] or row["id"], reason)
+        for row, reason in reasons.values()
     ]
 
 
-def _used_before(row: dict[str, Any]) -> str:
+# As ``sources.plain_path``; where a function makes the photo, its id.
+_PHOTO = pl.coalesce(pl.col("photo").str.replace_all(r"(^|/)(?:\.?/)+", "$1"), "id")
+
+
+def _again(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """The rows whose ``key`` a row before has, with the columns of the first such row."""
+    is_first = rows[key].is_first_distinct()
+    return rows.filter(~is_first).join(rows.filter(is_first), key, "left", suffix="_first")
+
+
+def _id_used_before(row: dict[str, Any]) -> str:
     return f"the id {row['id']} was used before: {row['file_first']}, row {row['row_first']}"
+
+
+def _photo_used_before(row: dict[str, Any]) -> str:
+    where = f"{row['file_first']}, row {row['row_first']}"
+    return f"its photo was listed before, as {row['id_first']}: {where}"

@@ -21,6 +21,10 @@ WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 
+class MissingPhoto(UnreadablePhoto):
+    """There is no file where the photo should be."""
+
+
 class Opened(NamedTuple):
     """A photo ready for the image store.
 
@@ -69,7 +73,7 @@ class Files:
             path, state = self.find(photo)
             return Path(path).read_bytes(), state
         except FileNotFoundError as error:
-            raise UnreadablePhoto("the file is missing") from error
+            raise MissingPhoto("the file is missing") from error
         except OSError as error:
             raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
         except (ValueError, RuntimeError) as error:  # a NUL in it, a link that points to itself

@@ -275,6 +275,35 @@ def test_rows_are_taken_in_part_by_part(
     assert not list(Path("data").glob(".*"))
 
 
+def test_max_rejected_counts_photos(folder: Path, ingest: Callable[..., None]) -> None:
+    instances = {
+        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(20)],
+        "annotations": [{"image_id": 3, "category_id": 404} for _ in range(30)]
+        + [{"image_id": number, "category_id": 1} for number in range(10)],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    captions = [{"image_id": number, "caption": "a cat"} for number in range(200)]
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "captions.json").write_text(json.dumps({"annotations": captions}))
+    options = {"instances": "instances.json", "photos": "data", "captions": "captions.json"}
+    ingest("coco-json", options, max_rejected=0.05)  # one of twenty
+    assert metrics()["rejected"] == 1
+    assert len(records.read()) == 19
+    reasons = rejected()
+    assert reasons["data/3.jpg"] == "an annotation of category 404, which is not listed"
+    assert "a caption of an image not listed" in reasons.values()
+
+
+def test_one_photo_under_two_ids_is_one_photo(folder: Path, ingest: Callable[..., None]) -> None:
+    lines = [f"{id}.jpg,1" for id in ("3", "./3", ".//./3", "4")]
+    (folder / "train.csv").write_text("\n".join(["ImageID,Labels", *lines]))
+    ingest("kaggle-csv", {"test": None}, max_rejected=0.7)
+    assert records.read()["id"].to_list() == ["3.jpg", "4.jpg"]
+    reasons = rejected()
+    assert reasons["data/./3.jpg"] == "its photo was listed before, as 3.jpg: train.csv, row 2"
+    assert reasons["data/.//./3.jpg"] == reasons["data/./3.jpg"]
+
+
 def test_text_that_no_file_can_hold_is_set_aside(folder: Path, ingest: Callable[..., None]) -> None:
     instances = {
         "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 4)]
@@ -302,8 +331,8 @@ def test_more_than_may_be_lost_ends_the_stage(
         return
     with pytest.raises(UserError) as error:
         ingest("kaggle-csv", {"test": None}, max_rejected=max_rejected)
-    assert "1 of 20 rows were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
-    assert "data/rejected.csv lists them, 1 times: the file is missing" in str(error.value)
+    assert "1 of 20 photos were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
+    assert "lists them, 1 times, as for data/7.jpg: the file is missing" in str(error.value)
     assert rejected() == {"data/7.jpg": "the file is missing"}
     after = sums()
     assert after.pop("data/rejected.csv") != before.pop("data/rejected.csv")
@@ -315,14 +344,14 @@ def test_rows_are_counted_before_photos_are_decoded(
     folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     list_photos([*range(10), *range(10)])
-    with pytest.raises(UserError, match="10 of 20 rows"):
+    with pytest.raises(UserError, match="10 of 20 photos"):
         ingest("kaggle-csv", {"test": None})
     assert "photos" not in capsys.readouterr().err
 
 
 def test_nothing_left_and_nothing_listed(folder: Path, ingest: Callable[..., None]) -> None:
     list_photos([100, 101])
-    with pytest.raises(UserError, match="2 of 2 rows were set aside, so that none is left"):
+    with pytest.raises(UserError, match="2 of 2 photos were set aside, so that none is left"):
         ingest("kaggle-csv", {"test": None}, max_rejected=1)
     (folder / "photos.csv").write_text("id,labels\n")
     with pytest.raises(UserError, match="the source table lists no photo in raw"):
