@@ -65,6 +65,12 @@ def test_what_is_hostile_is_shown_as_it_is_and_does_nothing(text: str, tags):
     assert HOSTILE["0"] in json.dumps(charts["labels"], ensure_ascii=False)
 
 
+def test_groups_are_said_to_stay_whole(text: str):
+    assert re.search(
+        r"160 photos belong to 40 groups, which stay whole, so that [\d.]+\s?% is", text
+    )
+
+
 def test_nothing_is_loaded(tags):
     for tag, attrs in tags:
         if tag == "a":  # the card's links are for people to follow
