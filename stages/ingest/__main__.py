@@ -9,7 +9,7 @@ import polars as pl
 
 from stages import run
 from stages.files import alone, room, whole, write_csv
-from stages.ingest import corrections, decode_cache, records, rejected, sources
+from stages.ingest import corrections, decode_cache, deep_pixels, records, rejected, sources
 from stages.ingest.images import IMAGES
 from stages.ingest.intake import as_records, label_names, take_in
 from stages.ingest.listing import list_rows
@@ -35,7 +35,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
-        alone(decode_cache.place(params.image_size)),
+        alone(decode_cache.place(params.form)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as path,
     ):
@@ -51,9 +51,10 @@ def ingest(params: Ingest, folder: Path) -> None:
         names = params.labels or label_names(corrected.rows, corrected.label_lists)
         table = as_records(corrected.rows, corrected.label_lists, names, folder).scan()
         records.write(table, names, path)
-        decode_cache.keep(store, taken.scan(), params.image_size)
+        decode_cache.keep(store, taken.scan(), params.form)
         write_csv(corrections.CHECKED, ["id"], ([id] for id in corrected.checked))
         metrics = measure(table, len(names), len(lost)) | {"corrections": corrected.figures()}
+        metrics |= (misfits := deep_pixels.figures(taken.scan()))
     write_metrics("ingest", metrics)
     photos = sum(metrics["photos"].values())
     print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(lost):,} rows set aside")
@@ -62,6 +63,8 @@ def ingest(params: Ingest, folder: Path) -> None:
             f"ingest: {len(corrected.checked):,} corrections applied, {corrected.changed:,} of "
             f"them other than the source, {len(corrected.rejected):,} set aside"
         )
+    for warning in deep_pixels.warnings(misfits, params.depth):
+        print(f"ingest: {warning}")
 
 
 def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi import Request
 from stages import UserError
 from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
-from tagloom.decoding import UnreadablePhoto
+from stages.ingest.images import UnreadablePhoto
 from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
