@@ -22,7 +22,6 @@ import polars as pl
 from stages.files import cache_folder, digest, whole
 from stages.image_formats import heif_version
 from stages.ingest import decoder, deep_pixels, images
-from stages.ingest.deep_pixels import Misfit
 from stages.ingest.images import Form, ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
 
@@ -57,7 +56,7 @@ class Seen(NamedTuple):
     width: int
     height: int
     dhash: int | None
-    misfit: Misfit
+    misfit: int  # a Misfit
     rows: tuple[int, ...]
 
 
@@ -98,7 +97,7 @@ class DecodeCache:
             int(self._width[place]),
             int(self._height[place]),
             None if self._is_plain[place] else int(self._dhash[place]),
-            Misfit(self._misfit[place]),
+            int(self._misfit[place]),
             tuple(self._image[place:last].tolist()),
         )
 

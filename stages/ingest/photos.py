@@ -15,7 +15,6 @@ import polars as pl
 from stages.files import project_root
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.decoder import decode
-from stages.ingest.deep_pixels import Misfit
 from stages.ingest.images import Form, Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
@@ -28,7 +27,7 @@ class Opened(NamedTuple):
 
     Attributes:
         image: its pixels, good until the next photo is asked for, or where they are already.
-        misfit: how it goes with the range that it was scaled from.
+        misfit: how it goes with the range that it was scaled from, a ``Misfit``.
         file: the state its file was in; None where there is no file, or it cannot be relied on.
     """
 
@@ -37,7 +36,7 @@ class Opened(NamedTuple):
     width: int
     height: int
     dhash: int | None
-    misfit: Misfit
+    misfit: int
     file: FileState | None
 
 
@@ -151,8 +150,8 @@ def _unchanged(
 
 
 def _known(seen: Seen, file: FileState | None) -> Opened:
-    known = seen._asdict()
-    return Opened(Known(known.pop("rows")), **known, file=file)
+    sha256, width, height, dhash, misfit, rows = seen
+    return Opened(Known(rows), sha256, width, height, dhash, misfit, file)
 
 
 def _opener(files: Files, form: Form, cache: DecodeCache) -> Callable[[PhotoSource], Outcome]:
