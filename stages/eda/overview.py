@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.eda import statistics
-from stages.words import tokenize_all
+from stages.words import tokenize
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def look_over(photos: pl.DataFrame, names: list[str], top_words: int) -> Overvie
     labels = statistics.per_label(sets, names, carriers[-1] if some_unknown else None)
     order = labels["label"].to_list()
     columns = [names.index(name) for name in order]
-    words = tokenize_all(photos["caption"])
+    words = tokenize(photos["caption"])
     counts = statistics.word_counts(labelled["labels"], words.filter(is_labelled))
     return Overview(
         photos=photos,

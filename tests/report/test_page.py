@@ -142,10 +142,19 @@ def test_the_browser_is_told_to_load_nothing():
         ("Red", [("Red", 0.25)]),
         ("", []),
         ("nothing of it", [("nothing of it", 0.0)]),
+        ("एक लड़की", [("एक ", 0.0), ("लड़की", 0.5)]),
+        ("Das Ma\u0308dchen", [("Das ", 0.0), ("Ma\u0308dchen", 1.0)]),
     ],
 )  # fmt: skip
 def test_words_are_marked_by_how_much_they_do(caption: str, pieces: list):
-    effects = {"dog": 9.0, "red": 1.0, "nothing": 0.1, "of": -2.0}
+    effects = {
+        "dog": 9.0,
+        "red": 1.0,
+        "nothing": 0.1,
+        "of": -2.0,
+        "लड़की": 2.0,
+        "ma\u0308dchen": 4.0,
+    }
     assert examples.marked(caption, effects) == pieces
 
 
