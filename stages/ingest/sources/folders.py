@@ -100,9 +100,10 @@ def _check_labels(folder: Path, labels: list[str]) -> None:
 
 def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str, list[str]]]:
     """Each photo's first path, and its labels."""
-    states = [(*file, *_state(root / file[2], number)) for number, file in enumerate(files)]
+    states = [_state(f"{root}/{path}", number) for number, (*_, path) in enumerate(files)]
+    columns = [*zip(*files, strict=True), *zip(*states, strict=True)]
     table = (
-        pl.DataFrame(states, FILES, orient="row")
+        pl.DataFrame(columns, FILES, orient="col")
         .group_by("device", "inode", maintain_order=True)
         .agg("label", "name", pl.col("path", "bytes").first())
         .with_row_index("file")
@@ -121,7 +122,7 @@ def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str
         yield path, sorted({label for of_file in labels for label in of_file})
 
 
-def _state(path: Path, number: int) -> tuple[int, int, int]:
+def _state(path: str, number: int) -> tuple[int, int, int]:
     try:
         state = os.stat(path)
     except OSError:  # a link to nothing: said where photos are opened
@@ -129,6 +130,9 @@ def _state(path: Path, number: int) -> tuple[int, int, int]:
     return state.st_dev, state.st_ino, state.st_size
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # it may not be read: said where photos are opened
+        return None

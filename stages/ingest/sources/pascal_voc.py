@@ -164,20 +164,30 @@ def _of_lists(
     unlisted: dict[str, Unreadable] = {}
     for name in sorted(classes):
         file = photos.lists.get(name, "")
-        lines = _values(root, file, labels) if file else {}
-        if lines and not any(id in labels and id in files for id in lines):
-            raise UserError(
-                f"{root / file} names no photo that is there; its ids are such as "
-                f"{next(iter(lines))!r}, those of the photos such as {min(files, default='')!r}"
-            )
-        for id, (line, _) in lines.items():
+        values: dict[str, str] = {}
+        first = None
+        for line, cells in _lines(root, file) if file else ():
+            id = cells[0]
+            first = first or id
+            value = cells[1] if len(cells) == 2 else ""
             if id not in labels:
                 reason = "a class's list has a photo that its set does not have"
                 unlisted.setdefault(id, Unreadable(file, line, reason))
+            elif values.setdefault(id, value) != value:
+                reason = "a class's list has it twice, with different values"
+                labels[id] = Unreadable(file, line, reason)
+            elif value not in VALUES:
+                reason = "a class's list has a line that is not an id and 1, 0 or -1"
+                labels[id] = Unreadable(file, line, reason)
+        if first and files.keys().isdisjoint(values):
+            raise UserError(
+                f"{root / file} names no photo that is there; its ids are such as {first!r}, those "
+                f"of the photos such as {min(files, default='')!r}"
+            )
         once: dict[tuple[_Labels, str], _Labels] = {}  # few are as many as the photos
-        for id, known in labels.items():
-            _, value = lines.get(id, (0, UNKNOWN))
-            if isinstance(known, _Labels) and value != ABSENT:
+        values |= dict.fromkeys(labels.keys() - values.keys(), UNKNOWN)
+        for id, value in values.items():
+            if value != ABSENT and isinstance(known := labels[id], _Labels):
                 labels[id] = once.setdefault((known, value), _with(known, name, value))
     return labels, [*unlisted.values()]
 
@@ -186,21 +196,6 @@ def _with(labels: _Labels, name: str, value: str) -> _Labels:
     if value == THERE:
         return _Labels((*(labels.names or ()), name), labels.unknown)
     return _Labels(labels.names, (*labels.unknown, name))
-
-
-def _values(
-    root: Path, file: str, labels: dict[str, _Labels | Unreadable]
-) -> dict[str, tuple[int, str]]:
-    """Line and value of each id in the list of a class; in ``labels``, those that have none."""
-    values: dict[str, tuple[int, str]] = {}
-    for line, (id, *cells) in _lines(root, file):
-        _, value = values.setdefault(id, (line, " ".join(cells)))
-        if id in labels and (value not in VALUES or cells != [value]):
-            reason = "a class's list has a line that is not an id and 1, 0 or -1"
-            if value in VALUES:
-                reason = "a class's list has it twice, with different values"
-            labels[id] = Unreadable(file, line, reason)
-    return values
 
 
 def _of_xml(root: Path, options: Options, id: str, subset: str) -> _Labels | Unreadable:
