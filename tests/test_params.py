@@ -118,7 +118,7 @@ def test_a_section_cannot_be_changed() -> None:
         ("train", {"devices": "all"}, "train.devices is 'all'; it is auto or a number from 1"),
         ("train", {"epochs": 1.5}, "train.epochs should be a valid integer"),
         ("split", {"folds": 5}, "give either split.validation"),
-        ("split", {"validation": None}, "give either split.validation"),
+        ("split", {"by": "time", "validation": None, "folds": 5}, "by time there is one split"),
         ("split", {"fold": 1}, "split.fold is 1, but the folds are numbered 0 to 0"),
         ("split", {"validation": 1.0}, "split.validation should be less than 1"),
         (

@@ -11,7 +11,7 @@ from evaluation.judge.drift import drift
 from evaluation.judge.params import Retrain
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import Model, load_model
-from stages.ingest import records
+from stages.ingest import naming, records
 from stages.ingest.images import ImageStore
 from stages.intervals import Report, f1_by_label, paired_gain, report
 from stages.network.network import memory_for
@@ -128,7 +128,8 @@ def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
         )
     probabilities = ask(model, rows)
     decided = model.decide(probabilities)
-    places = {name: place for place, name in enumerate(description.labels)}
+    # A model from before names were brought into one form may have others.
+    places = {naming.clean(name): place for place, name in enumerate(description.labels)}
     return Side(
         *(
             np.stack(

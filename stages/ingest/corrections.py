@@ -15,6 +15,7 @@ import polars as pl
 
 from stages import UserError
 from stages.csv_tables import csv_table
+from stages.ingest import naming
 from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
@@ -116,7 +117,7 @@ def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
         elif not (id := cells["id"] or "").strip():
             rejected.append((str(file), row, "", "the id is empty"))
         else:
-            names = (name.strip() for name in (cells["labels"] or "").split(SEPARATOR))
+            names = map(naming.clean, (cells["labels"] or "").split(SEPARATOR))
             correction = Correction(str(file), row, frozenset(filter(None, names)))
             given.setdefault(id, []).append(correction)
     return rejected

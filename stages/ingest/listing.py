@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from stages.ingest import sources
+from stages.ingest import naming, sources
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
@@ -52,7 +52,8 @@ class Listing(NamedTuple):
     Attributes:
         rows: those that can be records, whatever their photos are; columns of ``LISTED``.
         makers: the functions that make photos, by the numbers of their rows.
-        label_lists: each label list that a row has, once: few are as many as the rows.
+        label_lists: each label list that a row has, once as its source says it: few are as many
+            as the rows.
         rejected: the other rows that stand for a photo.
         no_photos: what was set aside besides, and costs no photo.
         total: how many rows stand for a photo.
@@ -74,7 +75,7 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
     """
     good = Spool(LISTED, folder / "listed")
     makers: dict[int, Callable[[], bytes]] = {}
-    label_lists: dict[LabelList, int] = {}
+    label_lists = _LabelLists(params.labels)
     rejected: list[Rejected] = []
     no_photos: list[Rejected] = []
     count = 0
@@ -84,12 +85,9 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
             aside.append((row.file, row.row, row.photo, row.reason))
             count += row.costs_photo
             continue
-        if reason := _fault(row, params.labels):
-            rejected.append((row.file, row.row, _path(row) or row.id, reason))
+        if isinstance(which := _fault(row) or label_lists.place(row), str):
+            rejected.append((row.file, row.row, _path(row) or row.id, which))
         else:
-            names = None if row.labels is None else tuple(row.labels)
-            labels = LabelList(names, tuple(row.unknown))
-            which = label_lists.setdefault(labels, len(label_lists))
             origin = (count, row.file, row.row, row.id, _path(row))
             of_split = (row.group, _in_utc(row.time), row.part)
             good.append((*origin, row.subset, which, row.caption, row.delivery, *of_split))
@@ -97,7 +95,61 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
                 makers[count] = row.photo
         count += 1
     rows, again = _once(good, folder)
-    return Listing(rows, makers, list(label_lists), rejected + again, no_photos, count)
+    return Listing(rows, makers, label_lists.lists, rejected + again, no_photos, count)
+
+
+class _LabelLists:
+    """The label lists of rows, their names clean.
+
+    Args:
+        allowed: the names that there may be; None: all.
+
+    Attributes:
+        lists: each once as its source says it.
+    """
+
+    def __init__(self, allowed: list[str] | None) -> None:
+        self._allowed = allowed
+        self._places: dict[LabelList, int | str] = {}
+        self._seen: set[str] = set()  # names that are clean, and may be
+        self.lists: LabelLists = []
+
+    def place(self, row: Row) -> int | str:
+        """Where in ``lists`` the labels of ``row`` are, or why they cannot be a photo's."""
+        said = LabelList(None if row.labels is None else tuple(row.labels), tuple(row.unknown))
+        place = self._places.get(said)
+        if place is None:
+            labels = said if self._is_clean(said) else self._cleaned(said)
+            if isinstance(labels, str):
+                place = labels
+            else:
+                place = len(self.lists)
+                self.lists.append(labels)
+            self._places[said] = place
+        return place
+
+    def _is_clean(self, said: LabelList) -> bool:
+        """Whether all names are clean: most often, they have been seen before."""
+        names = said.names or ()
+        known = self._seen.issuperset(names) and self._seen.issuperset(said.unknown)
+        return known and not set(said.unknown).intersection(names)
+
+    def _cleaned(self, said: LabelList) -> LabelList | str:
+        """The labels that are meant, or why they cannot be."""
+        names = None if said.names is None else _each_once(said.names)
+        unknown = (name for name in _each_once(said.unknown) if name not in (names or ()))
+        labels = LabelList(names, tuple(unknown))
+        every = {*(names or ()), *labels.unknown}
+        if faults := sorted(filter(None, map(naming.fault, every))):
+            return faults[0]
+        if self._allowed and (strange := every.difference(self._allowed)):
+            return f"not in ingest.labels: {', '.join(sorted(strange))}"
+        self._seen |= every
+        return labels
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(naming.clean, names)))
 
 
 def _path(row: Row) -> str | None:
@@ -111,18 +163,15 @@ def _in_utc(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC)
 
 
-def _fault(row: Row, labels: list[str] | None) -> str | None:
-    """Why ``row`` cannot be a record."""
+def _fault(row: Row) -> str | None:
+    """Why ``row`` cannot be a record, whatever its labels are."""
     if not row.id.strip():
         return "the id is empty"
-    if labels and (strange := {*(row.labels or ()), *row.unknown}.difference(labels)):
-        return f"not in ingest.labels: {', '.join(sorted(strange))}"
     try:
-        labels_and_group = (*(row.labels or ()), *row.unknown, row.group or "")
-        texts = (row.file, row.id, _path(row) or "", row.caption or "", *labels_and_group)
+        texts = (row.file, row.id, _path(row) or "", row.caption or "", row.group or "")
         "".join(texts).encode()
     except UnicodeEncodeError as error:
-        return f"its id, path, caption, labels or group are not text: {error.reason}"
+        return f"its id, path, caption or group are not text: {error.reason}"
     return None
 
 

@@ -1,10 +1,12 @@
 """The section ``ingest`` of ``params.yaml``: what comes in."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from stages.ingest import naming
 from stages.params import Fraction, Section, unknown
 
 
@@ -41,11 +43,15 @@ class Ingest(Section):
     @field_validator("labels")
     @classmethod
     def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
-        names = labels or []
-        for name in names:
-            if names.count(name) > 1:
+        if labels is None:
+            return None
+        names = [naming.clean(name) for name in labels]
+        for name, count in Counter(names).items():
+            if reason := naming.fault(name):
+                raise ValueError(f"ingest.labels: {reason}")
+            if count > 1:
                 raise ValueError(f"ingest.labels names {name!r} twice")
-        return labels
+        return names
 
     @property
     def source_options(self) -> dict[str, Any]:

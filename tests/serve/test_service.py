@@ -118,7 +118,7 @@ def explain(service: Running, label: str, content: bytes = PHOTOS[0]) -> httpx.R
 
 def test_a_heat_map_is_laid_over_the_photo(service: Running, model: Model):
     maps = []
-    for label in ("1", "7"):
+    for label in ("1", " 7 "):
         answer = explain(service, label)
         assert answer.headers["content-type"] == "image/png"
         with Image.open(io.BytesIO(answer.content)) as image:

@@ -7,8 +7,10 @@ A source is a module with two names; adding one is adding its file here:
 - ``rows(root, options)``: yields a ``Row`` a photo, in a fixed order, and ``Unreadable`` for what
   it cannot read as one. It opens no photo.
 
-It may have a third, ``MAY_LACK``: the options that name files or folders which a delivery need not
-have.
+It may have two more:
+
+- ``MAY_LACK``: the options that name files or folders which a delivery need not have;
+- ``columns(root, options)``: the ``Columns`` of a table, of which some are labels and some are not.
 """
 
 import os
@@ -73,6 +75,28 @@ class Unreadable(NamedTuple):
     reason: str
     photo: str = ""
     costs_photo: bool = True
+
+
+class Columns(NamedTuple):
+    """The columns of a table, but for those that say something else of a photo.
+
+    Attributes:
+        labels: those that say which labels it has.
+        unused: those from which nothing is read.
+    """
+
+    labels: list[str]
+    unused: list[str]
+
+
+def columns(params: Ingest) -> Columns | None:
+    """The columns of the source that ``params`` choose; None where it has none to choose from.
+
+    Raises:
+        UserError: as ``rows`` does.
+    """
+    source, options = chosen(params)
+    return source.columns(Path(params.root), options) if hasattr(source, "columns") else None
 
 
 def rows(params: Ingest) -> Iterator[Row | Unreadable]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, photo_files, read_text
 from stages.params import Section
@@ -33,6 +34,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     lists = photo_files(root, options.lists)
     if not lists:
         raise UserError(f"{root / options.lists} holds no list of ids, one file a class")
+    naming.check((Path(name).stem for name in lists), f"{root / options.lists}, a file a label")
     labels: dict[str, list[str]] = {}
     first_listed: dict[str, tuple[str, int]] = {}
     for name in lists:

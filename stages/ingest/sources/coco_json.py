@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.sources import Row, Unreadable, plain_path, read_text
 from stages.params import Section
 
@@ -259,6 +260,7 @@ def _category_names(path: Path, categories: Items, annotations: Items) -> dict[K
                     f"{path}: the categories {by_name[name]!r} and {id!r} are both named {name!r}; "
                     "give each a name of its own, or both one id"
                 )
+    naming.check(names.values(), f"{path}, its categories")
     return names
 
 

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from stages import UserError
 from stages.csv_tables import Table, csv_table
+from stages.ingest import naming
 from stages.ingest.records import SUBSETS
-from stages.ingest.sources import Row, Unreadable, below, read_text
+from stages.ingest.sources import Columns, Row, Unreadable, below, read_text
 from stages.params import Section
 
 YES, NO = (1, "1", "1.0", "true"), (0, "0", "0.0", "false")
@@ -63,6 +64,20 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             yield Unreadable(options.file, number, str(error))
 
 
+def columns(root: Path, options: Options) -> Columns:
+    path = root / options.file
+    if _is_parquet(path):
+        names = list(pl.read_parquet_schema(path))
+    else:
+        names, _ = _read_csv(root, options)
+    used = {options.id, options.caption, options.subset}
+    if isinstance(options.labels, str):
+        labels = [options.labels]
+    else:
+        labels = _one_hot_columns(path, names, options)
+    return Columns(labels, [name for name in names if name not in used.union(labels)])
+
+
 def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[str]:
     """The one-hot columns, none where there is a column of label lists."""
     used = [name for name in (options.id, options.caption, options.subset) if name]
@@ -78,6 +93,7 @@ def _one_hot_columns(path: Path, columns: list[str], options: Options) -> list[s
             raise UserError(f"{path} has {columns.count(name)} columns named {name!r}")
     if not one_hot and not isinstance(options.labels, str):
         raise UserError(f"{path} has no column of labels beside {', '.join(used)}")
+    naming.check(one_hot, f"{path}, its columns of labels")
     return one_hot
 
 
