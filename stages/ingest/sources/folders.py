@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.sources import (
     Row,
     Unreadable,
@@ -91,6 +92,7 @@ def _listed(root: Path, folder: str) -> tuple[list[str], list[str]]:
 def _check_labels(folder: Path, labels: list[str]) -> None:
     if not labels:
         raise UserError(f"{folder} holds no folder that is named after a label")
+    naming.check(labels, f"{folder}, a folder a label")
     if len(labels) > 1 and PARTS.issuperset(label.lower() for label in labels):
         raise UserError(
             f"{folder} holds the folders {', '.join(labels)}, which are parts and no labels; name "

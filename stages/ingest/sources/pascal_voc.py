@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 from xml.etree import ElementTree
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, below, photo_files, read_text
 from stages.params import Section
@@ -66,6 +67,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             yield Unreadable(options.photos, number, reason, f"{options.photos}/{name}")
     sets = _sets(root, options.sets) if options.sets else [_all(root, options, files)]
     classes = {name for each in sets for name in each.lists}
+    naming.check(classes, f"{root / (options.sets or '')}, its lists of classes")
     for each in sets:
         of_lists: dict[str, _Labels | Unreadable] = {}
         if options.annotations is None:
