@@ -21,6 +21,8 @@ from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, below, photo_files, read_text
 from stages.params import Section
 
+MAY_LACK = ("sets",)
+
 SETS = ("train", "val", "trainval", "test", "default")  # the last one is CVAT's
 THERE, UNKNOWN, ABSENT = VALUES = ("1", "0", "-1")  # 0: those that are there are difficult
 
