@@ -107,7 +107,7 @@ def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str
     table = (
         pl.DataFrame(columns, FILES, orient="col")
         .group_by("device", "inode", maintain_order=True)
-        .agg("label", "name", pl.col("path", "bytes").first())
+        .agg("label", pl.col("name").unique(), pl.col("path", "bytes").first())
         .with_row_index("file")
     )
     alike = table.explode("name").filter(pl.struct("name", "bytes").is_duplicated())

@@ -2,9 +2,9 @@
 
 A photo's labels are the names of its objects. A label whose objects all are difficult, 0 in a
 list, is not known, and neither is one whose list does not name the photo. Photos are those that
-``sets`` lists: ``train.txt``, ``val.txt`` and ``test.txt``, or ``trainval.txt``; without them, or
-without ``sets``, all that have annotations. What is not annotated is set aside, but for photos of
-test, of which nothing is known.
+``sets`` lists: ``train.txt``, ``val.txt`` and ``test.txt``, or ``trainval.txt``; without ``sets``,
+all that are there. Further folders may hold photos, with their XML files beside them, that validate
+or test. What is not annotated is set aside, but for photos of test, of which nothing is known.
 (Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/)
 """
 
@@ -21,7 +21,7 @@ from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, below, photo_files, read_text
 from stages.params import Section
 
-MAY_LACK = ("sets",)
+MAY_LACK = ("sets", "validation", "test")
 
 SETS = ("train", "val", "trainval", "test", "default")  # the last one is CVAT's
 THERE, UNKNOWN, ABSENT = VALUES = ("1", "0", "-1")  # 0: those that are there are difficult
@@ -31,6 +31,8 @@ class Options(Section):
     annotations: str | None
     photos: str
     sets: str | None
+    validation: str | None
+    test: str | None
 
 
 class _Set(NamedTuple):
@@ -60,6 +62,23 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             "ingest.pascal-voc.annotations and ingest.pascal-voc.sets are both null; one of them "
             "names the labels"
         )
+    part = "train" if options.validation else None
+    yield from _rows(root, options, "train", part)
+    for folder, subset, name in (
+        (options.validation, "train", "validation"),
+        (options.test, "test", None),
+    ):
+        if folder:
+            beside = {"annotations": folder, "photos": folder, "sets": None}
+            listed = _rows(root, options.model_copy(update=beside), subset, name)
+            # Many number their photos anew in each folder.
+            for row in listed:
+                yield row._replace(id=f"{folder}/{row.id}") if isinstance(row, Row) else row
+
+
+def _rows(
+    root: Path, options: Options, subset: str, part: str | None
+) -> Iterator[Row | Unreadable]:
     files: dict[str, str] = {}  # of photos, by id
     for number, name in enumerate(photo_files(root, options.photos), 1):
         if _is_xml(name):
@@ -67,7 +86,10 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
         if files.setdefault(Path(name).stem, name) != name:
             reason = "another photo has its name, but for the ending"
             yield Unreadable(options.photos, number, reason, f"{options.photos}/{name}")
-    sets = _sets(root, options.sets) if options.sets else [_all(root, options, files)]
+    if options.sets is None:
+        sets = [_all(root, options, files)._replace(subset=subset, part=part)]
+    else:
+        sets = _sets(root, options.sets)
     classes = {name for each in sets for name in each.lists}
     naming.check(classes, f"{root / (options.sets or '')}, its lists of classes")
     for each in sets:
