@@ -64,10 +64,13 @@ def explain(
         )
     from stages import UserError
     from stages.bundle.model import load_model
+    from stages.ingest.decoder import decode
+    from stages.ingest.images import UnreadablePhoto
     from stages.ingest.naming import named
-    from tagloom import bundles, decoding, drawing, thresholds
+    from tagloom import bundles, drawing, thresholds
     from tagloom.explanation import explain as explained
     from tagloom.messages import note
+    from tagloom.photo_files import read_file
 
     known = bundles.read(bundle)
     description, names = known.description, known.labels
@@ -81,10 +84,10 @@ def explain(
     if not (caption or description.sees_images):
         raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
     try:
-        content = decoding.read_file(photo)
-        pixels = decoding.read(content, known.stored_size).pixels
-        large = decoding.read(content, drawing.SIDE)
-    except decoding.UnreadablePhoto as error:
+        content = read_file(photo)
+        pixels = decode(content, *known.form).pixels
+        large = decode(content, drawing.SIDE, known.form.depth)
+    except UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 
     model = load_model(bundle)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from stages import UserError, csv_tables
 from stages.csv_tables import Record
+from stages.image_formats import suffixes
 from stages.ingest.naming import clean
 from stages.ingest.records import separator
-from tagloom import decoding
 
 # Columns by their names in lower case.
 PHOTO = ("photo", "imageid", "image", "file", "filename", "path")
@@ -128,7 +128,7 @@ def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
         return
     names = [(name, is_folder) for name, is_folder in names if not name.startswith(".")]
     for name, is_folder in names:
-        if not is_folder and os.path.splitext(name)[1].lower() in decoding.suffixes():
+        if not is_folder and os.path.splitext(name)[1].lower() in suffixes():
             yield Asked(shown(folder / name), folder / name)
     for name, is_folder in names:
         if is_folder:

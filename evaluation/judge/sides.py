@@ -118,13 +118,18 @@ def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
-        Incomparable: it wants photos of another size than this project stores.
+        Incomparable: it wants photos of another form than this project stores.
     """
-    description, stored = model.bundle.description, ImageStore().size
-    if description.sees_images and description.stored_size != stored:
+    description, stored = model.bundle.description, ImageStore().form
+    if description.sees_images and description.stored_size != stored.size:
         raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
-            f"stored with {stored} now (ingest.image_size), so the two cannot be compared"
+            f"stored with {stored.size} now (ingest.image_size), so the two cannot be compared"
+        )
+    if description.sees_images and description.depth != stored.depth:
+        raise Incomparable(
+            f"the model in use wants deep pixels scaled by {description.depth}, and they are "
+            f"scaled by {stored.depth} now (ingest.depth), so the two cannot be compared"
         )
     probabilities = ask(model, rows)
     decided = model.decide(probabilities)

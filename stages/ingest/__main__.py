@@ -9,7 +9,15 @@ import polars as pl
 
 from stages import run
 from stages.files import alone, room, whole, write_csv
-from stages.ingest import corrections, decode_cache, records, rejected, sources, summary
+from stages.ingest import (
+    corrections,
+    decode_cache,
+    deep_pixels,
+    records,
+    rejected,
+    sources,
+    summary,
+)
 from stages.ingest.images import IMAGES
 from stages.ingest.intake import as_records, label_names, take_in
 from stages.ingest.listing import list_rows
@@ -35,7 +43,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
-        alone(decode_cache.place(params.image_size)),
+        alone(decode_cache.place(params.form)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as path,
     ):
@@ -51,12 +59,13 @@ def ingest(params: Ingest, folder: Path) -> None:
         names = params.labels or label_names(corrected.rows, corrected.label_lists)
         table = as_records(corrected.rows, corrected.label_lists, names, folder).scan()
         records.write(table, names, path)
-        decode_cache.keep(store, taken.scan(), params.image_size)
+        decode_cache.keep(store, taken.scan(), params.form)
         write_csv(corrections.CHECKED, ["id"], ([id] for id in corrected.checked))
         metrics = measure(table, len(names), len(lost)) | {"corrections": corrected.figures()}
         labels = summary.count_labels(table, names)
+        misfits = deep_pixels.figures(taken.scan())
     doubts = summary.doubts(labels, params.source)
-    metrics["label_warnings"] = len(doubts)
+    metrics |= misfits | {"label_warnings": len(doubts)}
     if columns:
         metrics["columns"] = summary.column_names(columns)
     summary.write(labels)
@@ -72,8 +81,8 @@ def ingest(params: Ingest, folder: Path) -> None:
         )
     for line in summary.lines(labels, metrics, columns):
         print(f"ingest: {line}")
-    for doubt in doubts:
-        print(f"ingest: warning: {doubt}")
+    for warning in [*doubts, *deep_pixels.warnings(misfits, params.depth)]:
+        print(f"ingest: warning: {warning}")
 
 
 def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:

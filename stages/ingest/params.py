@@ -4,9 +4,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from stages.ingest import naming
+from stages.ingest.images import Depth, Form
 from stages.params import Fraction, Section, unknown
 
 
@@ -23,6 +31,7 @@ class Ingest(Section):
     deliveries: str | None
     corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
+    depth: Depth
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_rejected: Fraction
 
@@ -40,6 +49,19 @@ class Ingest(Section):
             )
         return section
 
+    @field_validator("depth", mode="wrap")
+    @classmethod
+    def _depth_is_a_range(cls, depth: Any, checked: ValidatorFunctionWrapHandler) -> Depth:
+        try:
+            known: Depth = checked(depth)
+        except ValidationError:
+            known = (0, 0)
+        if isinstance(known, tuple) and known[0] >= known[1]:
+            raise ValueError(
+                f"ingest.depth is {depth!r}; it is type, photo, or two numbers, [lowest, highest]"
+            )
+        return known
+
     @field_validator("labels")
     @classmethod
     def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
@@ -52,6 +74,11 @@ class Ingest(Section):
             if count > 1:
                 raise ValueError(f"ingest.labels names {name!r} twice")
         return names
+
+    @property
+    def form(self) -> Form:
+        """What photos are brought to."""
+        return Form(self.image_size, self.depth)
 
     @property
     def source_options(self) -> dict[str, Any]:

@@ -50,9 +50,10 @@ def smallest_gaps(
     sizes = sizes_of(validation, known)
     below = np.floor(totals * ratio(*sizes) + 1e-9).astype(int)
     above = below + 1
-    for label, at in enumerate(below if units is not None else ()):
-        members = np.bincount(units[labels[:, label]])
-        below[label], above[label] = nearest_sums(members, at)
+    if units is not None:
+        for label, at in enumerate(below):
+            members = np.bincount(units[labels[:, label]])
+            below[label], above[label] = nearest_sums(members, at)
     above = np.minimum(above, sizes[0])  # none, where the label is known of no row there
     return np.minimum(gaps_of_counts(below, totals, *sizes), gaps_of_counts(above, totals, *sizes))
 

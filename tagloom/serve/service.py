@@ -10,8 +10,8 @@ from fastapi import Request
 from stages import UserError
 from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
+from stages.ingest.images import UnreadablePhoto
 from stages.ingest.naming import named
-from tagloom.decoding import UnreadablePhoto
 from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher

@@ -153,3 +153,12 @@ def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
     describe_otherwise(champion / "bundle", enlarge)
     said = judge(champion)["incomparable"]
     assert "wants photos of 64 pixels, and they are stored with 32" in said
+
+
+def test_photos_scaled_otherwise_cannot_be_shown_to_it(champion: Path):
+    def deepen(content: dict) -> None:
+        content["description"]["depth"] = [0, 4095]
+
+    describe_otherwise(champion / "bundle", deepen)
+    said = judge(champion)["incomparable"]
+    assert "scaled by (0.0, 4095.0), and they are scaled by type now" in said

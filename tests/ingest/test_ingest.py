@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from stages import UserError
+from stages.image_formats import register_heif
 from stages.ingest import photos, records, spool, workers
 from stages.ingest.images import ImageStore
 from stages.ingest.sources import digits, kaggle_csv
@@ -90,6 +91,8 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
     assert rejected() == {}
     assert metrics() == {
         "photos": {"train": 20, "test": 1},
+        "photos_of_narrow_range": 0,
+        "photos_beyond_range": 0,
         "deliveries": 0,
         "labels": 4,
         "photos_with_known_labels": 20,
@@ -425,6 +428,17 @@ def test_every_digit_is_a_record(in_tmp: Path, ingest: Callable[..., None]) -> N
     assert metrics()["photos"] == {"train": 60, "test": 20}
     assert (len(table), len(ImageStore()), ImageStore().size) == (80, 80, 32)
     assert table["labels"].null_count() == 0
+
+
+def test_photos_of_phones_are_learnt_from(in_tmp: Path, ingest: Callable[..., None]) -> None:
+    data = in_tmp / "raw" / "data"
+    data.mkdir(parents=True)
+    register_heif()
+    Image.new("RGB", (40, 30), "red").save(data / "1.heic", "HEIF")
+    (data.parent / "train.csv").write_text("ImageID,Labels\n1.heic,a\n")
+    ingest("kaggle-csv", {"test": None})
+    assert records.read()["width"].to_list() == [40]
+    assert np.abs(ImageStore().photo(0) - np.array([255, 0, 0])).max() < 20
 
 
 @pytest.mark.shared
