@@ -72,6 +72,8 @@ def ingest(params: Ingest, folder: Path) -> None:
     write_metrics("ingest", metrics)
     photos = sum(metrics["photos"].values())
     print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(lost):,} rows set aside")
+    if listing.no_photos:
+        print(f"ingest: {len(listing.no_photos):,} entries that cost no photo are in {REJECTED}")
     if overlay.by_id or overlay.rejected:
         print(
             f"ingest: {len(corrected.checked):,} corrections applied, {corrected.changed:,} of "

@@ -6,8 +6,7 @@ import unicodedata
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image
-
+from stages.image_formats import suffixes
 from stages.ingest import sources
 from stages.ingest.params import Ingest
 
@@ -75,13 +74,12 @@ class Hints:
         return files.get(_key(name)) or files.get(_key(os.path.splitext(name)[0]))
 
     def _list(self, folder: str) -> dict[str, str]:
-        endings = Image.registered_extensions()
         try:
             with os.scandir(self._root / folder) as entries:
                 names = sorted(entry.name for entry in islice(entries, FILES))
         except OSError:
             return {}
-        photos = [name for name in names if os.path.splitext(name)[1].lower() in endings]
+        photos = [name for name in names if os.path.splitext(name)[1].lower() in suffixes()]
         by_stem = {_key(os.path.splitext(name)[0]): name for name in reversed(photos)}
         return by_stem | {_key(name): name for name in reversed(photos)}
 

@@ -150,6 +150,14 @@ def xml_beside(data: Data) -> Labels:
     return {"a": ("train", ["cat"])}
 
 
+def xml_beside_in_parts(data: Data) -> Labels:
+    for folder in ("train", "valid", "test"):
+        data.photos(f"{folder}/a.jpg")
+        data.text(f"{folder}/a.xml", XML.format("cat"))
+    given = {"a": "train", "valid/a": "validation", "test/a": "test"}
+    return {id: (part, ["cat"]) for id, part in given.items()}
+
+
 def class_files(data: Data) -> Labels:
     data.photos("images/im1.jpg", "images/im2.jpg")
     data.text("annotations/baby.txt", "1\r\n")
@@ -170,7 +178,7 @@ def folders_in_parts(data: Data) -> Labels:
 
 MAKERS = [
     *(coco, coco_with_validation, coco_of_roboflow, coco_panoptic),
-    *(yolo, yolo_of_roboflow, voc, voc_lists, xml_beside),
+    *(yolo, yolo_of_roboflow, voc, voc_lists, xml_beside, xml_beside_in_parts),
     *(class_files, folders, folders_in_parts),
 ]
 

@@ -47,7 +47,12 @@ def test_files_that_the_pattern_does_not_name_are_set_aside(root: Path) -> None:
     (root / "images" / "im3.png").touch()
     listed = list(rows(root, OPTIONS))
     assert [row for row in listed if isinstance(row, Unreadable)] == [
-        Unreadable("images", 1, "im3.png is not named by ingest.class-files.pattern, im{id}.jpg")
+        Unreadable(
+            "images",
+            1,
+            "its name is not as ingest.class-files.pattern, im{id}.jpg",
+            "images/im3.png",
+        )
     ]
     assert sum(isinstance(row, Row) for row in listed) == 4
 

@@ -278,7 +278,9 @@ def test_rows_are_taken_in_part_by_part(
     assert not list(Path("data").glob(".*"))
 
 
-def test_max_rejected_counts_photos(folder: Path, ingest: Callable[..., None]) -> None:
+def test_max_rejected_counts_photos(
+    folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     instances = {
         "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(20)],
         "annotations": [{"image_id": 3, "category_id": 404} for _ in range(30)]
@@ -292,6 +294,7 @@ def test_max_rejected_counts_photos(folder: Path, ingest: Callable[..., None]) -
     ingest("coco-json", options, max_rejected=0.05)  # one of twenty
     assert metrics()["rejected"] == 1
     assert len(records.read()) == 19
+    assert "180 entries that cost no photo" in capsys.readouterr().out
     reasons = rejected()
     assert reasons["data/3.jpg"] == "an annotation of category 404, which is not listed"
     assert "a caption of an image not listed" in reasons.values()

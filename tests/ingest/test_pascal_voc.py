@@ -6,7 +6,13 @@ from stages import UserError
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.sources.pascal_voc import Options, rows
 
-OPTIONS = Options(annotations="Annotations", photos="JPEGImages", sets="ImageSets/Main")
+OPTIONS = Options(
+    annotations="Annotations",
+    photos="JPEGImages",
+    sets="ImageSets/Main",
+    validation=None,
+    test=None,
+)
 LISTS = OPTIONS.model_copy(update={"annotations": None})
 
 # As in VOC2012, shortened: a person of two parts, a difficult chair beside another, a hard bottle.

@@ -173,6 +173,8 @@ def below(root: Path, name: str) -> Path:
 
 def plain_path(path: str) -> str:
     """``path`` without what leads nowhere: ``./a//1.jpg`` is ``a/1.jpg``."""
+    if not any(odd in path for odd in ("//", "./", "/.")) and path[:1] not in ".":
+        return path.strip("/")  # nearly always; nothing to put together anew
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 

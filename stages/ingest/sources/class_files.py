@@ -49,8 +49,8 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             continue
         ids, strange = _ids(photo_files(root, folder), options.pattern)
         for number, name in enumerate(strange, 1):
-            reason = f"{name} is not named by ingest.class-files.pattern, {options.pattern}"
-            yield Unreadable(folder, number, reason)
+            reason = f"its name is not as ingest.class-files.pattern, {options.pattern}"
+            yield Unreadable(folder, number, reason, f"{folder}/{name}")
         known = subset == "train"
         if known and ids:
             _check_lists(root, options, labels, ids)

@@ -51,7 +51,7 @@ class _File(NamedTuple):
 class _Labels(NamedTuple):
     """The labels of a file's images by id; the photos and annotations that have to be set aside."""
 
-    by_image: dict[Key, set[str]]
+    by_image: dict[Key, tuple[str, ...]]
     refused: dict[Key, Unreadable]
     unlisted: list[Unreadable]
 
@@ -81,7 +81,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 id=image["file_name"],
                 photo=photo,
                 subset=file.subset,
-                labels=None if file.annotations is None else sorted(labels.by_image.get(id, ())),
+                labels=None if file.annotations is None else list(labels.by_image.get(id, ())),
                 caption="\n".join(captions.get(id, ())) or None,
                 part=file.part,
             )
@@ -118,7 +118,8 @@ def _labels(root: Path, file: _File) -> _Labels:
     Raises:
         UserError: no annotation of a category is of an image that is listed.
     """
-    labels = _Labels(defaultdict(set), {}, [])
+    labels = _Labels({}, {}, [])
+    once: dict[tuple[str, ...], tuple[str, ...]] = {}  # few are as many as the images
     ids = {_key(image, "id") for image in file.images} - {None}
     found: set[Key | None] = set()  # categories of images that are listed
     strange: dict[Key | None, dict[Key | None, None]] = defaultdict(dict)  # their images, if not
@@ -137,8 +138,12 @@ def _labels(root: Path, file: _File) -> _Labels:
             continue
         found.update(categories)
         for category in categories:
-            if category in file.categories:
-                labels.by_image[image].add(file.categories[category])
+            name = None if category is None else file.categories.get(category)
+            if name is not None:
+                known = labels.by_image.get(image, ())
+                if name not in known:
+                    both = tuple(sorted((*known, name)))
+                    labels.by_image[image] = once.setdefault(both, both)
             else:
                 reason = f"an annotation of category {category!r}, which is not listed"
                 labels.refused.setdefault(image, Unreadable(file.name, number, reason))
@@ -251,16 +256,17 @@ def _category_names(path: Path, categories: Items, annotations: Items) -> dict[K
         if id in names:
             raise UserError(f"{path}: two categories have the id {id!r}: {names[id]} and {name}")
         names[id] = name
+    naming.check(names.values(), f"{path}, its categories")
     if len(set(names.values())) < len(names):
         used = {id for annotation in annotations for id in _categories(annotation)}
         by_name: dict[str, Key] = {}
         for id, name in names.items():
-            if id in used and by_name.setdefault(name, id) != id:
+            other = by_name.setdefault(name, id) if id in used else id
+            if other != id:
                 raise UserError(
-                    f"{path}: the categories {by_name[name]!r} and {id!r} are both named {name!r}; "
-                    "give each a name of its own, or both one id"
+                    f"{path}: the categories {other!r} and {id!r} are both named {name!r}; give "
+                    "each a name of its own, or both one id"
                 )
-    naming.check(names.values(), f"{path}, its categories")
     return names
 
 

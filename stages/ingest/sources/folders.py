@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.sources import (
     Row,
     Unreadable,
@@ -91,6 +92,7 @@ def _listed(root: Path, folder: str) -> tuple[list[str], list[str]]:
 def _check_labels(folder: Path, labels: list[str]) -> None:
     if not labels:
         raise UserError(f"{folder} holds no folder that is named after a label")
+    naming.check(labels, f"{folder}, a folder a label")
     if len(labels) > 1 and PARTS.issuperset(label.lower() for label in labels):
         raise UserError(
             f"{folder} holds the folders {', '.join(labels)}, which are parts and no labels; name "
@@ -100,11 +102,12 @@ def _check_labels(folder: Path, labels: list[str]) -> None:
 
 def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str, list[str]]]:
     """Each photo's first path, and its labels."""
-    states = [(*file, *_state(root / file[2], number)) for number, file in enumerate(files)]
+    states = [_state(f"{root}/{path}", number) for number, (*_, path) in enumerate(files)]
+    columns = [*zip(*files, strict=True), *zip(*states, strict=True)]
     table = (
-        pl.DataFrame(states, FILES, orient="row")
+        pl.DataFrame(columns, FILES, orient="col")
         .group_by("device", "inode", maintain_order=True)
-        .agg("label", "name", pl.col("path", "bytes").first())
+        .agg("label", pl.col("name").unique(), pl.col("path", "bytes").first())
         .with_row_index("file")
     )
     alike = table.explode("name").filter(pl.struct("name", "bytes").is_duplicated())
@@ -121,7 +124,7 @@ def _photos(root: Path, files: list[tuple[str, str, str]]) -> Iterator[tuple[str
         yield path, sorted({label for of_file in labels for label in of_file})
 
 
-def _state(path: Path, number: int) -> tuple[int, int, int]:
+def _state(path: str, number: int) -> tuple[int, int, int]:
     try:
         state = os.stat(path)
     except OSError:  # a link to nothing: said where photos are opened
@@ -129,6 +132,9 @@ def _state(path: Path, number: int) -> tuple[int, int, int]:
     return state.st_dev, state.st_ino, state.st_size
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # it may not be read: said where photos are opened
+        return None

@@ -2,9 +2,9 @@
 
 A photo's labels are the names of its objects. A label whose objects all are difficult, 0 in a
 list, is not known, and neither is one whose list does not name the photo. Photos are those that
-``sets`` lists: ``train.txt``, ``val.txt`` and ``test.txt``, or ``trainval.txt``; without them, or
-without ``sets``, all that have annotations. What is not annotated is set aside, but for photos of
-test, of which nothing is known.
+``sets`` lists: ``train.txt``, ``val.txt`` and ``test.txt``, or ``trainval.txt``; without ``sets``,
+all that are there. Further folders may hold photos, with their XML files beside them, that validate
+or test. What is not annotated is set aside, but for photos of test, of which nothing is known.
 (Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/)
 """
 
@@ -16,9 +16,12 @@ from typing import NamedTuple, NoReturn
 from xml.etree import ElementTree
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, below, photo_files, read_text
 from stages.params import Section
+
+MAY_LACK = ("sets", "validation", "test")
 
 SETS = ("train", "val", "trainval", "test", "default")  # the last one is CVAT's
 THERE, UNKNOWN, ABSENT = VALUES = ("1", "0", "-1")  # 0: those that are there are difficult
@@ -28,6 +31,8 @@ class Options(Section):
     annotations: str | None
     photos: str
     sets: str | None
+    validation: str | None
+    test: str | None
 
 
 class _Set(NamedTuple):
@@ -57,6 +62,23 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             "ingest.pascal-voc.annotations and ingest.pascal-voc.sets are both null; one of them "
             "names the labels"
         )
+    part = "train" if options.validation else None
+    yield from _rows(root, options, "train", part)
+    for folder, subset, name in (
+        (options.validation, "train", "validation"),
+        (options.test, "test", None),
+    ):
+        if folder:
+            beside = {"annotations": folder, "photos": folder, "sets": None}
+            listed = _rows(root, options.model_copy(update=beside), subset, name)
+            # Many number their photos anew in each folder.
+            for row in listed:
+                yield row._replace(id=f"{folder}/{row.id}") if isinstance(row, Row) else row
+
+
+def _rows(
+    root: Path, options: Options, subset: str, part: str | None
+) -> Iterator[Row | Unreadable]:
     files: dict[str, str] = {}  # of photos, by id
     for number, name in enumerate(photo_files(root, options.photos), 1):
         if _is_xml(name):
@@ -64,8 +86,12 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
         if files.setdefault(Path(name).stem, name) != name:
             reason = "another photo has its name, but for the ending"
             yield Unreadable(options.photos, number, reason, f"{options.photos}/{name}")
-    sets = _sets(root, options.sets) if options.sets else [_all(root, options, files)]
+    if options.sets is None:
+        sets = [_all(root, options, files)._replace(subset=subset, part=part)]
+    else:
+        sets = _sets(root, options.sets)
     classes = {name for each in sets for name in each.lists}
+    naming.check(classes, f"{root / (options.sets or '')}, its lists of classes")
     for each in sets:
         of_lists: dict[str, _Labels | Unreadable] = {}
         if options.annotations is None:
@@ -164,20 +190,30 @@ def _of_lists(
     unlisted: dict[str, Unreadable] = {}
     for name in sorted(classes):
         file = photos.lists.get(name, "")
-        lines = _values(root, file, labels) if file else {}
-        if lines and not any(id in labels and id in files for id in lines):
-            raise UserError(
-                f"{root / file} names no photo that is there; its ids are such as "
-                f"{next(iter(lines))!r}, those of the photos such as {min(files, default='')!r}"
-            )
-        for id, (line, _) in lines.items():
+        values: dict[str, str] = {}
+        first = None
+        for line, cells in _lines(root, file) if file else ():
+            id = cells[0]
+            first = first or id
+            value = cells[1] if len(cells) == 2 else ""
             if id not in labels:
                 reason = "a class's list has a photo that its set does not have"
                 unlisted.setdefault(id, Unreadable(file, line, reason))
+            elif values.setdefault(id, value) != value:
+                reason = "a class's list has it twice, with different values"
+                labels[id] = Unreadable(file, line, reason)
+            elif value not in VALUES:
+                reason = "a class's list has a line that is not an id and 1, 0 or -1"
+                labels[id] = Unreadable(file, line, reason)
+        if first and files.keys().isdisjoint(values):
+            raise UserError(
+                f"{root / file} names no photo that is there; its ids are such as {first!r}, those "
+                f"of the photos such as {min(files, default='')!r}"
+            )
         once: dict[tuple[_Labels, str], _Labels] = {}  # few are as many as the photos
-        for id, known in labels.items():
-            _, value = lines.get(id, (0, UNKNOWN))
-            if isinstance(known, _Labels) and value != ABSENT:
+        values |= dict.fromkeys(labels.keys() - values.keys(), UNKNOWN)
+        for id, value in values.items():
+            if value != ABSENT and isinstance(known := labels[id], _Labels):
                 labels[id] = once.setdefault((known, value), _with(known, name, value))
     return labels, [*unlisted.values()]
 
@@ -186,21 +222,6 @@ def _with(labels: _Labels, name: str, value: str) -> _Labels:
     if value == THERE:
         return _Labels((*(labels.names or ()), name), labels.unknown)
     return _Labels(labels.names, (*labels.unknown, name))
-
-
-def _values(
-    root: Path, file: str, labels: dict[str, _Labels | Unreadable]
-) -> dict[str, tuple[int, str]]:
-    """Line and value of each id in the list of a class; in ``labels``, those that have none."""
-    values: dict[str, tuple[int, str]] = {}
-    for line, (id, *cells) in _lines(root, file):
-        _, value = values.setdefault(id, (line, " ".join(cells)))
-        if id in labels and (value not in VALUES or cells != [value]):
-            reason = "a class's list has a line that is not an id and 1, 0 or -1"
-            if value in VALUES:
-                reason = "a class's list has it twice, with different values"
-            labels[id] = Unreadable(file, line, reason)
-    return values
 
 
 def _of_xml(root: Path, options: Options, id: str, subset: str) -> _Labels | Unreadable:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML, YAMLError
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.sources import (
     Row,
     Unreadable,
@@ -138,6 +139,7 @@ def _names(path: Path, content: dict[str, Any]) -> dict[int, str]:
             )
     if content.get("nc", len(names)) != len(names):
         raise UserError(f"{path}: nc is {content['nc']}, but names has {len(names)} classes")
+    naming.check(numbers, f"{path}, names")
     return {number: name for name, number in numbers.items()}
 
 
