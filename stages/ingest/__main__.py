@@ -12,6 +12,7 @@ from stages.files import alone, room, whole, write_csv
 from stages.ingest import corrections, decode_cache, records, rejected, sources
 from stages.ingest.images import IMAGES
 from stages.ingest.intake import as_records, label_names, take_in
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import list_rows
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import REJECTED, check_loss
@@ -30,8 +31,12 @@ def main() -> None:
 
 def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
-    overlay = corrections.read(Path(params.corrections))
-    listing = list_rows(params, folder)
+    rules = LabelRules(params)
+    overlay = corrections.read(Path(params.corrections), rules)
+    listing = list_rows(params, rules, folder)
+    if unused := rules.unused:
+        which = ", ".join(unused)
+        print(f"ingest: no photo has {which}, as ingest.rename, none or ignore would have it")
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.

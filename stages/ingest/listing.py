@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from stages.ingest import sources
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
@@ -64,8 +65,10 @@ class Listing(NamedTuple):
     total: int
 
 
-def list_rows(params: Ingest, folder: Path) -> Listing:
+def list_rows(params: Ingest, rules: LabelRules, folder: Path) -> Listing:
     """Lists the rows of the source; those that can be records are written to ``folder``.
+
+    Their labels are those after the ``rules``.
 
     Raises:
         UserError: as ``sources.rows`` does.
@@ -75,7 +78,7 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
     label_lists: dict[LabelList, int] = {}
     rejected: list[Rejected] = []
     count = 0
-    for row in sources.rows(params):
+    for row in rules.of_rows(sources.rows(params)):
         if isinstance(row, Unreadable):
             rejected.append((row.file, row.row, "", row.reason))
         elif reason := _fault(row, params.labels):

@@ -1,11 +1,14 @@
 """The section ``ingest`` of ``params.yaml``: what comes in."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from stages.params import Fraction, Section, unknown
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[Name], Field(min_length=1)]
 
 
 class Ingest(Section):
@@ -21,7 +24,10 @@ class Ingest(Section):
     deliveries: str | None
     corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
-    labels: Annotated[list[str], Field(min_length=1)] | None
+    labels: Names | None
+    rename: dict[str, Name] | None
+    none: Names | None
+    ignore: Literal["others"] | Names | None
     max_rejected: Fraction
 
     @model_validator(mode="before")
@@ -46,6 +52,24 @@ class Ingest(Section):
             if names.count(name) > 1:
                 raise ValueError(f"ingest.labels names {name!r} twice")
         return labels
+
+    @model_validator(mode="after")
+    def _label_rules_agree(self) -> Self:
+        ignored = self.ignore if isinstance(self.ignore, list) else []
+        if self.ignore == "others" and not self.labels:
+            raise ValueError("ingest.ignore is others: that is, than ingest.labels, which is null")
+        labels, none = self.labels or [], self.none or []
+        for key, names in (("none", none), ("ignore", ignored)):
+            for name in names:
+                if name in labels:
+                    raise ValueError(f"ingest.labels and ingest.{key} both name {name!r}")
+        for name in self.rename or {}:
+            if name in [*labels, *ignored, *none]:
+                raise ValueError(
+                    f"ingest.rename gives {name!r} another name; use that in ingest.labels, none "
+                    "and ignore"
+                )
+        return self
 
     @property
     def source_options(self) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _json_lines(path: Path, encoding: str, _: str | None, __: Sequence[str]) -> 
     def read(names: Sequence[str]) -> Iterator[Batch]:
         for rows, faults in _parted(with_known_keys()):
             columns = [[content.get(name) for _, content in rows] for name in names]
-            yield Batch([number for number, _ in rows], columns, faults)
+            yield Batch([number for number, _ in rows], [*columns], faults)
 
     return Table(list(known), {}, True, read)
 

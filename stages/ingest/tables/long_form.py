@@ -139,7 +139,7 @@ class _Entries:
 
 
 class _Said:
-    """What codes say of a photo: yes counts more than no, and no more than that nobody knows.
+    """What codes say of a photo: yes outranks no, and no outranks that it is not known.
 
     Args:
         names: of all labels.
