@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from stages import UserError
+from stages.image_formats import suffixes
 
 NAME = r'(?:"[^"\r\n]+"|[^",\r\n]+)'  # quoted or not, without quotes or line breaks inside
 FIELD = r'(?:"[^"\r\n]*"|[^",\r\n]*)'  # the same, or nothing
@@ -137,7 +136,7 @@ def _names_photo(line: str, named: re.Pattern[str]) -> bool:
     """Whether ``line`` starts with the name of an image file, and goes on as in ``named``."""
     name = named.match(line)
     suffix = os.path.splitext(name[1].strip('"'))[1].lower() if name else ""
-    return suffix in COMMON or (suffix != "" and suffix in Image.registered_extensions())
+    return suffix in COMMON or suffix in suffixes()
 
 
 def _joined(piece: list[str], quoted: bool) -> str:

@@ -55,16 +55,16 @@ def compare(
     beside = inputs.Captions(captions) if captions else None
     total = inputs.count(photos, below)
     asked = inputs.captioned(inputs.asked(photos, below), beside, needed=len(seeing) < len(known))
-    sizes = {each.stored_size for each in seeing}
+    forms = {each.form for each in seeing}
     names = {label for each in known for label in each.labels}
     unreadable: list[inputs.Unreadable] = []
     loaded = [load_model(folder, "onnx" if onnx else "torch") for folder in (one, other)]
     comparison = Comparison(known[0].labels, known[1].labels, differences)
     with memory_for(batch_size, onnx):
-        read = batches(asked, sizes, batch_size, unreadable)
+        read = batches(asked, forms, batch_size, unreadable)
         for batch in with_progress(read, "compare", total, quiet=False):
             answers = [
-                model.probabilities(batch.pixels.get(model.bundle.stored_size), batch.captions)
+                model.probabilities(batch.pixels.get(model.bundle.form), batch.captions)
                 for model in loaded
             ]
             comparison.add(

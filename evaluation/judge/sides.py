@@ -11,7 +11,7 @@ from evaluation.judge.drift import drift
 from evaluation.judge.params import Retrain
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import Model, load_model
-from stages.ingest import records
+from stages.ingest import naming, records
 from stages.ingest.images import ImageStore
 from stages.intervals import Report, f1_by_label, paired_gain, report
 from stages.network.network import memory_for
@@ -118,17 +118,23 @@ def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
-        Incomparable: it wants photos of another size than this project stores.
+        Incomparable: it wants photos of another form than this project stores.
     """
-    description, stored = model.bundle.description, ImageStore().size
-    if description.sees_images and description.stored_size != stored:
+    description, stored = model.bundle.description, ImageStore().form
+    if description.sees_images and description.stored_size != stored.size:
         raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
-            f"stored with {stored} now (ingest.image_size), so the two cannot be compared"
+            f"stored with {stored.size} now (ingest.image_size), so the two cannot be compared"
+        )
+    if description.sees_images and description.depth != stored.depth:
+        raise Incomparable(
+            f"the model in use wants deep pixels scaled by {description.depth}, and they are "
+            f"scaled by {stored.depth} now (ingest.depth), so the two cannot be compared"
         )
     probabilities = ask(model, rows)
     decided = model.decide(probabilities)
-    places = {name: place for place, name in enumerate(description.labels)}
+    # A model from before names were brought into one form may have others.
+    places = {naming.clean(name): place for place, name in enumerate(description.labels)}
     return Side(
         *(
             np.stack(

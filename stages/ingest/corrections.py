@@ -15,6 +15,7 @@ import polars as pl
 
 from stages import UserError
 from stages.csv_tables import csv_table
+from stages.ingest import naming
 from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.records import SEPARATOR
@@ -119,8 +120,8 @@ def _read(
         elif not (id := cells["id"] or "").strip():
             rejected.append((str(file), row, "", "the id is empty"))
         else:
-            names = [name.strip() for name in (cells["labels"] or "").split(SEPARATOR)]
-            labels = list(filter(None, names))
+            names = map(naming.clean, (cells["labels"] or "").split(SEPARATOR))
+            labels = tuple(filter(None, names))
             counted = rules(labels)[0] if rules else labels
             correction = Correction(str(file), row, frozenset(counted or ()))
             given.setdefault(id, []).append(correction)

@@ -8,13 +8,12 @@ to make one of them; ``ingest.none`` has the names which say that a photo has no
 from collections.abc import Iterable, Iterator
 
 from stages.ingest.params import Ingest
-from stages.ingest.sources import Row, Unreadable
 
-Labels = tuple[list[str] | None, tuple[str, ...]]  # those of a photo, and those that are unknown
+Names = tuple[str, ...]
 
 
 class LabelRules:
-    """The rules that the options give."""
+    """The rules that the options give; false where there are none."""
 
     def __init__(self, params: Ingest) -> None:
         self._renamed = params.rename or {}
@@ -24,52 +23,37 @@ class LabelRules:
         self._chosen = frozenset(params.labels or ()) if others else None
         self._unused = {*self._renamed, *self._ignored}
         self._are_any = bool(self._unused) or others
-        self._results: dict[tuple[tuple[str, ...], tuple[str, ...]], Labels] = {}
 
-    def __call__(self, names: Iterable[str] | None, unknown: Iterable[str] = ()) -> Labels:
+    def __bool__(self) -> bool:
+        return self._are_any
+
+    def __call__(self, names: Names | None, unknown: Names = ()) -> tuple[Names | None, Names]:
         """The labels of a photo, None where they are not known, and those that are unknown.
 
-        Both come by their new names. A photo that has one of several labels that are made one, has
+        Names are clean, each once. A photo that has one of several labels that are made one, has
         that; one that has a label of ``ingest.none`` is known to lack those that were unknown.
         """
-        if names is None:
-            return None, ()
-        given = (tuple(names), tuple(unknown))
-        if given not in self._results:
-            self._results[given] = self._apply(*given)
-        return self._results[given]
-
-    def of_rows(self, rows: Iterator[Row | Unreadable]) -> Iterator[Row | Unreadable]:
-        """``rows`` with their labels after the rules."""
-        return map(self._of_row, rows) if self._are_any else rows
-
-    def _of_row(self, row: Row | Unreadable) -> Row | Unreadable:
-        if isinstance(row, Unreadable):
-            return row
-        labels, unknown = self(row.labels, row.unknown)
-        return row._replace(labels=labels, unknown=unknown)
-
-    def _apply(self, names: tuple[str, ...], unknown: tuple[str, ...]) -> Labels:
-        has, unsure = (
-            list(dict.fromkeys(self._renamed.get(name, name) for name in some))
-            for some in (names, unknown)
-        )
+        if not self._are_any or names is None:
+            return names, unknown
+        has, unsure = self._by_new_names(names), self._by_new_names(unknown)
         self._unused -= {*names, *unknown, *has, *unsure}
         if self._none.intersection(has):
             unsure = []
-        return self._that_count(has), tuple(
-            self._that_count(name for name in unsure if name not in has)
-        )
+        return self._that_count(has), self._that_count(name for name in unsure if name not in has)
 
-    def _that_count(self, names: Iterable[str]) -> list[str]:
+    def _by_new_names(self, names: Names) -> list[str]:
+        return list(dict.fromkeys(self._renamed.get(name, name) for name in names))
+
+    def _that_count(self, names: Iterable[str]) -> Names:
         chosen = self._chosen
-        return [
+        return tuple(
             name
             for name in names
             if name not in self._ignored and (chosen is None or name in chosen)
-        ]
+        )
 
-    @property
-    def unused(self) -> list[str]:
-        """The labels that rules name and no photo has had, such as misspelt ones."""
-        return sorted(self._unused)
+    def warnings(self) -> Iterator[str]:
+        """Says which labels the rules name and no photo has had, such as misspelt ones."""
+        if self._unused:
+            names = ", ".join(sorted(self._unused))
+            yield f"ingest.rename, none and ignore name labels that no photo has: {names}"

@@ -1,14 +1,24 @@
 """The section ``ingest`` of ``params.yaml``: what comes in."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
+from stages.ingest import naming
+from stages.ingest.images import Depth, Form
 from stages.params import Fraction, Section, unknown
 
-Name = Annotated[str, Field(min_length=1)]
-Names = Annotated[list[Name], Field(min_length=1)]
+Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Ingest(Section):
@@ -24,8 +34,9 @@ class Ingest(Section):
     deliveries: str | None
     corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
+    depth: Depth
     labels: Names | None
-    rename: dict[str, Name] | None
+    rename: dict[str, str] | None
     none: Names | None
     ignore: Literal["others"] | Names | None
     max_rejected: Fraction
@@ -44,14 +55,39 @@ class Ingest(Section):
             )
         return section
 
-    @field_validator("labels")
+    @field_validator("depth", mode="wrap")
     @classmethod
-    def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
-        names = labels or []
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"ingest.labels names {name!r} twice")
-        return labels
+    def _depth_is_a_range(cls, depth: Any, checked: ValidatorFunctionWrapHandler) -> Depth:
+        try:
+            known: Depth = checked(depth)
+        except ValidationError:
+            known = (0, 0)
+        if isinstance(known, tuple) and known[0] >= known[1]:
+            raise ValueError(
+                f"ingest.depth is {depth!r}; it is type, photo, or two numbers, [lowest, highest]"
+            )
+        return known
+
+    @field_validator("labels", "none", "ignore")
+    @classmethod
+    def _each_label_once(cls, labels: Any, field: ValidationInfo) -> Any:
+        if not isinstance(labels, list):
+            return labels
+        names = [naming.clean(name) for name in labels]
+        for name, count in Counter(names).items():
+            if reason := naming.fault(name):
+                raise ValueError(f"ingest.{field.field_name}: {reason}")
+            if count > 1:
+                raise ValueError(f"ingest.{field.field_name} names {name!r} twice")
+        return names
+
+    @field_validator("rename")
+    @classmethod
+    def _new_names_are_some(cls, rename: dict[str, str] | None) -> dict[str, str] | None:
+        names = {naming.clean(old): naming.clean(new) for old, new in (rename or {}).items()}
+        for reason in filter(None, map(naming.fault, names.values())):
+            raise ValueError(f"ingest.rename: {reason}")
+        return names or None
 
     @model_validator(mode="after")
     def _label_rules_agree(self) -> Self:
@@ -70,6 +106,11 @@ class Ingest(Section):
                     "and ignore"
                 )
         return self
+
+    @property
+    def form(self) -> Form:
+        """What photos are brought to."""
+        return Form(self.image_size, self.depth)
 
     @property
     def source_options(self) -> dict[str, Any]:

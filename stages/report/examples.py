@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.explain.word_effects import LETTERS
 from stages.report import pictures
 from stages.report.example_choice import KINDS
 from stages.report.explanations import Explanations
 from stages.report.validation import Validation
+from stages.words import words_of
 
 FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
 LEAST_EFFECT = 0.5  # a word that does less is not marked
@@ -139,10 +139,10 @@ def marked(caption: str, effects: Mapping[str, float]) -> list[tuple[str, float]
     """
     pieces: list[tuple[str, float]] = []
     end = 0
-    for word in LETTERS.finditer(caption):
-        effect = effects.get(word[0].lower(), 0.0)
+    for word in words_of(caption):
+        effect = effects.get(word.text, 0.0)
         if effect >= LEAST_EFFECT:
-            pieces += [(caption[end : word.start()], 0.0)] * (end < word.start())
-            pieces.append((word[0], min(effect / FULL_EFFECT, 1.0)))
-            end = word.end()
+            pieces += [(caption[end : word.start], 0.0)] * (end < word.start)
+            pieces.append((caption[word.start : word.end], min(effect / FULL_EFFECT, 1.0)))
+            end = word.end
     return pieces + [(caption[end:], 0.0)] * (end < len(caption))

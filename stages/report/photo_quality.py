@@ -54,7 +54,9 @@ def duplicates(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     """
     if records.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
-    joined = records.join(folds.select("id", "part"), "id", "left", maintain_order="left")
+    joined = records.drop("part").join(
+        folds.select("id", "part"), "id", "left", maintain_order="left"
+    )
     grouped = joined.with_columns(
         group=pl.Series(same_photo(records), dtype=pl.Int64),
         part=pl.when(pl.col("subset") == "test").then(pl.lit("test")).otherwise("part"),

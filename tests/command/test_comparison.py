@@ -73,6 +73,8 @@ def test_models_without_a_common_label_can_be_compared():
         ("1\t2 \n 3", {"1", "2", "3"}, ["1", "2", "3"]),
         ("", {"1"}, []),
         (None, {"1"}, None),
+        ("Ma\u0308dchen", {"Mädchen"}, ["Mädchen"]),
+        ("Ma\u0308dchen", {"Ma\u0308dchen"}, ["Ma\u0308dchen"]),
     ],
 )
 def test_labels_of_a_cell(cell: str | None, names: set[str], expected: list[str] | None):

@@ -135,6 +135,17 @@ def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
     assert found["champion"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_a_label_has_the_same_name_in_a_champion_from_before_names_were_clean(champion: Path):
+    before = judge(champion)["labels"]["0"]["champion"]
+
+    def rename(content: dict) -> None:
+        content["description"]["labels"][0] = content["decision"]["labels"][0] = " 0"
+
+    describe_otherwise(champion / "bundle", rename)
+    assert judge(champion)["labels"]["0"]["champion"] == before
+    assert before["value"] > 0
+
+
 def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
     def enlarge(content: dict) -> None:
         content["description"]["stored_size"] = 64
@@ -142,3 +153,12 @@ def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
     describe_otherwise(champion / "bundle", enlarge)
     said = judge(champion)["incomparable"]
     assert "wants photos of 64 pixels, and they are stored with 32" in said
+
+
+def test_photos_scaled_otherwise_cannot_be_shown_to_it(champion: Path):
+    def deepen(content: dict) -> None:
+        content["description"]["depth"] = [0, 4095]
+
+    describe_otherwise(champion / "bundle", deepen)
+    said = judge(champion)["incomparable"]
+    assert "scaled by (0.0, 4095.0), and they are scaled by type now" in said

@@ -96,6 +96,7 @@ a.jpg,cat,train,ann
 c.jpg,,test,bob
 a.jpg,cat,train,ann
 d.jpg,cat,dunno,ann
+d.jpg,dog,train,ann
 e.jpg,cat,train,ann
 e.jpg,dog,train,bob
 """
@@ -108,9 +109,18 @@ e.jpg,dog,train,bob
     }  # fmt: skip
     assert [row.part for row in good.values()] == ["train", "validation", None]
     assert [row.group for row in good.values()] == ["ann", "bob", "bob"]
-    assert [row.row for row in bad] == [7, 8]
+    assert [row.row for row in bad] == [7, 9]
     assert "'dunno'" in bad[0].reason
     assert "e.jpg differ in group: ann, bob" in bad[1].reason
+
+
+def test_a_row_that_cannot_be_read_costs_its_photo_once(tmp_path: Path):
+    table = "id,labels,value\n1,cat,maybe\n1,dog,1\n2,dog,1\n1,eel,perhaps\n,eel,1\n"
+    (tmp_path / "photos.csv").write_text(table)
+    bad, other, without, two = rows(tmp_path, options(long=True, value="value"))
+    assert (bad.row, other.row, without.row) == (2, 5, 6)
+    assert (bad.costs_photo, other.costs_photo, without.costs_photo) == (True, False, True)
+    assert (two.id, two.labels) == ("2", ["dog"])
 
 
 def test_given_parts_groups_and_times(tmp_path: Path):

@@ -43,7 +43,8 @@ def table(**columns: list) -> pl.DataFrame:
         "image": numbers,
         "delivery": [0] * count,
     }
-    return pl.DataFrame(same | columns, records.SCHEMA)
+    further = {name: pl.lit(None, kind) for name, kind in records.OPTIONAL.items()}
+    return pl.DataFrame(same | columns, records.SCHEMA).with_columns(**further)
 
 
 def parts(table: pl.DataFrame, validates: set[int] = frozenset()) -> pl.DataFrame:

@@ -9,21 +9,13 @@ columns and dictionaries mean, ``positive``, ``negative`` and ``unknown`` say.
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
-from stages.ingest.sources import Row, Unreadable
+from stages.ingest.sources import Columns, Row, Unreadable
 from stages.ingest.tables import duplicates, long_form, wide
 from stages.ingest.tables.opened import open_all
 from stages.ingest.tables.options import Options
 
-__all__ = ["Columns", "Options", "columns", "rows"]
-
-
-class Columns(NamedTuple):
-    """The columns that are read as labels, and those that are not read at all."""
-
-    taken: list[str]
-    left: list[str]
+__all__ = ["Options", "columns", "rows"]
 
 
 def columns(root: Path, options: Options) -> Columns:

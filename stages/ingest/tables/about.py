@@ -1,12 +1,12 @@
 """What else a table says of a photo: its id, subset, caption, group and time."""
 
 import math
-import posixpath
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from stages.ingest.sources import plain_path
 from stages.ingest.tables.cells import MISSING, Kept, short
 from stages.ingest.tables.options import Options
 
@@ -105,7 +105,7 @@ def ids_of(cells: Sequence[Any], faults: dict[int, str]) -> list[str]:
 
 def _tidy(id: str) -> str:
     is_meant = ".." in id or id[:1] == "/"  # and will not be found, or not be allowed
-    return id if is_meant or ("./" not in id and "//" not in id) else posixpath.normpath(id)
+    return id if is_meant or ("./" not in id and "//" not in id) else plain_path(id)
 
 
 def time_of(cell: Any) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.tables.cells import Kept, LabelCell, Labels, OneHot, Values
 from stages.ingest.tables.files import PARQUET, Table, nameless, numbered_labels
 from stages.ingest.tables.options import Options
@@ -31,6 +32,7 @@ def label_columns(path: Path, table: Table, options: Options) -> list[str]:
     for name in taken:
         if table.columns.count(name) > 1:
             raise UserError(f"{path} has {table.columns.count(name)} columns named {name!r}")
+    naming.check(taken, f"{path}, its columns of labels")
     _check_one_hot(path, table, taken, values_of(options))
     return taken
 

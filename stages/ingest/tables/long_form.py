@@ -58,6 +58,8 @@ def rows(root: Path, options: Options, opened: Sequence[Opened]) -> Iterator[Row
     said = _Said(list(entries.names), is_asked=options.absent == "unknown")
     abouts = list(entries.abouts)
     for id, place, number, codes, others in photos.iter_rows():
+        if id in entries.spoilt:
+            continue
         file, (photo,) = opened[place].file, folders.paths([id])
         labels, unknown = said(codes)
         alike = []
@@ -78,12 +80,14 @@ class _Entries:
     Attributes:
         names: of labels, in the order of their places.
         abouts: all that is said beside labels, each once, in the order of their places.
+        spoilt: ids of photos that have a row which says nothing: their labels cannot be told.
     """
 
     def __init__(self, options: Options, opened: Sequence[Opened]) -> None:
         self._options, self._opened = options, opened
         self.names: dict[str, int] = {}
         self.abouts: dict[tuple[Any, ...], int] = {}
+        self.spoilt: set[str] = set()
 
     def parts(self) -> Iterator[tuple[pl.DataFrame, list[Unreadable]]]:
         """The rows in parts, columns of ``ENTRIES``, and those that cannot be read."""
@@ -94,7 +98,7 @@ class _Entries:
             for more, faults in self._of_file(opened, about_of):
                 for column, cells in zip(columns, [*more, repeat(file, len(more[0]))], strict=True):
                     column.extend(cells)
-                unreadable += [Unreadable(opened.file, *each) for each in faults]
+                unreadable += faults
                 if len(columns[0]) > PART:
                     yield pl.DataFrame(columns, ENTRIES, orient="col"), unreadable
                     columns, unreadable = [[] for _ in ENTRIES], []
@@ -102,7 +106,7 @@ class _Entries:
 
     def _of_file(
         self, opened: Opened, about_of: AboutReader
-    ) -> Iterator[tuple[list[Sequence[Any]], list[tuple[int, str]]]]:
+    ) -> Iterator[tuple[list[Sequence[Any]], list[Unreadable]]]:
         values = values_of(self._options)
         states_of = Kept(lambda cell: CODES[values(cell)])
         places_of = Kept(partial(self._places, label_cell(opened.path, self._options)))
@@ -115,18 +119,23 @@ class _Entries:
             states = states_of(others.pop(0), faults) if value else [YES] * len(ids)
             abouts = self._abouts(about_of(others, faults), len(ids))
             columns: list[Sequence[Any]] = [ids_of(ids, faults), batch.numbers, states, abouts]
-            unreadable = [(batch.numbers[at], reason) for at, reason in faults.items()]
+            unreadable = [Unreadable(opened.file, *each) for each in batch.faults]
+            for at, reason in faults.items():
+                is_first = columns[0][at] not in self.spoilt
+                self.spoilt.add(columns[0][at])
+                number = batch.numbers[at]
+                unreadable.append(Unreadable(opened.file, number, reason, costs_photo=is_first))
             if faults or {*map(len, places)} != {1}:  # then a row is none, or several
                 good = [row for row in range(len(ids)) if row not in faults]
-                at = [row for row in good for _ in places[row] or (None,)]
-                columns = [[column[row] for row in at] for column in columns]
+                rows = [row for row in good for _ in places[row] or (None,)]
+                columns = [[column[row] for row in rows] for column in columns]
                 places = [places[row] or (None,) for row in good]
             codes = [
                 None if place is None else 3 * place + state
                 for place, state in zip(chain.from_iterable(places), columns[2], strict=True)
             ]
             columns[2] = codes
-            yield columns, [*unreadable, *batch.faults]
+            yield columns, unreadable
 
     def _places(self, read: LabelCell, cell: Any) -> tuple[int, ...]:
         names = self.names
