@@ -153,6 +153,7 @@ class LabelCell:
         values: what the values of a dictionary say.
         numbered: the names of numbered labels, that of 0 first; None where cells hold names.
         asked: for dictionaries, the labels that are unknown where one says nothing of them.
+        are_bits: whether zeros and ones, as many as there are numbered labels, are bits.
     """
 
     def __init__(
@@ -162,9 +163,11 @@ class LabelCell:
         values: Values,
         numbered: Sequence[str] | None = None,
         asked: Sequence[str] = (),
+        *,
+        are_bits: bool = True,
     ) -> None:
         self._column, self._separator, self._values = column, separator, values
-        self._numbered, self._asked = numbered, asked
+        self._numbered, self._asked, self._are_bits = numbered, asked, are_bits
 
     def __call__(self, cell: Any) -> Labels:
         """What ``cell`` says; a cell that is missing: nothing.
@@ -214,6 +217,7 @@ class LabelCell:
             )
         could_be_bits = len(numbers) == len(names) and set(numbers) <= {0, 1}
         truths = {*map(type, content)} == {bool}
+        could_be_bits = could_be_bits and (truths or self._are_bits)
         if could_be_bits and (truths or len(names) > 2):  # as numbers, one would stand twice
             return [name for name, bit in zip(names, numbers, strict=True) if bit]
         if len(set(numbers)) < len(numbers) or (could_be_bits and len(names) == 2) or truths:

@@ -56,7 +56,10 @@ def label_cell(path: Path, options: Options, asked: Sequence[str] = ()) -> Label
     """What reads a cell of the column of labels; in the long form, of one label."""
     separator = NEVER if options.long else options.separator
     numbered = _numbered(path, options)
-    return LabelCell(str(options.labels), separator, values_of(options), numbered, asked)
+    are_bits = options.names is not None  # Hugging Face's features are numbers for sure
+    values = values_of(options)
+    column = str(options.labels)
+    return LabelCell(column, separator, values, numbered, asked, are_bits=are_bits)
 
 
 def values_of(options: Options) -> Values:
