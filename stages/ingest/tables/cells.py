@@ -149,17 +149,17 @@ class LabelCell:
 
     Args:
         column: its name, for messages.
-        separator: between the names in text.
+        separator: between the names in text; None: blanks of any kind.
         values: what the values of a dictionary say.
         numbered: the names of numbered labels, that of 0 first; None where cells hold names.
         asked: for dictionaries, the labels that are unknown where one says nothing of them.
-        are_bits: whether zeros and ones, as many as there are numbered labels, are bits.
+        are_bits: whether zeros and ones are bits where they cannot be labels, each once.
     """
 
     def __init__(
         self,
         column: str,
-        separator: str,
+        separator: str | None,
         values: Values,
         numbered: Sequence[str] | None = None,
         asked: Sequence[str] = (),
@@ -200,8 +200,9 @@ class LabelCell:
         if self._numbered is not None:
             return self._by_number(cell, content)
         names = [each.strip() for each in content] if are_texts else []
-        if not are_texts or ({*names} <= {"0", "1"} and len({*names}) < len(names)):
-            raise self._refused(cell)  # numbers; or, as one stands twice, bits
+        bits = self._are_bits and {*names} <= {"0", "1"} and len({*names}) < len(names)
+        if not are_texts or bits:  # as names, none would stand twice
+            raise self._refused(cell)
         return names
 
     def _by_number(self, cell: Any, content: list[Any]) -> list[str]:
