@@ -20,6 +20,7 @@ from stages.ingest import (
 )
 from stages.ingest.images import IMAGES
 from stages.ingest.intake import as_records, label_names, take_in
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import list_rows
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import REJECTED, check_loss
@@ -38,8 +39,9 @@ def main() -> None:
 
 def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
-    overlay = corrections.read(Path(params.corrections))
-    listing, columns = list_rows(params, folder), sources.columns(params)
+    rules = LabelRules(params)
+    overlay = corrections.read(Path(params.corrections), rules)
+    listing, columns = list_rows(params, rules, folder), sources.columns(params)
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
@@ -81,7 +83,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         )
     for line in summary.lines(labels, metrics, columns):
         print(f"ingest: {line}")
-    for warning in [*doubts, *deep_pixels.warnings(misfits, params.depth)]:
+    for warning in [*doubts, *rules.warnings(), *deep_pixels.warnings(misfits, params.depth)]:
         print(f"ingest: warning: {warning}")
 
 

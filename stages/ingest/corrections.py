@@ -16,6 +16,7 @@ import polars as pl
 from stages import UserError
 from stages.csv_tables import csv_table
 from stages.ingest import naming
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
@@ -70,8 +71,8 @@ class Corrected(NamedTuple):
         }
 
 
-def read(folder: Path) -> Corrections:
-    """Reads every CSV file in ``folder``, UTF-8.
+def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
+    """Reads every CSV file in ``folder``, UTF-8. Labels are those after the ``rules``, if any.
 
     Raises:
         UserError: there is no such folder, or a file is no CSV, or has not just one column of each
@@ -85,7 +86,7 @@ def read(folder: Path) -> Corrections:
     given: dict[str, list[Correction]] = {}
     rejected: list[Rejected] = []
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() == ".csv"):
-        rejected += _read(path, given)
+        rejected += _read(path, rules, given)
     by_id = {}
     for id, corrections in given.items():
         if len({each.labels for each in corrections}) == 1:
@@ -97,7 +98,9 @@ def read(folder: Path) -> Corrections:
     return Corrections(by_id, rejected)
 
 
-def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
+def _read(
+    file: Path, rules: LabelRules | None, given: dict[str, list[Correction]]
+) -> list[Rejected]:
     """Adds the corrections in ``file`` to ``given``; returns the rows that say too little."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -118,7 +121,9 @@ def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
             rejected.append((str(file), row, "", "the id is empty"))
         else:
             names = map(naming.clean, (cells["labels"] or "").split(SEPARATOR))
-            correction = Correction(str(file), row, frozenset(filter(None, names)))
+            labels = tuple(filter(None, names))
+            counted = rules(labels)[0] if rules else labels
+            correction = Correction(str(file), row, frozenset(counted or ()))
             given.setdefault(id, []).append(correction)
     return rejected
 

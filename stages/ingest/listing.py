@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from stages.ingest import naming, sources
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
@@ -67,15 +68,17 @@ class Listing(NamedTuple):
     total: int
 
 
-def list_rows(params: Ingest, folder: Path) -> Listing:
+def list_rows(params: Ingest, rules: LabelRules, folder: Path) -> Listing:
     """Lists the rows of the source; those that can be records are written to ``folder``.
+
+    Their labels are those after the ``rules``.
 
     Raises:
         UserError: as ``sources.rows`` does.
     """
     good = Spool(LISTED, folder / "listed")
     makers: dict[int, Callable[[], bytes]] = {}
-    label_lists = _LabelLists(params.labels)
+    label_lists = _LabelLists(params.labels, rules)
     rejected: list[Rejected] = []
     no_photos: list[Rejected] = []
     count = 0
@@ -99,7 +102,7 @@ def list_rows(params: Ingest, folder: Path) -> Listing:
 
 
 class _LabelLists:
-    """The label lists of rows, their names clean.
+    """The label lists of rows, their names clean, and after the ``rules``.
 
     Args:
         allowed: the names that there may be; None: all.
@@ -108,8 +111,8 @@ class _LabelLists:
         lists: each once as its source says it.
     """
 
-    def __init__(self, allowed: list[str] | None) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: list[str] | None, rules: LabelRules) -> None:
+        self._allowed, self._rules = allowed, rules
         self._places: dict[LabelList, int | str] = {}
         self._seen: set[str] = set()  # names that are clean, and may be
         self.lists: LabelLists = []
@@ -132,14 +135,14 @@ class _LabelLists:
         """Whether all names are clean: most often, they have been seen before."""
         names = said.names or ()
         known = self._seen.issuperset(names) and self._seen.issuperset(said.unknown)
-        return known and not set(said.unknown).intersection(names)
+        return known and not self._rules and not set(said.unknown).intersection(names)
 
     def _cleaned(self, said: LabelList) -> LabelList | str:
         """The labels that are meant, or why they cannot be."""
         names = None if said.names is None else _each_once(said.names)
         unknown = (name for name in _each_once(said.unknown) if name not in (names or ()))
-        labels = LabelList(names, tuple(unknown))
-        every = {*(names or ()), *labels.unknown}
+        labels = LabelList(*self._rules(names, tuple(unknown)))
+        every = {*(labels.names or ()), *labels.unknown}
         if faults := sorted(filter(None, map(naming.fault, every))):
             return faults[0]
         if self._allowed and (strange := every.difference(self._allowed)):

@@ -176,7 +176,9 @@ def _opener(files: Files, form: Form, cache: DecodeCache) -> Callable[[PhotoSour
 def _open(
     photos: Sequence[PhotoSource], open_one: Callable[[PhotoSource], Outcome], size: int
 ) -> Iterator[Opened | UnreadablePhoto]:
-    if CAN_FORK and len(photos) >= WORTH_PROCESSES:
+    # Photos in tables' cells are read by Polars, which a copy of this process would wait for.
+    may_fork = CAN_FORK and not any(getattr(photo, "in_threads", False) for photo in photos)
+    if may_fork and len(photos) >= WORTH_PROCESSES:
         outcomes = in_processes(open_one, photos, (size, size, 3))
     else:
         outcomes = in_threads(open_one, photos)
