@@ -1,6 +1,7 @@
 """The stage as it runs, after a real train and threshold."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
     assert "Of 32 labelled photos" in PAGE.read_text()
+    assert "Known of" not in PAGE.read_text() and "not known" not in PAGE.read_text()
     assert "The other 128 of training and validation are not judged" in PAGE.read_text()
     files = (PAGE, DOUBTS, WORDS)
     before = [file.read_bytes() for file in files]
@@ -59,6 +61,41 @@ def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
         main()
         assert pl.read_csv(DOUBTS)["id"].to_list() == [id for id in listed if id not in left_out]
         assert f"Left out {words} that people have checked." in PAGE.read_text()
+
+
+def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
+    trained({"report.labels": None, "report.photos": 1})
+    names = records.read_label_names()
+    table = read_probabilities()
+    # The first half says nothing of the first label, and the network finds it on all photos.
+    first, rest = pl.lit(names[:1]), pl.int_range(pl.len()) >= len(table) // 2
+    one = table.with_columns(
+        labels=pl.col("labels").list.set_difference(first),
+        unknown=pl.when(rest).then(None).otherwise(first),
+    )
+    probabilities = one["probabilities"].to_numpy().copy()
+    probabilities[:, 0] = 0.99
+    table = probability_table(one["id"], one["labels"], probabilities, one["unknown"])
+    write_probabilities(table, names)
+    path = Path("metrics/threshold.json")
+    content = json.loads(path.read_text())
+    for name, label in content["labels"].items():
+        label["known"] = len(table) // (2 if name == names[0] else 1)
+    path.write_text(json.dumps(content))
+    main()
+    text = PAGE.read_text()
+    others = len(table) - len(table) // 2
+    assert f"on 0 of 0 photos that carry it, and on {others} of {others} others; not known of " in (
+        text
+    )
+    assert '<td class="number" data-value="16">16</td>' in text
+    cards = {
+        id: labels
+        for id, labels in re.findall(r'alt="Photo ([^"]+)".*?<ul class="photo-labels">(.*?)</ul>',
+                                     text, re.DOTALL)
+    }  # fmt: skip
+    assert {"?" in cards[id] for id in set(table["id"][:16]) & set(cards)} == {True}
+    assert {"?" in cards[id] for id in set(table["id"][16:]) & set(cards)} == {False}
 
 
 def out_of_fold(labels: list[str]) -> pl.DataFrame:
