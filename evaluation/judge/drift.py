@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.ingest.records import label_matrix
+from stages.ingest.records import known_matrix, label_matrix
 from stages.network.description import Description
 from stages.vocab import vocabulary
 
@@ -19,8 +19,8 @@ def drift(
 ) -> dict[str, Any]:
     """Figures of the records that the model knew, ``before``, beside those of the new ones.
 
-    New is what of ``now`` has another file (``sha256``) than all of ``before``. A figure of no
-    photo, or of no caption, is None.
+    Both are columns of ``stages.ingest.records``. New is what of ``now`` has another file
+    (``sha256``) than all of ``before``. A figure of no photo, or of no caption, is None.
 
     Args:
         description: of the model; its vocabulary says which words it knows. A transformer's
@@ -42,13 +42,19 @@ def drift(
 
 
 def _rates(sides: dict[str, pl.DataFrame], names: list[str]) -> dict[str, dict[str, float]]:
-    """The share of each side's labelled photos that carry each label; nothing of no photo."""
+    """How many carry each label of a side's photos of which that is known; nothing of no photo."""
     rates_by_side: dict[str, dict[str, float]] = {}
     for side, table in sides.items():
-        known = table["labels"].drop_nulls()
-        kept = known.list.eval(pl.element().filter(pl.element().is_in(names)))
-        rates = label_matrix(kept, names).mean(axis=0) if len(known) else np.empty(0)
-        rates_by_side[side] = dict(zip(names, rates.tolist(), strict=False))
+        labelled = table.filter(pl.col("labels").is_not_null())
+        kept = labelled.select(
+            pl.col("labels", "unknown").list.eval(pl.element().filter(pl.element().is_in(names)))
+        )
+        truth, known = label_matrix(kept["labels"], names), known_matrix(kept["unknown"], names)
+        known = np.ones_like(truth) if known is None else known
+        photos, carried = known.sum(axis=0), (truth & known).sum(axis=0)
+        rates_by_side[side] = {
+            name: float(carried[i] / photos[i]) for i, name in enumerate(names) if photos[i]
+        }
     return rates_by_side
 
 
