@@ -51,6 +51,7 @@ def test_new_photos_beside_those_before():
     assert (found["new_labels"], found["gone_labels"]) == (["owl"], ["cat"])
     assert found["unknown_words"] == {"before": 0, "new": 0.75}
     assert found["median_size"] == {"before": [250, 50], "new": [550, 50]}
+    assert "label_known" not in found
 
 
 def test_rates_are_of_the_photos_of_which_a_label_is_known():
@@ -64,6 +65,11 @@ def test_rates_are_of_the_photos_of_which_a_label_is_known():
         "cat": {"before": 0.5, "new": 0},
         "dog": {"before": 0.5, "new": 0.5},
         "owl": {"before": 0, "new": None},
+    }
+    assert found["label_known"] == {
+        "cat": {"before": 4, "new": 1},
+        "dog": {"before": 2, "new": 2},
+        "owl": {"before": 2, "new": 0},
     }
 
 
