@@ -1,4 +1,4 @@
-"""The page of a retraining, as Markdown: of how many photos a figure is, where not all are known."""
+"""The page of a retraining: of how many photos a figure is, where not all labels are known."""
 
 from pathlib import Path
 from typing import Any

@@ -120,7 +120,10 @@ def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, para
     tests = pl.when(subset="test").then(pl.lit([names[0]])).otherwise("labels")
     second = pl.int_range(pl.len()) == 1
     right = pl.when(second).then(pl.lit([names[0], new])).otherwise(tests)
-    records.write(photos.with_columns(labels=right), names)
+    # Nobody knows of one label whether the first photo carries it.
+    asked = next(name for name in names if name not in (new, *photos["labels"][0]))
+    unknown = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit([asked]))
+    records.write(photos.with_columns(labels=right, unknown=unknown), names)
     params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
     main()
     assert f"report: {TABLE} does not know {new}; nobody doubts" in capsys.readouterr().out
@@ -132,7 +135,9 @@ def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, para
         for id in photos["id"].head(2)
     )
     given = set(photos["labels"][0])
-    assert first == set(names) - given - {new} | given & {new}
+    assert first == set(names) - given - {new, asked} | given & {new}
+    assert dict(listed.select("id", "unknown").iter_rows())[photos["id"][0]] == asked
+    assert f"<dt>Not known</dt><dd><bdi>{asked}</bdi></dd>" in PAGE.read_text()
     assert second == set(photos["labels"][1]) | {new}
     assert f"Of {len(photos):,} labelled photos" in PAGE.read_text()
     assert "are not judged" not in PAGE.read_text()
