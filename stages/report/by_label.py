@@ -87,13 +87,14 @@ def beside(
         Two int (labels, labels): how many photos carry the label of the row and not that of the
         column; and how many of those were given the latter. Both are 0 on the diagonal.
     """
-    return _together(truth & known, ~truth & known, ~truth & known & predicted)
+    carried, absent = truth & known, ~truth & known
+    return _together(carried, absent), _together(carried, absent & predicted)
 
 
-def _together(first: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """How many rows have one label in ``first`` and one in each other: int (labels, labels)."""
-    counted = first.astype(float)  # BLAS; exact below 2⁵³ rows
-    return tuple((counted.T @ other.astype(float)).astype(np.int64) for other in others)
+def _together(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """In how many rows a label of ``first`` and one of ``second`` hold: int (labels, labels)."""
+    both = first.T.astype(float) @ second.astype(float)  # BLAS; exact below 2⁵³ rows
+    return both.astype(np.int64)
 
 
 def confused(
@@ -106,10 +107,11 @@ def confused(
         on how many of those the second was found (``wrong``, and as a ``rate``); and its rate on
         the photos that carry neither (``elsewhere``). Most photos first.
     """
+    without, wrong = beside(truth, predicted, known)
     carried, absent = truth & known, ~truth & known
-    both, without, wrong = _together(carried, carried, absent, absent & predicted)
-    neither, wrong_elsewhere = _together(absent, absent, absent & predicted)
-    rate, elsewhere = ratio(wrong, without), ratio(wrong_elsewhere, neither)
+    both, neither = _together(carried, carried), _together(absent, absent)
+    rate = ratio(wrong, without)
+    elsewhere = ratio(_together(absent, absent & predicted), neither)
     order = np.argsort(-wrong, axis=None, kind="stable")
     rows: list[tuple[str, str, int, int, int, float, float]] = []
     for first, second in zip(*np.unravel_index(order, wrong.shape), strict=True):
