@@ -22,6 +22,11 @@ def write(stage: str, figures: dict[str, Any]) -> None:
     write_json(FOLDER / f"{stage}.json", _rounded(figures))
 
 
+def pooled(known: np.ndarray | None, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array's decisions that are known, in one row, (decisions,); the arrays of one shape."""
+    return [array.ravel() if known is None else array[known] for array in arrays]
+
+
 def counts(
     truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,8 +84,7 @@ def hamming_loss(
     truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
 ) -> float:
     """Fraction of single decisions that are wrong."""
-    wrong = truth != predicted
-    return float((wrong if known is None else wrong[known]).mean())
+    return float(pooled(known, truth != predicted)[0].mean())
 
 
 class Ranking:
