@@ -20,6 +20,7 @@ from stages.network.probabilities import (
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
+from stages.threshold.__main__ import main as threshold
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TABLE = Path("ensemble/validation.parquet")
@@ -77,11 +78,7 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     probabilities[:, 0] = 0.99
     table = probability_table(one["id"], one["labels"], probabilities, one["unknown"])
     write_probabilities(table, names)
-    path = Path("metrics/threshold.json")
-    content = json.loads(path.read_text())
-    for name, label in content["labels"].items():
-        label["known"] = len(table) // (2 if name == names[0] else 1)
-    path.write_text(json.dumps(content))
+    threshold()
     main()
     text = PAGE.read_text()
     others = len(table) - len(table) // 2
