@@ -126,6 +126,7 @@ EFFECTS = [
     Effect(
         "train.pretrained_lr train.optimizer train.lr train.momentum train.weight_decay "
         "train.decay train.ema train.early_stopping train.metric train.schedule.* "
+        "train.loss.unknown "
         f"train.freeze train.unfreeze train.dropout train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,

@@ -1,10 +1,14 @@
-"""Metrics of a decision, with bootstrap intervals."""
+"""Metrics of a decision, with bootstrap intervals.
+
+``known`` is bool (rows, labels), the decisions of which the truth is known; None: all. The others
+count nowhere, as in ``stages.metrics``.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from stages.metrics import Ranking, average_precisions, ratio
+from stages.metrics import average_precisions, rankings, ratio
 
 CONFIDENCE = 0.95
 
@@ -17,6 +21,7 @@ def report(
     predicted: np.ndarray,
     samples: int,
     seed: int,
+    known: np.ndarray | None = None,
 ) -> Report:
     """Each metric with its 95 % interval, by resampling rows (percentile bootstrap, Efron 1979).
 
@@ -25,7 +30,7 @@ def report(
         probabilities: float (rows, labels).
         samples: how many times the rows are drawn anew.
     """
-    [metrics] = reports(truth, probabilities, [predicted], samples, seed)
+    [metrics] = reports(truth, probabilities, [predicted], samples, seed, known)
     return metrics
 
 
@@ -35,13 +40,14 @@ def reports(
     decisions: Sequence[np.ndarray],
     samples: int,
     seed: int,
+    known: np.ndarray | None = None,
 ) -> list[Report]:
     """``report`` of each of ``decisions``, bool (rows, labels), on the same rows drawn.
 
     Most of the time goes into rankings, which no decision changes; they are resampled once.
     """
-    ranked = _Ranked(truth, probabilities)
-    decided = [_Decided(truth, predicted) for predicted in decisions]
+    ranked = _Ranked(truth, probabilities, known)
+    decided = [_Decided(truth, predicted, known) for predicted in decisions]
 
     def measure(weights: np.ndarray) -> list[dict[str, float]]:
         precision = ranked.metrics(weights)
@@ -61,7 +67,13 @@ Answer = tuple[np.ndarray, np.ndarray]  # probabilities float, decisions bool: (
 
 
 def paired_gain(
-    truth: np.ndarray, one: Answer, other: Answer, metric: str, samples: int, seed: int
+    truth: np.ndarray,
+    one: Answer,
+    other: Answer,
+    metric: str,
+    samples: int,
+    seed: int,
+    known: np.ndarray | None = None,
 ) -> dict[str, float]:
     """By how much ``other`` is above ``one`` in a metric, with its 95 % interval.
 
@@ -78,7 +90,7 @@ def paired_gain(
     # Ranking takes most of the time, and only one metric asks for it.
     prepare = _Ranked if metric == "mean_average_precision" else _Decided
     place = 0 if prepare is _Ranked else 1
-    sides = [prepare(truth, answer[place]) for answer in (one, other)]
+    sides = [prepare(truth, answer[place], known) for answer in (one, other)]
 
     def gain(weights: np.ndarray) -> float:
         below, above = (side.metrics(weights)[metric] for side in sides)
@@ -89,10 +101,14 @@ def paired_gain(
 
 
 def f1_by_label(
-    truth: np.ndarray, predicted: np.ndarray, samples: int, seed: int
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    samples: int,
+    seed: int,
+    known: np.ndarray | None = None,
 ) -> list[dict[str, float]]:
     """F1 of each label with its 95 % interval, as ``report`` has them; both bool (rows, labels)."""
-    decided = _Decided(truth, predicted)
+    decided = _Decided(truth, predicted, known)
     drawn = np.array([decided.f1(weights) for weights in _draws(len(truth), samples, seed)])
     values = decided.f1(np.ones(len(truth)))
     return [_with_interval(float(f1), each) for f1, each in zip(values, drawn.T, strict=True)]
@@ -112,25 +128,35 @@ def _with_interval(value: float, drawn: Sequence[float] | np.ndarray) -> dict[st
 
 
 def by_label(
-    truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    known: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Count, precision, recall, F1 and average precision of each label: (labels,) arrays."""
+    """Count, precision, recall, F1 and average precision of each label: (labels,) arrays.
+
+    With ``known`` there is also ``known``, of how many rows the label is known.
+    """
+    if known is not None:
+        truth, predicted = truth & known, predicted & known
     hits, positives, chosen = (part.sum(axis=0) for part in (truth & predicted, truth, predicted))
-    return {
+    columns = {
         "count": positives,
         "precision": ratio(hits, chosen),
         "recall": ratio(hits, positives),
         "f1": ratio(2 * hits, chosen + positives),
-        "average_precision": np.nan_to_num(average_precisions(truth, probabilities)),
+        "average_precision": np.nan_to_num(average_precisions(truth, probabilities, known)),
     }
+    return columns if known is None else columns | {"known": known.sum(axis=0)}
 
 
 class _Ranked:
     """Rankings, sorted once so that each resampling is a few sums."""
 
-    def __init__(self, truth: np.ndarray, probabilities: np.ndarray) -> None:
-        columns = zip(truth.T, probabilities.T, strict=True)
-        self._rankings = [Ranking(*column) for column in columns]
+    def __init__(
+        self, truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None
+    ) -> None:
+        self._rankings = rankings(truth, probabilities, known)
 
     def metrics(self, weights: np.ndarray) -> dict[str, float]:
         """The metrics with row i counted ``weights[i]`` times; float (rows,)."""
@@ -142,11 +168,18 @@ class _Ranked:
 class _Decided:
     """Decisions, prepared once so that each resampling is a few sums."""
 
-    def __init__(self, truth: np.ndarray, predicted: np.ndarray) -> None:
+    def __init__(self, truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None) -> None:
+        wrong = (truth != predicted).astype(float)
+        # What the wrong ones are counted among: of each row, whether it counts, and how much of it.
+        self._row = self._share = np.ones(len(truth))
+        self._known = None
+        if known is not None:
+            truth, predicted, wrong = truth & known, predicted & known, wrong * known
+            self._row, self._share = known.any(axis=1).astype(float), known.mean(axis=1)
+            self._known = known.astype(float)
         self._hits = (truth & predicted).astype(float)
         self._chosen = predicted.astype(float)
         self._positives = truth.astype(float)
-        wrong = (truth != predicted).astype(float)
         self._any_wrong, self._share_wrong = wrong.max(axis=1), wrong.mean(axis=1)
 
     def f1(self, weights: np.ndarray) -> np.ndarray:
@@ -158,14 +191,15 @@ class _Decided:
         hits, chosen, positives = (
             weights @ part for part in (self._hits, self._chosen, self._positives)
         )
-        total = weights.sum()
+        # The labels of which anything is known in the rows drawn.
+        some = slice(None) if self._known is None else weights @ self._known > 0
         return {
             "micro_precision": float(ratio(hits.sum(), chosen.sum())),
             "micro_recall": float(ratio(hits.sum(), positives.sum())),
             "micro_f1": float(ratio(2 * hits.sum(), chosen.sum() + positives.sum())),
-            "macro_precision": float(ratio(hits, chosen).mean()),
-            "macro_recall": float(ratio(hits, positives).mean()),
-            "macro_f1": float(ratio(2 * hits, chosen + positives).mean()),
-            "subset_accuracy": 1 - float(weights @ self._any_wrong / total),
-            "hamming_loss": float(weights @ self._share_wrong / total),
+            "macro_precision": float(ratio(hits, chosen)[some].mean()),
+            "macro_recall": float(ratio(hits, positives)[some].mean()),
+            "macro_f1": float(ratio(2 * hits, chosen + positives)[some].mean()),
+            "subset_accuracy": 1 - float(ratio(weights @ self._any_wrong, weights @ self._row)),
+            "hamming_loss": float(ratio(weights @ self._share_wrong, weights @ self._share)),
         }

@@ -1,8 +1,10 @@
 """Multi-label metrics on plain arrays, and ``metrics/NAME.json``.
 
 ``truth`` and ``predicted`` are boolean arrays (rows × labels), ``probabilities`` floats of the
-same shape. Figures agree with scikit-learn's of the same name (``zero_division=0``); they are
-counted here because the bootstrap needs them thousands of times from the same sums.
+same shape. So is ``known``, boolean: the decisions of which the truth is known; None: all. The
+others count nowhere, nor does a row or a label of which nothing is known. Figures agree with
+scikit-learn's of the same name (``zero_division=0``); they are counted here because the bootstrap
+needs them thousands of times from the same sums.
 """
 
 from pathlib import Path
@@ -20,8 +22,17 @@ def write(stage: str, figures: dict[str, Any]) -> None:
     write_json(FOLDER / f"{stage}.json", _rounded(figures))
 
 
-def counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pooled(known: np.ndarray | None, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array's decisions that are known, in one row, (decisions,); the arrays of one shape."""
+    return [array.ravel() if known is None else array[known] for array in arrays]
+
+
+def counts(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True positives, false positives and false negatives of each label: three (labels,) arrays."""
+    if known is not None:
+        truth, predicted = truth & known, predicted & known
     return (
         (truth & predicted).sum(axis=0),
         (~truth & predicted).sum(axis=0),
@@ -39,31 +50,41 @@ def ratio(numerator: np.ndarray | float, denominator: np.ndarray | float) -> np.
     return quotient
 
 
-def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+def micro_f1(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> float:
     """F1 of all decisions together: 2·TP / (2·TP + FP + FN)."""
-    tp, fp, fn = (part.sum() for part in counts(truth, predicted))
+    tp, fp, fn = (part.sum() for part in counts(truth, predicted, known))
     return float(ratio(2 * tp, 2 * tp + fp + fn))
 
 
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> float:
     """Mean of the labels' F1; a label that is neither true nor predicted anywhere counts 0."""
-    return float(f1_of_labels(truth, predicted).mean())
+    each = f1_of_labels(truth, predicted, known)
+    return float((each if known is None else each[known.any(axis=0)]).mean())
 
 
-def f1_of_labels(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def f1_of_labels(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
+) -> np.ndarray:
     """Each label's F1, float (labels,); 0 where it is neither true nor predicted anywhere."""
-    tp, fp, fn = counts(truth, predicted)
+    tp, fp, fn = counts(truth, predicted, known)
     return ratio(2 * tp, 2 * tp + fp + fn)
 
 
-def subset_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Fraction of rows whose label set is exactly right."""
-    return float((truth == predicted).all(axis=1).mean())
+def subset_accuracy(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
+) -> float:
+    """Fraction of rows whose label set is exactly right, as far as it is known."""
+    right = truth == predicted
+    if known is not None:
+        right = (right | ~known)[known.any(axis=1)]
+    return float(right.all(axis=1).mean())
 
 
-def hamming_loss(truth: np.ndarray, predicted: np.ndarray) -> float:
+def hamming_loss(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None
+) -> float:
     """Fraction of single decisions that are wrong."""
-    return float((truth != predicted).mean())
+    return float(pooled(known, truth != predicted)[0].mean())
 
 
 class Ranking:
@@ -72,10 +93,14 @@ class Ranking:
     Args:
         truth: bool, (rows,).
         scores: float, (rows,).
+        known: bool, (rows,), the rows that are ranked; None: all.
     """
 
-    def __init__(self, truth: np.ndarray, scores: np.ndarray) -> None:
-        self._order = np.argsort(-scores, kind="stable")
+    def __init__(
+        self, truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None
+    ) -> None:
+        order = np.argsort(-scores, kind="stable")
+        self._order = order if known is None else order[known[order]]
         self._truth = truth[self._order]
         self._ends = np.flatnonzero(np.diff(scores[self._order], append=np.nan) != 0)
 
@@ -96,16 +121,27 @@ class Ranking:
         return float((np.diff(hits, prepend=0) / hits[-1] * ratio(hits, seen)).sum())
 
 
-def mean_average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
+def rankings(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> list[Ranking]:
+    """Each label's ranking, in order."""
+    of_labels = [None] * truth.shape[1] if known is None else known.T
+    return [Ranking(*each) for each in zip(truth.T, probabilities.T, of_labels, strict=True)]
+
+
+def mean_average_precision(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> float:
     """Mean of the labels' average precision, over the labels that are true somewhere."""
-    each = average_precisions(truth, probabilities)
+    each = average_precisions(truth, probabilities, known)
     return float(np.nanmean(each)) if not np.isnan(each).all() else 0.0
 
 
-def average_precisions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def average_precisions(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> np.ndarray:
     """Each label's average precision, (labels,); NaN for a label that is true nowhere."""
-    columns = zip(truth.T, probabilities.T, strict=True)
-    return np.array([Ranking(*column).average_precision() for column in columns])
+    return np.array([each.average_precision() for each in rankings(truth, probabilities, known)])
 
 
 def _rounded(value: Any) -> Any:

@@ -38,7 +38,8 @@ def compare(
 
     Shows how often they agree, how many photos each gives which label, and
     where they differ most. If a CSV has a column [bold]labels[/bold], it says as well
-    which of the two is better, and whether that may be chance.
+    which of the two is better, and whether that may be chance. Labels in a column
+    [bold]unknown[/bold] are those of which nobody knows whether the photo has them.
 
     [bold]Examples[/bold]
       tagloom compare old/bundle models/bundle photos
@@ -70,6 +71,7 @@ def compare(
             comparison.add(
                 [each.name for each in batch.asked],
                 [inputs.label_list(each.labels, names) for each in batch.asked],
+                [inputs.label_list(each.unknown, names) for each in batch.asked],
                 [(p, model.decide(p)) for model, p in zip(loaded, answers, strict=True)],
             )
     _show(comparison)

@@ -20,6 +20,7 @@ from stages.ingest.records import separator
 PHOTO = ("photo", "imageid", "image", "file", "filename", "path")
 CAPTION = ("caption",)
 LABELS = ("labels",)
+UNKNOWN = ("unknown",)
 
 
 class Asked(NamedTuple):
@@ -30,12 +31,15 @@ class Asked(NamedTuple):
         path: of its file.
         caption: None: it has none.
         labels: what the CSV says under Labels; None: nothing.
+        unknown: what it says under Unknown: the labels of which it is not known whether the photo
+            carries them.
     """
 
     name: str
     path: Path
     caption: str | None = None
     labels: str | None = None
+    unknown: str | None = None
 
 
 class Unreadable(NamedTuple):
@@ -137,7 +141,7 @@ def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
 
 def _of_csv(path: Path, below: Path) -> Iterator[Asked | Unreadable]:
     header, records = read_csv(path)
-    photo, caption, labels = (_column(header, names) for names in (PHOTO, CAPTION, LABELS))
+    photo, *others = (_column(header, names) for names in (PHOTO, CAPTION, LABELS, UNKNOWN))
     if photo is None:
         raise UserError(
             f"{path} has no column of photos, called photo or ImageID; it has "
@@ -149,7 +153,7 @@ def _of_csv(path: Path, below: Path) -> Iterator[Asked | Unreadable]:
         elif not fields[photo].strip():
             yield Unreadable(f"{shown(path)}, row {line}", "it names no photo")
         else:
-            cells = (None if place is None else fields[place] for place in (caption, labels))
+            cells = (None if place is None else fields[place] for place in others)
             yield Asked(fields[photo], below / fields[photo], *cells)
 
 

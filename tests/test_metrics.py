@@ -78,6 +78,43 @@ def test_nothing_true_and_nothing_predicted() -> None:
     assert metrics.hamming_loss(nothing, nothing) == 0
 
 
+@pytest.mark.parametrize(("truth", "probabilities"), CASES)
+def test_what_is_unknown_counts_nowhere(truth: np.ndarray, probabilities: np.ndarray) -> None:
+    known = np.random.default_rng(1).random(truth.shape) < 0.6
+    known[::5], known[:, 3] = False, False  # nothing of these rows, nothing of this label
+    predicted = probabilities >= 0.5
+    micro = sklearn_metrics.f1_score(truth[known], predicted[known])
+    assert metrics.micro_f1(truth, predicted, known=known) == pytest.approx(micro)
+    expected = sklearn_metrics.hamming_loss(truth[known], predicted[known])
+    assert metrics.hamming_loss(truth, predicted, known=known) == pytest.approx(expected)
+    rows = [(truth[i] == predicted[i])[known[i]].all() for i in range(len(truth)) if known[i].any()]
+    assert metrics.subset_accuracy(truth, predicted, known=known) == pytest.approx(np.mean(rows))
+    columns = [i for i in range(truth.shape[1]) if i != 3]
+    of_known = [(truth[known[:, i], i], probabilities[known[:, i], i]) for i in columns]
+    f1 = [sklearn_metrics.f1_score(t, p >= 0.5, zero_division=0) for t, p in of_known]
+    assert metrics.macro_f1(truth, predicted, known=known) == pytest.approx(np.mean(f1))
+    precision = [sklearn_metrics.average_precision_score(t, p) for t, p in of_known if t.any()]
+    each = metrics.mean_average_precision(truth, probabilities, known=known)
+    assert each == pytest.approx(np.mean(precision))
+
+
+def test_what_is_said_of_the_unknown_changes_no_figure() -> None:
+    truth, probabilities = CASES[0]
+    known = np.random.default_rng(1).random(truth.shape) < 0.6
+    predicted = probabilities >= 0.5
+    other, turned = truth ^ ~known, np.where(known, probabilities, 1 - probabilities)
+    for metric in (
+        metrics.micro_f1,
+        metrics.macro_f1,
+        metrics.subset_accuracy,
+        metrics.hamming_loss,
+    ):
+        expected = metric(truth, predicted, known=known)
+        assert metric(other, predicted ^ ~known, known=known) == expected
+    expected = metrics.mean_average_precision(truth, probabilities, known=known)
+    assert metrics.mean_average_precision(other, turned, known=known) == expected
+
+
 def test_ratio() -> None:
     np.testing.assert_array_equal(
         metrics.ratio(np.array([1, 2, 0]), np.array([2, 0, 0])), [0.5, 0, 0]

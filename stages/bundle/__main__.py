@@ -29,7 +29,7 @@ def main() -> None:
     params, started = read(Bundle), time.perf_counter()
     keep_freed_memory()
     description, decision = read_description(NETWORK), read_decision()
-    store, known = ImageStore(), answers(decision)
+    store, expected = ImageStore(), answers(decision)
     trained, threshold = (
         json.loads((metrics.FOLDER / name).read_text("utf-8"))
         for name in ("train.json", "threshold.json")
@@ -42,9 +42,9 @@ def main() -> None:
             "metrics": {},
             "provenance": provenance(records.read(), trained),
         }
-        measured = keep(folder, content, known, store, params)
+        measured = keep(folder, content, expected, store, params)
         content["metrics"] = measured | {
-            "validation": validation(known, decision, threshold),
+            "validation": validation(expected, decision, threshold),
             "calibration": threshold["calibration"],
         }
         more = {"provenance": content["provenance"], "parameters": trained["parameters"]}
@@ -56,15 +56,16 @@ def main() -> None:
     metrics.write("bundle", {"mb": size, **measured, "seconds": seconds})
 
 
-def validation(known: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:
+def validation(expected: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:
     """What a bundle keeps of ``metrics/threshold.json``, the labels' F1 with intervals."""
     params = load()["threshold"]  # what intervals are drawn by is in that file, too
-    decided = decision.decide(known.probabilities)
-    each = f1_by_label(known.truth, decided, params["bootstrap"], params["seed"])
+    decided = decision.decide(expected.probabilities)
+    drawn = params["bootstrap"], params["seed"]
+    each = f1_by_label(expected.truth, decided, *drawn, expected.known)
     intervals = ({name: round(f1[name], 6) for name in ("low", "high")} for f1 in each)
     labels = zip(threshold["labels"].items(), intervals, strict=True)
     return {
-        "photos": len(known.truth),
+        "photos": len(expected.truth),
         "overall": threshold["cross_fitted"],
         "labels": {label: figures | interval for (label, figures), interval in labels},
     }

@@ -24,7 +24,7 @@ ONNX_TOLERANCE = 1e-4  # … and what their probabilities may differ by
 
 
 def keep(
-    folder: Path, content: dict[str, Any], known: Answers, store: ImageStore, params: Bundle
+    folder: Path, content: dict[str, Any], expected: Answers, store: ImageStore, params: Bundle
 ) -> dict[str, Any]:
     """Writes what the network is made of, and checks it as who loads it will find it.
 
@@ -39,17 +39,17 @@ def keep(
         (folder / TRANSFORMER).mkdir()  # not copied with its rights: DVC's may be read-only
         for file in (NETWORK / TRANSFORMER).iterdir():
             shutil.copyfile(file, folder / TRANSFORMER / file.name)
-    model, compared = keep_weights(folder, content, known, store, params)
+    model, compared = keep_weights(folder, content, expected, store, params)
     alone = None
     if description.inputs == "image+caption":
-        probabilities = model.ask(parity.without_captions(known.rows), store, BATCH, "bundle")
-        alone = parity.measure(decision, known.truth, probabilities)
-    onnx = keep_graph(folder, content, known.rows, store) if params.onnx else None
+        probabilities = model.ask(parity.without_captions(expected.rows), store, BATCH, "bundle")
+        alone = parity.measure(decision, expected, probabilities)
+    onnx = keep_graph(folder, content, expected.rows, store) if params.onnx else None
     return {"weights": compared, "without_captions": alone, "onnx": onnx}
 
 
 def keep_weights(
-    folder: Path, content: dict[str, Any], known: Answers, store: ImageStore, params: Bundle
+    folder: Path, content: dict[str, Any], expected: Answers, store: ImageStore, params: Bundle
 ) -> tuple[Model, dict[str, Any]]:
     """Writes the weights, in half precision where that is asked for or changes next to nothing."""
     wish = params.precision
@@ -57,8 +57,8 @@ def keep_weights(
         half_precision.write(NETWORK / WEIGHTS, folder / WEIGHTS, precision)
         seal(folder, content)
         model = load_model(folder)
-        probabilities = model.ask(known.rows, store, BATCH, "bundle")
-        compared = parity.compare(Decision(**content["decision"]), known, probabilities)
+        probabilities = model.ask(expected.rows, store, BATCH, "bundle")
+        compared = parity.compare(Decision(**content["decision"]), expected, probabilities)
         if parity.holds(compared, params.tolerance):
             break
     return model, {"precision": precision, **compared}

@@ -18,11 +18,13 @@ class Answers(NamedTuple):
         rows: their records.
         truth: bool (rows, labels).
         probabilities: calibrated, float32 (rows, labels).
+        known: bool (rows, labels), of which the truth is known; None: all.
     """
 
     rows: pl.DataFrame
     truth: np.ndarray
     probabilities: np.ndarray
+    known: np.ndarray | None
 
 
 def answers(decision: Decision) -> Answers:
@@ -30,29 +32,33 @@ def answers(decision: Decision) -> Answers:
     table = read_probabilities()
     rows = table.select("id").join(records.read(), on="id", how="left", maintain_order="left")
     truth = records.label_matrix(table["labels"], decision.labels)
-    return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()))
+    known = records.known_matrix(table["unknown"], decision.labels)
+    return Answers(rows, truth, decision.calibrate(table["probabilities"].to_numpy()), known)
 
 
 def without_captions(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(caption=pl.lit(None, pl.String))
 
 
-def measure(decision: Decision, truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """How good calibrated probabilities are, decided by the thresholds of ``decision``."""
-    predicted = decision.decide(probabilities)
+def measure(decision: Decision, expected: Answers, probabilities: np.ndarray) -> dict[str, float]:
+    """How good calibrated probabilities are, decided by the thresholds of ``decision``.
+
+    ``probabilities`` are of the photos of ``expected``: float32 (rows, labels).
+    """
+    truth, known, predicted = expected.truth, expected.known, decision.decide(probabilities)
     return {
-        "micro_f1": metrics.micro_f1(truth, predicted),
-        "macro_f1": metrics.macro_f1(truth, predicted),
-        "mean_average_precision": metrics.mean_average_precision(truth, probabilities),
+        "micro_f1": metrics.micro_f1(truth, predicted, known),
+        "macro_f1": metrics.macro_f1(truth, predicted, known),
+        "mean_average_precision": metrics.mean_average_precision(truth, probabilities, known),
     }
 
 
-def compare(decision: Decision, known: Answers, probabilities: np.ndarray) -> dict[str, Any]:
+def compare(decision: Decision, expected: Answers, probabilities: np.ndarray) -> dict[str, Any]:
     """The metrics before and after, and what the two probabilities differ by."""
     return {
-        "before": measure(decision, known.truth, known.probabilities),
-        "after": measure(decision, known.truth, probabilities),
-    } | differences(decision, known.probabilities, probabilities)
+        "before": measure(decision, expected, expected.probabilities),
+        "after": measure(decision, expected, probabilities),
+    } | differences(decision, expected.probabilities, probabilities)
 
 
 def differences(decision: Decision, one: np.ndarray, other: np.ndarray) -> dict[str, float]:

@@ -41,6 +41,8 @@ class Batch:
         words: int64 (n, length of the longest caption), padded with 0; None without captions.
         lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
         targets: float32 (n, labels); None where labels are not known.
+        known: bool (n, labels), which of ``targets`` are known, the others being 0; None: all.
+        known_share: how much of the whole batch is known, the rows of other devices counted.
         shard: which rows of the batch these are: all of them, where one device has no other to
             share with; None where ``Rows`` did not make it.
     """
@@ -50,6 +52,8 @@ class Batch:
     words: torch.Tensor | None
     lengths: torch.Tensor | None
     targets: torch.Tensor | None
+    known: torch.Tensor | None = None
+    known_share: float = 1.0
     shard: Shard | None = None
 
     def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
@@ -68,6 +72,7 @@ class Rows:
             without captions.
         targets: float32 (rows, labels); None where labels are not known.
         features: float32 (photos of the store, features), computed once, in place of the photos.
+        known: bool (rows, labels), which of ``targets`` are known, the others being 0; None: all.
     """
 
     store: ImageStore | None
@@ -75,6 +80,7 @@ class Rows:
     words: torch.Tensor | None
     targets: torch.Tensor | None
     features: np.ndarray | None = None
+    known: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -115,8 +121,9 @@ class Rows:
                 tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
+        share = 1.0 if self.known is None else float(self.known[chunk].float().mean())
         chunk = chunk[shard.rows]
-        images = features = words = lengths = targets = None
+        images = features = words = lengths = targets = known = None
         if self.features is not None:
             features = on_device(torch.from_numpy(self.features[self.images[chunk]]))
         elif self.store is not None:
@@ -128,4 +135,6 @@ class Rows:
             words = on_device(words[:, : max(1, int(lengths.max()))].contiguous())
         if self.targets is not None:
             targets = on_device(self.targets[chunk])
-        return Batch(images, features, words, lengths, targets, shard)
+        if self.known is not None:
+            known = on_device(self.known[chunk])
+        return Batch(images, features, words, lengths, targets, known, share, shard)

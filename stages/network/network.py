@@ -198,18 +198,21 @@ def rows_for(
     store: ImageStore,
     words: Words | None,
     targets: np.ndarray | None,
+    known: np.ndarray | None = None,
 ) -> Rows:
     """The inputs that a network of that description takes of ``records``.
 
     Args:
         words: as from ``build`` or ``load``.
         targets: of 0 and 1, (rows, labels); None where labels are not known.
+        known: bool (rows, labels), which of ``targets`` are known; None: all.
     """
     return Rows(
         store=store if description.sees_images else None,
         images=records["image"].to_numpy(),
         words=torch.from_numpy(words.encode(records["caption"])) if words is not None else None,
         targets=None if targets is None else torch.from_numpy(targets.astype(np.float32)),
+        known=None if known is None else torch.from_numpy(known),
     )
 
 
@@ -278,8 +281,9 @@ def find_share(
 ) -> float:
     """Sets the photo's share in a late fusion to what suits ``batches`` best, and returns it.
 
-    That is the share, in [0, 1], for which the log loss of the mixed probabilities is least. One
-    number out of thousands of rows hardly flatters, but it is judged by the rows it is made from.
+    That is the share, in [0, 1], for which the log loss of the mixed probabilities is least, over
+    what is known. One number out of thousands of rows hardly flatters, but it is judged by the rows
+    it is made from.
 
     Args:
         network: of late fusion.
@@ -290,7 +294,7 @@ def find_share(
 
     assert isinstance(network.fusion, Late)
     empty = torch.zeros(0, len(description.labels))
-    images, captions, targets = [empty], [empty], [empty]
+    images, captions, targets, weights = [empty], [empty], [empty], [empty]
     for batch, output in outputs(network, description, batches, precision):
         assert batch.words is not None and batch.targets is not None
         given = batch.words[:, 0] != 0  # elsewhere the photo decides alone
@@ -298,13 +302,16 @@ def find_share(
         images.append(image[given].cpu())
         captions.append(caption[given].cpu())
         targets.append(batch.targets[given].cpu())
+        known = torch.ones_like(batch.targets) if batch.known is None else batch.known.float()
+        weights.append(known[given].cpu())
     # In double precision: near the least loss, single cannot tell one share from the next.
-    image, caption, truth = (
-        join(torch.cat(parts)).double() for parts in (images, captions, targets)
+    image, caption, truth, weight = (
+        join(torch.cat(parts)).double() for parts in (images, captions, targets, weights)
     )
 
     def loss(share: float) -> float:
-        return float(binary_cross_entropy_with_logits(mix(image, caption, share), truth))
+        mixed = mix(image, caption, share)
+        return float(binary_cross_entropy_with_logits(mixed, truth, weight))
 
     share = float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x) if len(truth) else 0.5
     network.fusion.share.fill_(share)

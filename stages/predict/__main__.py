@@ -38,7 +38,7 @@ def main() -> None:
 
     predicted = model.decide(probabilities)
     labels = records.label_lists(predicted, label_names)
-    table = probability_table(test["id"], test["labels"], probabilities)
+    table = probability_table(test["id"], test["labels"], probabilities, test["unknown"])
     write_probabilities(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
     separator = records.separator(label_names)
     if separator != " ":
@@ -46,33 +46,42 @@ def main() -> None:
     joined = labels.list.join(separator)
     write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], joined, strict=True))
     draw_sheet(test, labels, store)
-    measured = measure(test["labels"], probabilities, predicted, label_names, seconds)
+    measured = measure(test, probabilities, predicted, label_names, seconds)
     metrics.write("predict", {"model": str(BUNDLE), **measured})
 
 
 def measure(
-    labels: pl.Series,
+    test: pl.DataFrame,
     probabilities: np.ndarray,
     predicted: np.ndarray,
     label_names: list[str],
     seconds: float,
 ) -> dict[str, Any]:
-    """The figures of ``metrics/predict.json``; metrics only of photos whose labels are known."""
+    """The figures of ``metrics/predict.json``; metrics only of labels that are known.
+
+    Args:
+        test: the photos' records.
+        probabilities, predicted: float32 and bool (rows, labels).
+    """
     measured: dict[str, Any] = {
         "photos": len(probabilities),
         "photos_per_second": round(len(probabilities) / seconds, 1),
         "labels_per_photo": float(predicted.sum(axis=1).mean()) if len(probabilities) else 0.0,
     }
-    known = labels.is_not_null().to_numpy()
-    measured["photos_with_known_labels"] = int(known.sum())
-    if known.any():
-        truth = records.label_matrix(labels.drop_nulls(), label_names)
+    labelled = test["labels"].is_not_null()
+    measured["photos_with_known_labels"] = int(labelled.sum())
+    if labelled.any():
+        test, rows = test.filter(labelled), labelled.to_numpy()
+        truth = records.label_matrix(test["labels"], label_names)
+        known = records.known_matrix(test["unknown"], label_names)
+        predicted, probabilities = predicted[rows], probabilities[rows]
+        precision = metrics.mean_average_precision(truth, probabilities, known)
         measured |= {
-            "micro_f1": metrics.micro_f1(truth, predicted[known]),
-            "macro_f1": metrics.macro_f1(truth, predicted[known]),
-            "subset_accuracy": metrics.subset_accuracy(truth, predicted[known]),
-            "hamming_loss": metrics.hamming_loss(truth, predicted[known]),
-            "mean_average_precision": metrics.mean_average_precision(truth, probabilities[known]),
+            "micro_f1": metrics.micro_f1(truth, predicted, known),
+            "macro_f1": metrics.macro_f1(truth, predicted, known),
+            "subset_accuracy": metrics.subset_accuracy(truth, predicted, known),
+            "hamming_loss": metrics.hamming_loss(truth, predicted, known),
+            "mean_average_precision": precision,
         }
     return measured
 

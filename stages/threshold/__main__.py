@@ -1,7 +1,8 @@
 """threshold: validation probabilities → temperature and thresholds, and what they are worth."""
 
 from stages import UserError, run
-from stages.ingest.records import label_matrix
+from stages.ingest.records import known_matrix, label_matrix
+from stages.metrics import pooled
 from stages.metrics import write as write_metrics
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.params import read
@@ -17,25 +18,24 @@ def main() -> None:
     table, labels = read_probabilities(), read_label_names()
     if len(table) == 0:
         raise UserError(f"{VALIDATION} has no row; the split left none to validate")
-    truth = label_matrix(table["labels"], labels)
+    truth, known = label_matrix(table["labels"], labels), known_matrix(table["unknown"], labels)
     probabilities = table["probabilities"].to_numpy()
 
-    temperature = find_temperature(truth, probabilities, params)
+    temperature = find_temperature(truth, probabilities, params, known)
     scores = calibration.scaled(probabilities, temperature)
-    thresholds = find(truth, scores, params).tolist()
+    thresholds = find(truth, scores, params, known).tolist()
     how = (params.scope, params.metric, params.shrinkage)
     decision = Decision(labels, thresholds, *how, temperature)
     write_decision(decision)
 
-    calibrated = {
-        "before": probabilities,
-        "after": cross_calibrate(truth, probabilities, params),
-    }
-    curves.write(truth, scores, decision)
-    curves.write_reliability(truth, calibrated)
-    metrics = evaluate(truth, scores, decision, params)
+    after = cross_calibrate(truth, probabilities, params, known)
+    true, *calibrated = pooled(known, truth, probabilities, after)
+    by_when = dict(zip(("before", "after"), calibrated, strict=True))
+    curves.write(truth, scores, decision, known)
+    curves.write_reliability(true, by_when)
+    metrics = evaluate(truth, scores, decision, params, known)
     metrics["calibration"] = {"temperature": temperature} | {
-        when: calibration.measure(truth, each) for when, each in calibrated.items()
+        when: calibration.measure(true, each) for when, each in by_when.items()
     }
     write_metrics("threshold", metrics)
 

@@ -1,7 +1,7 @@
 """Probabilities that mean what they say: among decisions of 0.8, four of five are true.
 
-All functions take ``truth``, bool, and ``probabilities``, float, both (rows, labels), and look at
-all decisions together.
+All functions take ``truth``, bool, and ``probabilities``, float, both of one shape, whichever it
+is, and look at all decisions together.
 """
 
 import numpy as np

@@ -14,17 +14,20 @@ FOLDER = Path("metrics/threshold")
 POINTS = 101
 
 
-def write(truth: np.ndarray, scores: np.ndarray, decision: Decision) -> None:
+def write(
+    truth: np.ndarray, scores: np.ndarray, decision: Decision, known: np.ndarray | None = None
+) -> None:
     """``curve.csv``: F1 by threshold; ``labels.csv``: each label's threshold and metrics.
 
     Args:
         truth: bool, (rows, labels).
         scores: float, (rows, labels): calibrated probabilities.
+        known: bool, (rows, labels), the decisions of which the truth is known; None: all.
     """
-    curve = search.curve(truth, scores, POINTS)
+    curve = search.curve(truth, scores, POINTS, known)
     write_csv(FOLDER / "curve.csv", curve, _rows(curve))
     columns = {"label": np.array(decision.labels), "threshold": np.array(decision.thresholds)}
-    columns |= by_label(truth, scores, decision.decide(scores))
+    columns |= by_label(truth, scores, decision.decide(scores), known)
     write_csv(FOLDER / "labels.csv", columns, _rows(columns))
 
 
@@ -32,8 +35,8 @@ def write_reliability(truth: np.ndarray, calibrated: dict[str, np.ndarray]) -> N
     """``reliability.csv``: the probabilities given, and how often they are true.
 
     Args:
-        truth: bool, (rows, labels).
-        calibrated: ``before`` scaling and ``after`` it: float, (rows, labels).
+        truth: bool, of any shape.
+        calibrated: ``before`` scaling and ``after`` it: float, of the same shape.
     """
     tables = {when: calibration.reliability(truth, each) for when, each in calibrated.items()}
     header = ["calibration", *tables["before"]]

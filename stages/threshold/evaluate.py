@@ -11,7 +11,11 @@ from stages.threshold.params import Threshold
 
 
 def evaluate(
-    truth: np.ndarray, scores: np.ndarray, decision: Decision, params: Threshold
+    truth: np.ndarray,
+    scores: np.ndarray,
+    decision: Decision,
+    params: Threshold,
+    known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What ``metrics/threshold.json`` holds, but for the calibration.
 
@@ -21,14 +25,15 @@ def evaluate(
     Args:
         truth: bool, (rows, labels).
         scores: float, (rows, labels): calibrated probabilities.
+        known: bool, (rows, labels), the decisions of which the truth is known; None: all.
     """
     decided = {
         "at_half": scores >= 0.5,
         "found": decision.decide(scores),
-        "cross_fitted": cross_fit(truth, scores, params),
+        "cross_fitted": cross_fit(truth, scores, params, known),
     }
-    metrics = reports(truth, scores, list(decided.values()), params.bootstrap, params.seed)
-    of_labels = by_label(truth, scores, decided["found"])
+    metrics = reports(truth, scores, list(decided.values()), params.bootstrap, params.seed, known)
+    of_labels = by_label(truth, scores, decided["found"], known)
     return {
         "threshold": dict(zip(decision.labels, decision.thresholds, strict=True))
         if params.scope == "label"

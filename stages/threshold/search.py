@@ -3,17 +3,26 @@
 Between two neighbouring probabilities no decision changes, so the candidates are the midpoints
 between neighbours, one below all and one above all. All functions take ``truth``, bool, and
 ``scores``, probabilities as float64 (so that midpoints exist), and a label holds where
-``score >= threshold``.
+``score >= threshold``. ``known``, bool (rows, labels), are the decisions of which the truth is
+known; None: all. The others count nowhere.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
-from stages.metrics import ratio
+from stages.metrics import pooled, ratio
 
 DINKELBACH_ROUNDS = 100  # far more than it takes: each round strictly raises F1
 
 
-def search(truth: np.ndarray, scores: np.ndarray, scope: str, metric: str) -> np.ndarray:
+def search(
+    truth: np.ndarray,
+    scores: np.ndarray,
+    scope: str,
+    metric: str,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
     """The thresholds, float64 (labels,), with the largest ``metric``; (rows, labels) inputs.
 
     Exact, but for ``scope`` label with subset accuracy, where labels decide together: there the
@@ -21,20 +30,18 @@ def search(truth: np.ndarray, scores: np.ndarray, scope: str, metric: str) -> np
     single change helps.
     """
     scores = scores.astype(np.float64)
-    labels = truth.shape[1]
     if scope == "global":
         best = {
             "micro_f1": _global_micro_f1,
             "macro_f1": _global_macro_f1,
             "subset_accuracy": _global_subset_accuracy,
-        }[metric](truth, scores)
-        return np.full(labels, best)
+        }[metric](truth, scores, known)
+        return np.full(truth.shape[1], best)
     if metric == "micro_f1":
-        return _micro_f1_by_label(truth, scores)
+        return _micro_f1_by_label(truth, scores, known)
     if metric == "macro_f1":
-        each = range(labels)
-        return np.array([_global_micro_f1(truth[:, i], scores[:, i]) for i in each])
-    return _subset_accuracy_by_label(truth, scores)
+        return np.array([_best_f1(*column) for column in _columns(truth, scores, known)])
+    return _subset_accuracy_by_label(truth, scores, known)
 
 
 def shrink(
@@ -49,11 +56,13 @@ def shrink(
     return weight * thresholds + (1 - weight) * toward
 
 
-def curve(truth: np.ndarray, scores: np.ndarray, points: int) -> dict[str, np.ndarray]:
+def curve(
+    truth: np.ndarray, scores: np.ndarray, points: int, known: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Micro precision, recall and F1 of one global threshold at ``points`` places over [0, 1]."""
-    scores = scores.astype(np.float64)
+    truth, scores = pooled(known, truth, scores.astype(np.float64))
     at = np.linspace(0, 1, points)
-    ordered, true_ordered = np.sort(scores, axis=None), np.sort(scores[truth])
+    ordered, true_ordered = np.sort(scores), np.sort(scores[truth])
     predicted = scores.size - np.searchsorted(ordered, at)
     hits = true_ordered.size - np.searchsorted(true_ordered, at)
     positives = truth.sum()
@@ -81,61 +90,88 @@ def _steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return order, ends, np.concatenate([[above], between, [0.0]])
 
 
-def _global_micro_f1(truth: np.ndarray, scores: np.ndarray) -> float:
-    """2·TP / (predicted + positives) after each step; any shape, all decisions together."""
-    truth, scores = truth.ravel(), scores.ravel()
+def _columns(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None
+) -> Iterator[list[np.ndarray]]:
+    """Yields truth and scores of each label, of the rows where it is known."""
+    for i in range(truth.shape[1]):
+        yield pooled(None if known is None else known[:, i], truth[:, i], scores[:, i])
+
+
+def _best_f1(truth: np.ndarray, scores: np.ndarray) -> float:
+    """2·TP / (predicted + positives) after each step; (decisions,) inputs."""
     order, ends, thresholds = _steps(scores)
     hits = np.append(0, np.cumsum(truth[order])[ends])
     predicted = np.append(0, ends + 1)
     return float(thresholds[np.argmax(ratio(2 * hits, predicted + truth.sum()))])
 
 
-def _global_macro_f1(truth: np.ndarray, scores: np.ndarray) -> float:
+def _global_micro_f1(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None) -> float:
+    return _best_f1(*pooled(known, truth, scores))
+
+
+def _global_macro_f1(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None) -> float:
     """Each decision that falls below the threshold moves the F1 of its own label, no other."""
     gains = np.empty(scores.shape)
-    for i in range(truth.shape[1]):
-        order = np.argsort(-scores[:, i], kind="stable")
-        hits = np.cumsum(truth[order, i])
-        f1 = ratio(2 * hits, np.arange(1, len(order) + 1) + truth[:, i].sum())
-        gains[order, i] = np.diff(f1, prepend=0)
-    order, ends, thresholds = _steps(scores.ravel())
-    return float(thresholds[np.argmax(np.append(0, np.cumsum(gains.ravel()[order])[ends]))])
+    for i, (true, column) in enumerate(_columns(truth, scores, known)):
+        order = np.argsort(-column, kind="stable")
+        f1 = ratio(2 * np.cumsum(true[order]), np.arange(1, len(order) + 1) + true.sum())
+        rows = np.arange(len(truth)) if known is None else np.flatnonzero(known[:, i])
+        gains[rows[order], i] = np.diff(f1, prepend=0)
+    decisions, moved = pooled(known, scores, gains)
+    order, ends, thresholds = _steps(decisions)
+    return float(thresholds[np.argmax(np.append(0, np.cumsum(moved[order])[ends]))])
 
 
-def _global_subset_accuracy(truth: np.ndarray, scores: np.ndarray) -> float:
+def _bounds(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A decision is right for the thresholds above the first, up to the second: as ``scores``."""
+    true, untrue = (truth, ~truth) if known is None else (truth & known, ~truth & known)
+    return np.where(untrue, scores, -np.inf), np.where(true, scores, np.inf)
+
+
+def _global_subset_accuracy(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None
+) -> float:
     """A row is right for the thresholds above its largest false score, up to its smallest true."""
-    low = np.where(truth, -np.inf, scores).max(axis=1)
-    high = np.where(truth, scores, np.inf).min(axis=1)
-    return _most_covered(low, high, scores)
+    low, high = _bounds(truth, scores, known)
+    return _most_covered(low.max(axis=1), high.min(axis=1), *pooled(known, scores))
 
 
-def _micro_f1_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _micro_f1_by_label(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None
+) -> np.ndarray:
     """Micro-F1 over all labels' thresholds at once, by Dinkelbach's method (1967).
 
     F1 = 2·ΣTP / Σ(predicted + positives) is at least λ where Σ(2·TP − λ·predicted) ≥ λ·Σpositives.
     That sum falls apart into labels, each of which is solved by sorting; λ rises to the best F1.
     """
-    steps = []
-    for i in range(truth.shape[1]):
-        order, ends, thresholds = _steps(scores[:, i])
-        hits = np.append(0, np.cumsum(truth[order, i])[ends])
+    steps, positives = [], 0
+    for true, column in _columns(truth, scores, known):
+        order, ends, thresholds = _steps(column)
+        hits = np.append(0, np.cumsum(true[order])[ends])
         steps.append((hits, np.append(0, ends + 1), thresholds))
+        positives += true.sum()
     best = 0.0
     for _ in range(DINKELBACH_ROUNDS):
         chosen = [int(np.argmax(2 * hits - best * predicted)) for hits, predicted, _ in steps]
         hits = sum(step[0][k] for step, k in zip(steps, chosen, strict=True))
         predicted = sum(step[1][k] for step, k in zip(steps, chosen, strict=True))
-        f1 = float(ratio(2 * hits, predicted + truth.sum()))
+        f1 = float(ratio(2 * hits, predicted + positives))
         if f1 <= best:
             break
         best = f1
     return np.array([step[2][k] for step, k in zip(steps, chosen, strict=True)])
 
 
-def _subset_accuracy_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _subset_accuracy_by_label(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None
+) -> np.ndarray:
     """Coordinate ascent: one label's threshold after another, until no row more comes right."""
-    thresholds = np.full(truth.shape[1], _global_subset_accuracy(truth, scores))
-    right = (scores >= thresholds) == truth
+    thresholds = np.full(truth.shape[1], _global_subset_accuracy(truth, scores, known))
+    low, high = _bounds(truth, scores, known)
+    right = (low < thresholds) & (thresholds <= high)
     best = right.all(axis=1).sum()
     improved = True
     while improved:
@@ -143,10 +179,9 @@ def _subset_accuracy_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarr
         for i in range(truth.shape[1]):
             # Only rows whose other labels are all right can become right by this one.
             others = right.sum(axis=1) - right[:, i] == truth.shape[1] - 1
-            column, true = scores[others, i], truth[others, i]
-            low, high = np.where(true, -np.inf, column), np.where(true, column, np.inf)
-            candidate = _most_covered(low, high, column)
-            now = (scores[:, i] >= candidate) == truth[:, i]
+            rows = others if known is None else others & known[:, i]
+            candidate = _most_covered(low[rows, i], high[rows, i], scores[rows, i])
+            now = (low[:, i] < candidate) & (candidate <= high[:, i])
             if (now & others).sum() > best:
                 best, improved = (now & others).sum(), True
                 thresholds[i], right[:, i] = candidate, now
@@ -155,7 +190,7 @@ def _subset_accuracy_by_label(truth: np.ndarray, scores: np.ndarray) -> np.ndarr
 
 def _most_covered(low: np.ndarray, high: np.ndarray, scores: np.ndarray) -> float:
     """The threshold t that most rows want: those with low < t ≤ high; among ``scores``' steps."""
-    _, _, thresholds = _steps(scores.ravel())
+    _, _, thresholds = _steps(scores)
     wanted = low < high
     starts, stops = np.sort(low[wanted]), np.sort(high[wanted])
     covered = np.searchsorted(starts, thresholds) - np.searchsorted(stops, thresholds)

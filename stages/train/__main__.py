@@ -1,11 +1,13 @@
 """train: records, photos, folds and vocabulary → a network, and its validation probabilities."""
 
+import polars as pl
 import torch
 
 from stages import metrics, run
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
+from stages.network.batches import Rows
 from stages.network.network import memory_for, rows_for, save_network
 from stages.network.precision import precision_for
 from stages.network.probabilities import probability_table, write_probabilities
@@ -43,10 +45,13 @@ def train(params: Train, group: Group) -> None:
     precision = precision_for(group.device, params.precision)
     description = describe(params, label_names, store.form)
     network, words = build_network(params, description, group)
-    train_rows, validation_rows = (
-        rows_for(description, part, store, words, records.label_matrix(part["labels"], label_names))
-        for part in (training, validation)
-    )
+
+    def rows_of(part: pl.DataFrame) -> Rows:
+        labels = records.label_matrix(part["labels"], label_names)
+        known = records.known_matrix(part["unknown"], label_names)
+        return rows_for(description, part, store, words, labels, known)
+
+    train_rows, validation_rows = rows_of(training), rows_of(validation)
     checkpoint = Checkpoint(params, network, store.form, precision)
     group.check_same(checkpoint.path.name)
     feature_seconds = 0.0
@@ -64,9 +69,8 @@ def train(params: Train, group: Group) -> None:
     figures = cost(network, description, precision, group)
     if group.is_first:
         save_network(network, description, words)
-        write_probabilities(
-            probability_table(validation["id"], validation["labels"], probabilities), label_names
-        )
+        columns = validation["id"], validation["labels"], probabilities, validation["unknown"]
+        write_probabilities(probability_table(*columns), label_names)
         metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds))
         checkpoint.remove()
 

@@ -19,6 +19,7 @@ from stages.progress import Progress
 from stages.train.augment import augment
 from stages.train.checkpoint import Checkpoint
 from stages.train.distributed import ALONE, Group
+from stages.train.losses import decision_weights
 from stages.train.params import Train
 from stages.train.recipe import Optimization
 
@@ -75,7 +76,7 @@ def fit(
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
-    optimization = Optimization(network, params, train.targets, steps)
+    optimization = Optimization(network, params, train.targets, steps, train.known)
     if params.epochs == 0:
         figures = validate(optimization, description, validation, group)
         report(figures)
@@ -189,8 +190,8 @@ def train_epoch(
         )
         with optimization.autocast():
             output = network(batch)
-        loss = optimization.step(output, targets, shard.weight)
-        seen.add(loss, output.logits, targets, shard)
+        loss = optimization.step(output, targets, shard.weight, stored.known, stored.known_share)
+        seen.add(loss, output.logits, targets, stored.known, shard)
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
         progress.advance(shard.whole)
@@ -211,7 +212,7 @@ def train_epoch(
 def validate(
     optimization: Optimization, description: Description, rows: Rows, group: Group = ALONE
 ) -> Figures:
-    """Loss, F1 at 0.5 and mean average precision on ``rows``, whose labels are known.
+    """Loss, F1 at 0.5 and mean average precision on ``rows``, over what is known of their labels.
 
     In late fusion the photo's share in the answer is found before, on the same rows.
     """
@@ -230,11 +231,16 @@ def measure(optimization: Optimization, probabilities: np.ndarray, rows: Rows) -
     truth = rows.targets.numpy() > 0.5
     predicted = probabilities >= 0.5
     logits = torch.from_numpy(probabilities).clamp(1e-7, 1 - 1e-7).logit()
+    known = weights = None
+    if rows.known is not None:
+        known = rows.known.numpy()
+        weights = decision_weights(rows.known, known.mean(), unknown=0)
+    precision = metrics.mean_average_precision(truth, probabilities, known)
     return {
-        "validation/loss": float(optimization.loss_of(logits, rows.targets)),
-        "validation/micro_f1": metrics.micro_f1(truth, predicted),
-        "validation/macro_f1": metrics.macro_f1(truth, predicted),
-        "validation/mean_average_precision": metrics.mean_average_precision(truth, probabilities),
+        "validation/loss": float(optimization.loss_of(logits, rows.targets, weights)),
+        "validation/micro_f1": metrics.micro_f1(truth, predicted, known),
+        "validation/macro_f1": metrics.macro_f1(truth, predicted, known),
+        "validation/mean_average_precision": precision,
     }
 
 
@@ -267,13 +273,18 @@ class _Running:
         self._loss, self._hits, self._decided = torch.zeros(3, device=device)
 
     def add(
-        self, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, shard: Shard
+        self,
+        loss: torch.Tensor,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        known: torch.Tensor | None,
+        shard: Shard,
     ) -> None:
         with torch.no_grad():
             self.steps += 1
             self._loss += loss
             if shard.weight:
-                predicted = (logits > 0).float()
+                predicted = (logits > 0 if known is None else (logits > 0) & known).float()
                 self._hits += (predicted * targets).sum()
                 self._decided += predicted.sum() + targets.sum()
 

@@ -1,18 +1,30 @@
-"""Losses on logits, float32 (n, labels), against targets of 0 and 1 of the same shape."""
+"""Losses on logits, float32 (n, labels), against targets of 0 and 1 of the same shape.
+
+Where it is not known of some decisions whether they are true, weights say what each counts.
+"""
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
 from stages.train.params import Loss
 
-LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+class LossFunction(Protocol):
+    """Logits, targets and weights, (n, labels) each, to the mean of the weighted losses, a scalar.
+
+    Without weights each decision counts 1.
+    """
+
+    def __call__(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor: ...
 
 
 def loss_function(params: Loss, positive_weights: torch.Tensor | None = None) -> LossFunction:
-    """The loss that ``params`` name, as a function of logits and targets to their mean.
+    """The loss that ``params`` name.
 
     ``bce`` is binary cross-entropy; ``focal`` weighs it by (1 − p)^gamma, p being the probability
     given to what is true (Lin et al. 2017); ``asymmetric`` does so with one gamma for what is true
@@ -24,28 +36,73 @@ def loss_function(params: Loss, positive_weights: torch.Tensor | None = None) ->
             logits (others are brought there each time); None: as much as one that is not true.
     """
 
-    def bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        weights = None if positive_weights is None else positive_weights.to(logits.device)
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
+    def bce(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        positive = None if positive_weights is None else positive_weights.to(logits.device)
+        return F.binary_cross_entropy_with_logits(logits, targets, weights, pos_weight=positive)
 
-    def focal(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def focal(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         losses = _focal(logits * (2 * targets - 1), params.gamma)
         if params.alpha is not None:
             losses = losses * torch.where(targets > 0.5, params.alpha, 1 - params.alpha)
-        return losses.mean()
+        return _mean(losses, weights)
 
-    def asymmetric(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def asymmetric(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         true = _focal(logits, params.gamma_positive)
         untrue = _shifted(logits, params.gamma_negative, params.margin)
-        return torch.where(targets > 0.5, true, untrue).mean()
+        return _mean(torch.where(targets > 0.5, true, untrue), weights)
 
-    def mse(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return F.mse_loss(logits.sigmoid(), targets)
+    def mse(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if weights is None:
+            return F.mse_loss(logits.sigmoid(), targets)
+        return _mean((logits.sigmoid() - targets).square(), weights)
 
-    return {"bce": bce, "focal": focal, "asymmetric": asymmetric, "mse": mse}[params.name]
+    functions: dict[str, LossFunction] = {
+        "bce": bce, "focal": focal, "asymmetric": asymmetric, "mse": mse,
+    }  # fmt: skip
+    return functions[params.name]
 
 
-def balancing_weights(targets: torch.Tensor) -> torch.Tensor:
+def unknown_weight(params: Loss, labels: int) -> float:
+    """What a decision of which it is not known whether it is true counts, as one that is not true.
+
+    ``ignore``: nothing; ``negative``: as much as any (assume negative, AN); ``weak-negative``:
+    1 / (labels − 1), so that for a photo of which one label is known to be true and nothing else,
+    all others together count as much as that one (weak assume negative, WAN; both in Cole et al.,
+    Multi-Label Learning from Single Positive Labels, 2021).
+    """
+    return {"ignore": 0.0, "negative": 1.0, "weak-negative": 1 / max(labels - 1, 1)}[params.unknown]
+
+
+def decision_weights(known: torch.Tensor, share: float, unknown: float) -> torch.Tensor:
+    """What each decision counts in the loss: 1, or ``unknown``, divided by their mean.
+
+    So the weighted losses' mean is the weighted mean: what counts nothing is not divided by either.
+
+    Args:
+        known: bool, (n, labels).
+        share: how many are known of all decisions over which the mean is to be taken; these may
+            be more than ``known`` has, since other devices have theirs.
+        unknown: from ``unknown_weight``.
+
+    Returns:
+        float32 (n, labels); 0 where none of all those decisions counts.
+    """
+    mean = share + unknown * (1 - share)
+    one = 1 / mean if mean else 0.0
+    return torch.where(known, one, unknown * one)
+
+
+def balancing_weights(
+    targets: torch.Tensor, known: torch.Tensor | None = None, unknown: float = 0.0
+) -> torch.Tensor:
     """What a true label must count for both answers to weigh the same over the rows.
 
     That is (rows without the label) / (rows with it). A label that all or none of the rows carry
@@ -53,13 +110,22 @@ def balancing_weights(targets: torch.Tensor) -> torch.Tensor:
 
     Args:
         targets: 0 or 1, (rows, labels).
+        known: bool, (rows, labels), which are known; None: all.
+        unknown: how many rows without the label one counts for of which it is not known.
 
     Returns:
         float32 (labels,).
     """
     carried = targets.sum(dim=0, dtype=torch.float64)
-    weights = (len(targets) - carried) / carried
+    without = len(targets) - carried
+    if known is not None:
+        without -= (1 - unknown) * (~known).sum(dim=0)
+    weights = without / carried
     return torch.where((weights > 0) & weights.isfinite(), weights, 1.0).float()
+
+
+def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    return (losses if weights is None else losses * weights).mean()
 
 
 def _focal(logits: torch.Tensor, gamma: float) -> torch.Tensor:

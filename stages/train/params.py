@@ -54,6 +54,7 @@ class Loss(Section):
     gamma_negative: Exponent
     margin: Annotated[float, Field(ge=0, lt=1)]
     positive_weight: Literal["none", "balanced"]
+    unknown: Literal["ignore", "negative", "weak-negative"]
 
     @model_validator(mode="after")
     def _only_bce_is_balanced(self) -> "Loss":

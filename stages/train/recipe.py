@@ -12,7 +12,12 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Output
 from stages.network.precision import autocast, precision_for
-from stages.train.losses import balancing_weights, loss_function
+from stages.train.losses import (
+    balancing_weights,
+    decision_weights,
+    loss_function,
+    unknown_weight,
+)
 from stages.train.params import Schedule, Train
 
 
@@ -201,17 +206,26 @@ class Optimization:
         network: on its device.
         targets: of the training rows, (rows, labels), for ``train.loss.positive_weight``.
         steps: of the whole run, for the schedule.
+        known: bool (rows, labels), which of ``targets`` are known; None: all.
     """
 
     def __init__(
-        self, network: Classifier, params: Train, targets: torch.Tensor, steps: int
+        self,
+        network: Classifier,
+        params: Train,
+        targets: torch.Tensor,
+        steps: int,
+        known: torch.Tensor | None = None,
     ) -> None:
         self.device = device = next(network.parameters()).device
         self.params = params
         self.precision = precision_for(device, params.precision)
         self.autocast = autocast(device, self.precision)
         balanced = params.loss.positive_weight == "balanced"
-        weights = balancing_weights(targets).to(device) if balanced else None
+        self._unknown_weight = unknown_weight(params.loss, targets.shape[1])
+        weights = (
+            balancing_weights(targets, known, self._unknown_weight).to(device) if balanced else None
+        )
         self.loss_of = loss_function(params.loss, weights)
         self.optimizer = optimizer(network, params)
         self.rate = LearningRate(self.optimizer, params, steps)
@@ -220,16 +234,27 @@ class Optimization:
         self.average = Average(network, params.ema) if params.ema else None
         self.eval_network = network if self.average is None else self.average.network
 
-    def step(self, output: Output, targets: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+    def step(
+        self,
+        output: Output,
+        targets: torch.Tensor,
+        weight: float = 1.0,
+        known: torch.Tensor | None = None,
+        known_share: float = 1.0,
+    ) -> torch.Tensor:
         """Makes a step down the loss of ``output``, and returns that loss.
 
         Args:
             targets: (n, labels), on the device of ``output``.
             weight: of the loss.
+            known, known_share: as a ``Batch`` has them.
         """
+        decisions = (
+            None if known is None else decision_weights(known, known_share, self._unknown_weight)
+        )
         # In single precision, outside autocast: fp16 would overflow.
         losses = [
-            weight * share * self.loss_of(logits.float(), targets)
+            weight * share * self.loss_of(logits.float(), targets, decisions)
             for share, logits in output.weighted_logits
         ]
         loss = torch.stack(losses).sum()

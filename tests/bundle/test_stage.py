@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages import UserError
+from stages import UserError, metrics
 from stages.bundle import __main__ as stage
 from stages.bundle import half_precision, parity
 from stages.bundle.bundle import ONNX
@@ -21,6 +21,7 @@ from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.predict.__main__ import PREDICTIONS
 from stages.predict.__main__ import main as predict
+from stages.threshold.decision import Decision
 from tests.conftest import SMALL, write_params
 
 
@@ -100,6 +101,19 @@ def test_half_precision_is_kept_where_it_changes_next_to_nothing():
     for change in (-0.01, 0.01):
         after = same | {"macro_f1": 0.7 + change}
         assert not parity.holds(compared | {"after": after}, 0.001)
+
+
+def test_half_precision_is_judged_by_what_is_known():
+    random = np.random.default_rng(0)
+    truth, known = random.random((2, 50, 3)) < [[[0.4]], [[0.6]]]
+    probabilities = random.random((50, 3)).astype(np.float32)
+    decision = Decision(["a", "b", "c"], [0.5] * 3, "global", "micro_f1", 0.0)
+    turned = np.where(known, probabilities, 1 - probabilities)
+    expected = parity.Answers(pl.DataFrame(), truth & known, probabilities, known)
+    compared = parity.compare(decision, expected, turned)
+    assert compared["before"] == compared["after"]
+    assert compared["before"]["micro_f1"] == metrics.micro_f1(truth, probabilities >= 0.5, known)
+    assert compared["changed_decisions"] > 0
 
 
 def test_numbers_too_large_for_half_precision_stay_single(tmp_path: Path):

@@ -338,3 +338,9 @@ def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     assert "B − A +0.0000" in result.stdout
     assert "it may be chance" in result.stdout
     assert "Largest differences" not in result.stdout
+    assert "Micro-F1 on 6 photos" in result.stdout
+    # Of one photo nobody knows any label.
+    nothing = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(" ".join(map(str, range(10)))))
+    table = pl.read_csv("photos.csv", infer_schema=False).with_columns(unknown=nothing)
+    table.write_csv("partly.csv")
+    assert "Micro-F1 on 5 photos" in run("compare", bundle, bundle, "partly.csv").stdout

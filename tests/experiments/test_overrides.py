@@ -93,6 +93,7 @@ WITHOUT_EFFECT = [
     ("train.loss.margin=.1", "train.loss.name=bce", "train.loss.name=asymmetric"),
     ("train.lr=.1", "train.epochs=0", "train.epochs=1"),
     ("train.augment.shift=.1", "train.epochs=0", "train.epochs=1"),
+    ("train.loss.unknown=negative", "train.epochs=0", "train.epochs=1"),
     ("train.pretrained_lr=.1", "train.weights=none", "train.weights=imagenet"),
     ("train.momentum=.8", "train.optimizer=adam", "train.optimizer=sgd"),
     ("train.decay=weights", "train.weight_decay=0", "train.weight_decay=.1"),

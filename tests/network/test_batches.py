@@ -50,11 +50,23 @@ def test_several_devices_read_their_shards_of_each_batch(tmp_path):
     assert read == [[[6, 5], [2]], [[4, 3], [1, 0]]]
 
 
+def test_each_device_is_told_how_much_is_known_of_the_whole_batch():
+    known = torch.tensor([[1, 1], [1, 0], [0, 0], [1, 1], [0, 1]]).bool()
+    rows = Rows(None, np.arange(5), None, torch.zeros(5, 2), known=known)
+    order, shards = np.array([4, 3, 2, 1, 0]), []
+    for rank in range(2):
+        shards.append(list(rows.batches(4, CPU, order, Group(CPU, rank, 2).shard)))
+    assert [[batch.known_share for batch in each] for each in shards] == [[4 / 8, 1], [4 / 8, 1]]
+    first = torch.cat([shards[0][0].known, shards[1][0].known])
+    assert torch.equal(first, known[order[:4]])
+
+
 def test_what_a_network_does_not_use_is_not_read(tmp_path):
     (batch,) = Rows(None, np.arange(3), None, None).batches(8, CPU)
     assert batch.images is None
     assert batch.words is None
     assert batch.targets is None
+    assert batch.known is None
     assert list(Rows(None, np.arange(0), None, None).batches(8, CPU)) == []
 
 

@@ -138,6 +138,23 @@ def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
     assert 0 <= share <= 1
 
 
+def test_the_share_of_late_fusion_is_found_on_what_is_known(store: ImageStore):
+    torch.manual_seed(0)
+    description = replace(DESCRIPTION, fusion="late")
+    network, words = new_network(description)
+    network.fusion.image.weight.data *= 5
+    rows = rows_of(description, words, store)
+    known = torch.rand(rows.targets.shape) < 0.5
+    share, other = (
+        find_share(
+            network, description, replace(rows, targets=t, known=known).batches(5, CPU), "fp32"
+        )
+        for t in (rows.targets, torch.where(known, rows.targets, 1 - rows.targets))
+    )
+    assert share == pytest.approx(other, abs=1e-9)
+    assert share != pytest.approx(find_share(network, description, rows.batches(5, CPU), "fp32"))
+
+
 def test_word_vectors_in_a_file_are_where_training_starts(tmp_path: Path):
     file = tmp_path / "vectors.txt"
     file.write_text("two 1 2 3 4\n")

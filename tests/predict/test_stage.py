@@ -82,6 +82,29 @@ def test_metrics_count_only_photos_whose_labels_are_known(trained: Path):
     assert said()["micro_f1"] == pytest.approx(metrics.micro_f1(truth, predicted), abs=1e-6)
 
 
+def test_metrics_count_only_labels_that_are_known(trained: Path):
+    everything, names = records.read(), records.read_label_names()
+    hidden = pl.lit([names[2]], pl.List(pl.String))
+    others = pl.col("labels").list.eval(pl.element().filter(pl.element() != names[2]))
+    some = (pl.col("subset") == "test") & (pl.col("image") % 2 == 0)
+    changes = {
+        "labels": pl.when(some).then(others).otherwise("labels"),
+        "unknown": pl.when(some).then(hidden),
+    }
+    records.write(everything.with_columns(**changes), names)
+    main()
+    table = read_probabilities(PREDICTIONS)
+    truth = records.label_matrix(table["labels"], names)
+    predicted = records.label_matrix(table["predicted"], names)
+    known = records.known_matrix(table["unknown"], names)
+    assert known is not None
+    assert (~known).sum() == 20
+    for name in ("micro_f1", "subset_accuracy"):
+        expected = getattr(metrics, name)(truth, predicted, known)
+        assert said()[name] == pytest.approx(expected, abs=1e-6)
+    assert said()["photos_with_known_labels"] == 40
+
+
 def test_without_known_labels_there_are_no_metrics(trained: Path):
     unknown = pl.lit(None, pl.List(pl.String))
     records.write(records.read().with_columns(labels=unknown), records.read_label_names())

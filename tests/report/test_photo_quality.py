@@ -74,6 +74,16 @@ def test_the_same_photo_with_different_labels():
     assert same["labels"].to_list() == [labels[row] for row in same["image"]]
 
 
+def test_what_is_not_known_of_a_photo_is_not_different():
+    labels = [["cat"], ["cat", "dog"], ["cat"], ["dog"], ["cat"], ["cat", "dog"], []]
+    unknown = [["dog"], None, ["dog"], ["cat"], None, ["owl"], ["cat", "dog"]]
+    known = table(labels=labels, unknown=unknown, dhash=[1, 1, 2, 2, 3, 3, 3])
+    assert duplicates(known, parts(known)).select("id", "why").rows() == [
+        (f"{row}.jpg", "different labels")
+        for row in (4, 5, 6)  # only there one denies the dog
+    ]
+
+
 def test_the_same_photo_on_both_sides_of_the_split():
     hashes = [1, 1, 2, 2, 3, 3]
     subsets = ["train", "test", "train", "train", "train", "test"]

@@ -64,6 +64,51 @@ def test_subset_accuracy_by_label_cannot_be_improved_by_one_label(seed: int):
             assert reached >= metrics.subset_accuracy(truth, scores.astype(float) >= other)
 
 
+def mask(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    known = np.random.default_rng(seed + 100).random(shape) < 0.6
+    known[0] = False  # of this row nothing is known
+    return known
+
+
+@pytest.mark.parametrize("scope", ["global", "label"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_unknown_moves_no_threshold(scope: str, metric: str, seed: int):
+    truth, scores = data(seed)
+    known = mask(seed, truth.shape)
+    thresholds = search(truth, scores, scope, metric, known)
+    noise = np.random.default_rng(seed).random(truth.shape).astype(np.float32)
+    other = np.where(known, scores, noise)
+    assert search(truth ^ ~known, other, scope, metric, known).tolist() == thresholds.tolist()
+    # And it is the best on what is known.
+    reached = METRICS[metric](truth, scores.astype(float) >= thresholds, known)
+    if scope == "label" and metric != "subset_accuracy":
+        columns = [candidates(scores[known[:, i], i]) for i in range(truth.shape[1])]
+        tried = itertools.product(*columns)
+    else:  # found from the best global one, a label at a time
+        tried = candidates(scores[known])
+    best = max(METRICS[metric](truth, scores >= np.array(each), known) for each in tried)
+    assert reached >= best - 1e-12
+
+
+@pytest.mark.parametrize("scope", ["global", "label"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_with_everything_known_the_thresholds_are_the_same_to_the_last_bit(scope: str, metric: str):
+    truth, scores = data(0, rows=200, values=1000)
+    everything = np.ones_like(truth)
+    plain = search(truth, scores, scope, metric)
+    assert search(truth, scores, scope, metric, everything).tolist() == plain.tolist()
+
+
+def test_a_label_of_which_nothing_is_known_has_a_threshold():
+    truth, scores = data(0)
+    known = np.ones_like(truth)
+    known[:, 1] = False
+    for metric in METRICS:
+        thresholds = search(truth, scores, "label", metric, known)
+        assert ((thresholds >= 0) & (thresholds <= 1.1)).all()
+
+
 def test_neighbouring_single_precision_scores_are_told_apart():
     low = np.float32(0.3)
     high = np.nextafter(low, np.float32(1))

@@ -10,11 +10,15 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from stages import UserError
+from stages.ingest.records import label_lists
 from stages.intervals import report
-from stages.network.probabilities import probability_table, write_probabilities
+from stages.network.probabilities import UNKNOWN, probability_table, write_probabilities
+from stages.params import read
 from stages.threshold.__main__ import main
 from stages.threshold.decision import Decision, read_decision
-from stages.threshold.fit import cross_fit
+from stages.threshold.fit import cross_fit, find
+from stages.threshold.params import Threshold
+from stages.threshold.search import search
 
 LABELS = ["cat", "dog", "10"]
 
@@ -26,11 +30,14 @@ def sample(rows: int = 200, seed: int = 0):
     return truth, scores
 
 
-def write_validation(truth: np.ndarray, scores: np.ndarray) -> None:
-    names = np.array(LABELS, object)
-    labels = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
+def write_validation(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None
+) -> None:
+    known = np.ones_like(truth) if known is None else known
+    unknown = [row or None for row in label_lists(~known, LABELS).to_list()]
     ids = pl.Series("id", [f"{i}.jpg" for i in range(len(truth))], pl.String)
-    write_probabilities(probability_table(ids, labels, scores), LABELS)
+    labels, unknown = label_lists(truth & known, LABELS), pl.Series(unknown, dtype=UNKNOWN)
+    write_probabilities(probability_table(ids, labels, scores, unknown), LABELS)
 
 
 @pytest.fixture
@@ -77,9 +84,6 @@ def test_intervals_agree_with_resampling_row_by_row():
 
 
 def test_cross_fitting_decides_no_row_by_a_threshold_that_saw_it(params):
-    from stages.params import read
-    from stages.threshold.params import Threshold
-
     truth, scores = sample(40)
     given = read(Threshold)
     decided = cross_fit(truth, scores, given)
@@ -102,6 +106,51 @@ def test_the_stage_writes_a_decision_that_beats_one_half(run):
     assert metrics["found"]["micro_f1"]["value"] > metrics["at_half"]["micro_f1"]["value"]
     assert metrics["cross_fitted"]["micro_f1"]["value"] <= metrics["found"]["micro_f1"]["value"]
     assert metrics["labels"]["dog"]["count"] == truth[:, 1].sum()
+
+
+FILES = ("models/decision.json", "metrics/threshold.json", *(
+    f"metrics/threshold/{name}.csv" for name in ("curve", "labels", "reliability")
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", ["global", "label"])
+def test_what_is_unknown_counts_in_no_figure(run, scope: str):
+    truth, scores = sample()
+    known = np.random.default_rng(3).random(truth.shape) < 0.6
+    write_validation(truth, scores, known)
+    metrics = run(scope=scope)
+    written = [Path(file).read_bytes() for file in FILES]
+    predicted = read_decision().apply(scores)
+    f1 = sklearn_metrics.f1_score(truth[known], predicted[known])
+    assert metrics["found"]["micro_f1"]["value"] == pytest.approx(f1, abs=1e-6)
+    assert metrics["labels"]["dog"]["count"] == (truth & known)[:, 1].sum()
+    assert metrics["labels"]["dog"]["known"] == known[:, 1].sum()
+    loss = sklearn_metrics.log_loss(truth[known], scores[known])
+    assert metrics["calibration"]["before"]["log_loss"] == pytest.approx(loss, rel=1e-4)
+    with open("metrics/threshold/reliability.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["calibration"] == "after"]
+    assert sum(int(row["decisions"]) for row in rows) == known.sum()
+    # Whatever the network says of what is unknown.
+    noise = np.random.default_rng(4).random(truth.shape).astype(np.float32)
+    write_validation(truth, np.where(known, scores, noise), known)
+    run(scope=scope)
+    assert [Path(file).read_bytes() for file in FILES] == written
+
+
+def test_where_all_is_known_no_count_says_so(run):
+    write_validation(*sample())
+    assert "known" not in run()["labels"]["dog"]
+
+
+def test_shrinkage_counts_the_positives_that_are_known(params):
+    truth, scores = sample()
+    known = np.ones_like(truth)
+    known[truth[:, 2], 2] = False
+    params({"threshold.scope": "label"})
+    thresholds = find(truth, scores, read(Threshold), known)
+    overall = search(truth, scores, "global", "micro_f1", known)
+    assert thresholds[2] == overall[2]
+    assert thresholds[0] != overall[0]
 
 
 def test_the_scope_label_gives_each_label_its_own(run):

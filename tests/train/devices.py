@@ -42,7 +42,7 @@ RUNS = {
     "late, thawing": DETERMINISTIC | {
         "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
-        "loss": {"positive_weight": "balanced"}, "epochs": 5,
+        "loss": {"positive_weight": "balanced", "unknown": "weak-negative"}, "epochs": 5,
     },
 }  # fmt: skip
 
@@ -69,9 +69,14 @@ def params(changes: dict[str, Any]) -> Train:
 
 
 def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -> dict[str, Any]:
-    """Trains on the photos in ``folder`` and returns weights, figures and probabilities."""
+    """Trains on the photos in ``folder`` and returns weights, figures and probabilities.
+
+    A third of the labels is unknown where ``changes`` say how they count.
+    """
     given, generator = params(changes), np.random.default_rng(0)
     targets = generator.random((PHOTOS, len(NAMES))) < 0.4
+    known = torch.from_numpy(generator.random(targets.shape) > 1 / 3)
+    some = "unknown" in changes.get("loss", {})
     captions = [" ".join(np.array(NAMES)[row]) if row.any() else None for row in targets]
     words = Vocabulary(NAMES, "none", False, 4)
     description = Description(
@@ -84,9 +89,10 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     network, _ = new_network(description, given.weights, given.freeze)
     group.synchronise(network)
     numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
+    truth = truth * known if some else truth
     store = ImageStore(folder)
     training, validation = (
-        Rows(store, part, numbers[part], truth[part])
+        Rows(store, part, numbers[part], truth[part], known=known[part] if some else None)
         for part in (np.arange(TRAINED), np.arange(TRAINED, PHOTOS))
     )
     result = fit(

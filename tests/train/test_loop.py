@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
 from stages import metrics
 from stages.ingest.images import ImageStore
@@ -76,7 +77,12 @@ def train(tmp_path: Path) -> Callable[..., Run]:
     captions = [" ".join(names[row]) if row.any() else None for row in targets]
     words = Vocabulary(list(names), "none", False, 4)
 
-    def run(params: Train, checkpoint: Memory | None = None, until: int | None = None) -> Run:
+    def run(
+        params: Train,
+        checkpoint: Memory | None = None,
+        until: int | None = None,
+        known: np.ndarray | None = None,
+    ) -> Run:
         description = Description(
             labels=list(names), inputs=params.inputs, backbone=params.backbone, stored_size=SIDE,
             crop=None, feature_norm=params.feature_norm, fusion=params.fusion,
@@ -87,8 +93,12 @@ def train(tmp_path: Path) -> Callable[..., Run]:
         network, _ = new_network(description, params.weights, params.freeze)
         parts = (np.arange(32), np.arange(32, PHOTOS))
         numbers = torch.from_numpy(words.encode(captions))
+        truth = torch.from_numpy(targets if known is None else targets & known).float()
+        mask = None if known is None else torch.from_numpy(known)
         train, validation = (
-            Rows(store, part, numbers[part], torch.from_numpy(targets[part]).float())
+            Rows(
+                store, part, numbers[part], truth[part], known=None if mask is None else mask[part]
+            )
             for part in parts
         )
         reported: list[dict[str, float]] = []
@@ -161,6 +171,31 @@ def test_what_was_validated_is_what_is_kept(train, fusion: str, ema: float):
     averaged = at_best["optimization"]["average"]["network"] if ema else at_best["network"]
     assert same(run.network.state_dict(), averaged)
     assert same(averaged, at_best["network"]) == (not ema)
+
+
+KNOWN = np.random.default_rng(2).random((PHOTOS, LABELS)) > 0.4
+
+
+@pytest.mark.parametrize("fusion", ["concat", "late"])
+def test_what_is_unknown_is_not_measured(train, fusion: str):
+    run = train(changed(fusion=fusion), known=KNOWN)
+    truth, known = run.validation.targets.numpy() > 0.5, run.validation.known.numpy()
+    probabilities, best = run.probabilities(), run.result.best
+    for name in ("micro_f1", "macro_f1"):
+        expected = getattr(metrics, name)(truth, probabilities >= 0.5, known)
+        assert best[f"validation/{name}"] == expected
+    expected = metrics.mean_average_precision(truth, probabilities, known)
+    assert best["validation/mean_average_precision"] == expected
+    expected = log_loss(truth[known], probabilities[known])
+    assert best["validation/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"fusion": "late"}, {"loss": {"positive_weight": "balanced"}}])
+def test_with_everything_known_it_ends_with_the_same_weights(train, changes):
+    params = changed(**changes)
+    plain, masked = train(params), train(params, known=np.ones_like(KNOWN))
+    assert same(plain.network.state_dict(), masked.network.state_dict())
+    assert plain.result.best["validation/loss"] == masked.result.best["validation/loss"]
 
 
 def test_late_fusion_finds_the_share_of_the_photo(train):

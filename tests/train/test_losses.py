@@ -7,7 +7,13 @@ import pytest
 import torch
 from sklearn.metrics import brier_score_loss, log_loss
 
-from stages.train.losses import balancing_weights, loss_function
+from stages.train.distributed import Group
+from stages.train.losses import (
+    balancing_weights,
+    decision_weights,
+    loss_function,
+    unknown_weight,
+)
 from stages.train.params import Loss
 
 EVEN = {
@@ -17,6 +23,7 @@ EVEN = {
     "gamma_negative": 4.0,
     "margin": 0.05,
     "positive_weight": "none",
+    "unknown": "ignore",
 }
 EVERY = [
     {"name": "bce"},
@@ -134,3 +141,81 @@ def test_balanced_bce_is_the_weighted_log_loss(decisions):
     even = torch.zeros_like(targets, requires_grad=True)
     loss_function(Loss(**EVEN | {"name": "bce"}), weights)(even, targets).backward()
     assert torch.allclose(even.grad.sum(dim=0), torch.zeros(3), atol=1e-7)
+
+
+@pytest.fixture
+def known():
+    torch.manual_seed(1)
+    return torch.rand(20, 3) < 0.6
+
+
+def weights_of(known, unknown: float):
+    return decision_weights(known, float(known.float().mean()), unknown)
+
+
+@pytest.mark.parametrize("options", EVERY)
+def test_what_is_unknown_is_left_out_of_the_mean(decisions, known, options):
+    logits, targets = decisions
+    loss, weights = loss_of(**options), weights_of(known, unknown=0)
+    alone = loss(logits[known], targets[known])
+    assert float(loss(logits, targets, weights)) == pytest.approx(float(alone), rel=1e-5)
+    # Nor does it teach anything.
+    logits = logits.clone().requires_grad_()
+    loss(logits, targets, weights).backward()
+    assert (logits.grad[~known] == 0).all()
+    assert logits.grad[known].count_nonzero() > known.sum() / 2
+
+
+@pytest.mark.parametrize("options", EVERY)
+def test_assumed_negative_it_counts_as_one_or_as_a_part_of_one(decisions, known, options):
+    logits, targets = decisions
+    targets = targets * known
+    loss = loss_of(**options)
+    whole = loss(logits, targets, weights_of(known, unknown=1))
+    assert float(whole) == pytest.approx(float(loss(logits, targets)), rel=1e-5)
+    each = torch.stack([loss(*pair) for pair in zip(logits.ravel(), targets.ravel(), strict=True)])
+    counted = torch.where(known, 1.0, 0.25).ravel()
+    expected = (each * counted).sum() / counted.sum()
+    weak = loss(logits, targets, weights_of(known, unknown=0.25))
+    assert float(weak) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("unknown", [0, 0.5, 1])
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_several_devices_find_the_loss_that_one_does(decisions, known, unknown, size):
+    logits, targets = (each[:6] for each in decisions)
+    known = known[:6]
+    known[2:4] = False  # all of some device's
+    loss, share = loss_of(name="bce"), float(known.float().mean())
+    losses = []
+    for rank in range(size):
+        shard = Group(torch.device("cpu"), rank, size).shard(6)
+        weights = decision_weights(known[shard.rows], share, unknown)
+        losses.append(shard.weight * loss(logits[shard.rows], targets[shard.rows], weights))
+    whole = loss(logits, targets, decision_weights(known, share, unknown))
+    assert float(torch.stack(losses).mean()) == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_the_literature_s_weights():
+    counts = {
+        way: unknown_weight(Loss(**EVEN | {"name": "bce", "unknown": way}), 5)
+        for way in ("ignore", "negative", "weak-negative")
+    }
+    assert counts == {"ignore": 0, "negative": 1, "weak-negative": 0.25}
+    assert unknown_weight(Loss(**EVEN | {"name": "bce", "unknown": "weak-negative"}), 1) == 1
+
+
+def test_a_batch_of_which_nothing_is_known_teaches_nothing():
+    weights = decision_weights(torch.zeros(2, 3, dtype=torch.bool), 0.0, 0.0)
+    assert weights.tolist() == [[0] * 3] * 2
+
+
+def test_balancing_weights_count_what_is_known():
+    targets = torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]]).float()
+    known = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 1]]).bool()
+    # Two known without it to one with it; none to one, and none to one: not to be balanced.
+    assert balancing_weights(targets, known).tolist() == [2, 1, 1]
+    assert balancing_weights(targets, known, unknown=1.0).tolist() == [3, 3, 3]
+    assert balancing_weights(targets, known, unknown=0.5).tolist() == [2.5, 1.5, 1.5]
+    everything = torch.ones_like(known)
+    assert torch.equal(balancing_weights(targets, everything), balancing_weights(targets))

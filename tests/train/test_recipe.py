@@ -268,6 +268,19 @@ def test_balanced_weights_are_those_of_the_training_rows():
     assert float(weighed) != pytest.approx(np.log(2))
 
 
+@pytest.mark.parametrize(("unknown", "counts"), [("ignore", 0), ("negative", 1)])
+def test_what_is_unknown_counts_as_it_is_asked_to(unknown: str, counts: float):
+    network, optimization = started(changed(loss={"unknown": unknown}))
+    rows, targets = rows_of(0)
+    known = torch.arange(32).reshape(16, 2) % 3 > 0
+    logits = network(rows).logits
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    weights = torch.where(known, 1.0, counts)
+    share = float(known.float().mean())
+    loss = optimization.step(Output(logits, [(1.0, logits)]), targets, 1.0, known, share)
+    assert float(loss) == pytest.approx(float(((each * weights).sum() / weights.sum()).detach()))
+
+
 def test_the_average_is_the_formula_running_statistics_included():
     network, optimization = started(changed(ema=0.4, schedule={"name": "none"}, lr=0.1))
     expected = {key: tensor.double() for key, tensor in copy.deepcopy(network.state_dict()).items()}
@@ -300,11 +313,13 @@ def test_a_step_does_not_wait_for_the_gpu(name: str, loss: str):
     params = changed(optimizer=name, ema=0.9, precision="bf16", loss=options)
     rows, targets = (tensor.cuda() for tensor in rows_of(0))
     network = Small().cuda()
-    optimization = recipe.Optimization(network, params, targets.cpu(), 10)
+    known = targets > 0
+    optimization = recipe.Optimization(network, params, targets.cpu(), 10, known.cpu())
     optimization.step(network(rows), targets)  # the first one makes the optimiser's state
     torch.cuda.set_sync_debug_mode("error")
     try:
         optimization.step(network(rows), targets)
+        optimization.step(network(rows), targets, known=known, known_share=0.5)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

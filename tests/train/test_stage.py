@@ -327,3 +327,26 @@ runpy.run_module("stages.train", run_name="__main__")
     assert done.returncode == 0, done.stderr
     assert "DVCLive is not installed" in done.stdout
     assert WEIGHTS.exists()
+
+
+def test_unknown_labels_reach_the_loss_and_the_probabilities(prepared: Path, params):
+    everything, names = records.read(), records.read_label_names()
+    ids = folds.rows_of(everything, folds.read(), "validation")["id"]
+    hidden = pl.col("id").is_in(ids.implode())
+    others = pl.col("labels").list.eval(pl.element().filter(pl.element() != names[2]))
+    hidden_label = pl.lit([names[2]], pl.List(pl.String))
+    changes = {
+        "labels": pl.when(hidden).then(others).otherwise("labels"),
+        "unknown": pl.when(hidden).then(hidden_label),
+    }
+    records.write(everything.with_columns(**changes), names)
+    main()
+    table = read_probabilities()
+    truth = records.label_matrix(table["labels"], names)
+    known = records.known_matrix(table["unknown"], names)
+    assert known is not None
+    assert known.all(axis=0).tolist() == [name != names[2] for name in names]
+    predicted = table["probabilities"].to_numpy() >= 0.5
+    f1 = metrics.micro_f1(truth, predicted, known)
+    assert f1 != metrics.micro_f1(truth, predicted)
+    assert written()["validation"]["micro_f1"] == pytest.approx(f1, abs=1e-6)
