@@ -185,8 +185,7 @@ def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:
 
     ``id`` and ``labels``, which are those suggested, are what ``ingest.corrections`` reads: rows
     that people have looked at and put right, where need be, can be copied there as they are. Where
-    labels of some photos are not known there is a column ``unknown`` with them: whoever corrects a
-    photo says of these, too, whether it carries them.
+    labels of some photos are not known there is a column ``unknown`` with them, which it reads too.
 
     Args:
         doubts: from ``in_doubt``.
