@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +73,32 @@ def ingest(params: Ingest, folder: Path) -> None:
         metrics["columns"] = summary.column_names(columns)
     summary.write(labels)
     write_metrics("ingest", metrics)
-    photos = sum(metrics["photos"].values())
-    print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(lost):,} rows set aside")
-    if listing.no_photos:
-        print(f"ingest: {len(listing.no_photos):,} entries that cost no photo are in {REJECTED}")
-    if overlay.by_id or overlay.rejected:
-        print(
-            f"ingest: {len(corrected.checked):,} corrections applied, {corrected.changed:,} of "
-            f"them other than the source, {len(corrected.rejected):,} set aside"
-        )
+    for line in outcome(metrics, decoded, len(listing.no_photos)):
+        print(f"ingest: {line}")
     for line in summary.lines(labels, metrics, columns):
         print(f"ingest: {line}")
     for warning in [*doubts, *rules.warnings(), *deep_pixels.warnings(misfits, params.depth)]:
         print(f"ingest: warning: {warning}")
+
+
+def outcome(metrics: dict[str, Any], decoded: int, no_photos: int) -> Iterator[str]:
+    """What became of photos and corrections.
+
+    Args:
+        metrics: those of ``metrics/ingest.json``.
+        decoded: how many photos had to be.
+        no_photos: how many entries were set aside that cost no photo.
+    """
+    photos = sum(metrics["photos"].values())
+    yield f"{photos:,} photos, {decoded:,} decoded, {metrics['rejected']:,} rows set aside"
+    if no_photos:
+        yield f"{no_photos:,} entries that cost no photo are in {REJECTED}"
+    applied, changed, set_aside = metrics["corrections"].values()
+    if applied or set_aside:
+        yield (
+            f"{applied:,} corrections applied, {changed:,} of them other than the source, "
+            f"{set_aside:,} set aside"
+        )
 
 
 def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:

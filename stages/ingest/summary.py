@@ -26,7 +26,7 @@ SET_SEPARATOR = {
     "ingest.source to table, and ingest.table.separator",
 }
 SET_COLUMNS = {"table": "set ingest.table.labels to the list of the columns that hold them"}
-RENAME = "if so, mend the names in the source"
+RENAME = "if so, give them other names (ingest.rename)"
 
 
 def count_labels(table: pl.LazyFrame, names: list[str]) -> pl.DataFrame:
@@ -128,7 +128,7 @@ def _almost_alike(names: list[str]) -> Iterator[str]:
     if groups := [" = ".join(map(_short, group)) for group in alike.values() if len(group) > 1]:
         yield (
             f"labels that differ only in case, blanks or hyphens: {_few(groups)}; if they mean the "
-            "same, give them one name in the source"
+            "same, give them one name (ingest.rename)"
         )
 
 
@@ -148,12 +148,12 @@ def _too_few_or_all(counts: pl.DataFrame) -> Iterator[str]:
     if once := labels(photos == 1):
         yield (
             f"labels on one photo only: {once}; nobody can learn from it and be tested: add "
-            "photos, or take the label out of the source"
+            "photos, or name the label in ingest.ignore"
         )
     if every := labels((photos == known) & (known > 1)):
         yield (
             f"labels on every photo: {every}; nothing can be learnt of them: add photos without "
-            "the label, or take it out of the source"
+            "the label, or name it in ingest.ignore"
         )
 
 

@@ -192,7 +192,7 @@ def test_usual_names_are_no_mistake(labels: pl.DataFrame) -> None:
 def test_the_remedy_is_that_of_the_source() -> None:
     for source, remedy in {
         "kaggle-csv": "set ingest.source to table, and ingest.table.separator",
-        "coco-json": "mend the names in the source",
+        "coco-json": "ingest.rename",
     }.items():
         [warning] = summary.doubts(counts("cat,dog", "owl"), source)
         assert warning.endswith(remedy)
