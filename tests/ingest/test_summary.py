@@ -195,7 +195,7 @@ def test_the_remedy_is_that_of_the_source() -> None:
         "coco-json": "ingest.rename",
     }.items():
         [warning] = summary.doubts(counts("cat,dog", "owl"), source)
-        assert warning.endswith(remedy)
+        assert remedy in warning
 
 
 def test_a_label_that_is_known_of_one_photo_is_not_said_to_be_on_every_photo() -> None:
