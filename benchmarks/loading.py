@@ -20,7 +20,8 @@ from benchmarks import published
 from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from experiments.params import overlay
-from stages.ingest.images import ImageStore, ImageWriter, decode
+from stages.ingest.decoder import decode
+from stages.ingest.images import Form, ImageStore, ImageWriter
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
@@ -186,7 +187,7 @@ def speed_of_network(backbone: str, ours: Rows, device: torch.device) -> float:
 def fill(files: list[Path], folder: Path) -> Rows:
     """Those photos in a store, with targets drawn at random."""
     folder.mkdir()
-    with ImageWriter(folder, published.RESIZED) as store:
+    with ImageWriter(folder, Form(published.RESIZED)) as store:
         for file in files:
             store.append(decode(file.read_bytes(), published.RESIZED).pixels)
     targets = torch.rand(len(files), LABELS, generator=torch.Generator().manual_seed(0)) < 0.1

@@ -5,6 +5,7 @@ the most, what they share once: the pages of the image store, which the kernel t
 others need them, are not.
 """
 
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,13 +53,13 @@ def peaks(options: Options, times: int) -> dict[str, int]:
     """The most memory of each stage, in bytes, when each photo is listed so many times."""
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         workspace = Workspace(Path(name), times * options.photos, options, CHANGES, repeat=times)
-        return {stage: peak(workspace, stage) for stage in STAGES}
+        return {stage: peak(workspace.start(stage)) for stage in STAGES}
 
 
-def peak(workspace: Workspace, stage: str) -> int:
-    """The most memory that a stage and its children hold, in bytes."""
+def peak(process: subprocess.Popen) -> int:
+    """The most memory that a process and its children hold until it ends, in bytes."""
     most = 0
-    with workspace.start(stage) as process:
+    with process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             with suppress(psutil.Error, OSError):  # ended meanwhile
@@ -66,7 +67,7 @@ def peak(workspace: Workspace, stage: str) -> int:
                 most = max(most, sum(held(each.pid) for each in family))
             time.sleep(SECONDS_BETWEEN_LOOKS)
     if process.returncode:
-        sys.exit(f"{stage} failed in {workspace.folder}; see above")
+        sys.exit(f"{process.args!r} failed; see above")
     return most
 
 

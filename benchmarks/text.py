@@ -18,7 +18,7 @@ from benchmarks.table import Options, Row, in_turn, main
 from stages.eda import statistics
 from stages.ingest.records import label_lists
 from stages.vocab import vocabulary
-from stages.words import STOP_WORDS, WORD, tokenize_all
+from stages.words import STOP_WORDS, WORD, tokenize
 
 CAPTIONS = 1_000_000
 TENTH = 10
@@ -44,7 +44,7 @@ def rows(options: Options) -> Iterator[Row]:
 
     def of_columns() -> float:
         start = time.perf_counter()
-        words = tokenize_all(told)
+        words = tokenize(told)
         statistics.caption_lengths(words, subset)
         counts = statistics.word_counts(labels, words)
         statistics.top_words(counts, names, TOP)
@@ -90,7 +90,7 @@ def plain(labels: list[list[str]], told: list[str]) -> tuple[Counter, Counter, l
 def check(labels: list[list[str]], told: list[str]) -> None:
     """Ends the benchmark where both ways do not find the same."""
     lengths, together, known = plain(labels, told)
-    words = tokenize_all(pl.Series(told))
+    words = tokenize(pl.Series(told))
     counts = statistics.word_counts(pl.Series(labels, dtype=pl.List(pl.String)), words)
     found = {(label, word): n for label, word, n, *_ in counts.iter_rows()}
     # EDA leaves out the letters that are left over from «man's».

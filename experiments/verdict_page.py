@@ -90,7 +90,7 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
     return [
         [
             label,
-            str(each["count"]),
+            f"{each['count']} of {each['known']}" if "known" in each else str(each["count"]),
             *(_interval(each[who]) for who in ("champion", "challenger")),
             *(of_label.get(label, "") for of_label in thresholds),
         ]
@@ -109,8 +109,10 @@ def _drift(drift: dict[str, Any]) -> str:
         return f"\nThe same {before:,} photos as before.\n"
     rows = {f"rate of {label}": rates for label, rates in drift["label_rates"].items()}
     rows["words that the model in use does not know"] = drift["unknown_words"]
+    # Of how many photos each rate is, where that is not of all that have labels.
+    known = {f"rate of {label}": counts for label, counts in drift.get("label_known", {}).items()}
     cells = [
-        [what, *("" if values[s] is None else f"{values[s]:.1%}" for s in ("before", "new"))]
+        [what, *(_share(values[s], known.get(what, {}).get(s)) for s in ("before", "new"))]
         for what, values in rows.items()
     ]
     sizes = (drift["median_size"][side] for side in ("before", "new"))
@@ -121,3 +123,10 @@ def _drift(drift: dict[str, Any]) -> str:
         if drift[key]:
             text += f"\n{what}: {', '.join(drift[key])}.\n"
     return text
+
+
+def _share(share: float | None, photos: int | None) -> str:
+    """In percent; and of how many photos it is, where that is said."""
+    if share is None:
+        return ""
+    return f"{share:.1%}" if photos is None else f"{share:.1%} of {photos:,}"

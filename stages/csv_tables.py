@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from stages import UserError
+from stages.image_formats import suffixes
 
 NAME = r'(?:"[^"\r\n]+"|[^",\r\n]+)'  # quoted or not, without quotes or line breaks inside
 FIELD = r'(?:"[^"\r\n]*"|[^",\r\n]*)'  # the same, or nothing
@@ -137,7 +136,7 @@ def _names_photo(line: str, named: re.Pattern[str]) -> bool:
     """Whether ``line`` starts with the name of an image file, and goes on as in ``named``."""
     name = named.match(line)
     suffix = os.path.splitext(name[1].strip('"'))[1].lower() if name else ""
-    return suffix in COMMON or (suffix != "" and suffix in Image.registered_extensions())
+    return suffix in COMMON or suffix in suffixes()
 
 
 def _joined(piece: list[str], quoted: bool) -> str:
@@ -187,37 +186,60 @@ def csv_table(path: Path, text: str, delimiter: str) -> Table:
     Raises:
         UserError: the header is not CSV, or, while the records are read, a quote is never closed.
     """
+    columns, rows = csv_rows(path, io.StringIO(text, newline=""), delimiter)
+    return columns, ((number, _named(columns, cells)) for number, cells in rows)
+
+
+def _named(columns: list[str], cells: list[str] | str) -> dict[str, Any] | str:
+    if isinstance(cells, str):
+        return cells
+    return {name: cell or None for name, cell in zip(columns, cells, strict=True)}
+
+
+def csv_rows(
+    path: Path, lines: Iterable[str], delimiter: str
+) -> tuple[list[str], Iterator[Record]]:
+    """The header and the records of ``lines``, which are those of ``path``, with their ends.
+
+    A blank as ``delimiter`` stands for one or more.
+
+    Raises:
+        UserError: the header is not CSV, or, while the records are read, a quote is never closed.
+    """
     # csv, not a data frame: a row that is too short or too long is set aside, not filled or cut.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
     try:
         columns = next(reader, [])
     except csv.Error as error:
         raise UserError(f"{path}: the header is not CSV: {error}") from error
-    return columns, _csv_records(path, reader, columns)
+    return columns, _csv_records(path, reader, len(columns))
 
 
-def _csv_records(
-    path: Path, reader: Any, columns: list[str]
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _csv_records(path: Path, reader: Any, count: int) -> Iterator[Record]:
+    start = reader.line_num + 1
     while True:
-        start = reader.line_num + 1
-        cells: list[str] | None = None
         try:
-            cells = next(reader)
-            fault = f"{len(cells)} cells where the header has {len(columns)}"
-        except StopIteration:
+            for cells in reader:
+                if len(cells) == count:
+                    yield start, cells
+                elif cells:  # or else it is a blank line
+                    yield start, _not_read(path, start, reader, _other_count(cells, count))
+                start = reader.line_num + 1
             return
         except csv.Error as error:
-            fault = f"not well-formed CSV: {error}"
-        if cells == []:  # a blank line
-            continue
-        if cells is not None and len(cells) == len(columns):
-            yield start, {name: cell or None for name, cell in zip(columns, cells, strict=True)}
-        elif reader.line_num > start:
-            # A quote that is never closed takes in the rows that follow; how many, none can say.
-            raise UserError(
-                f"{path}, row {start}: a cell's quote seems not to be closed where it should be, "
-                f"and the row goes on to line {reader.line_num}: {fault}"
-            )
-        else:
-            yield start, fault
+            yield start, _not_read(path, start, reader, f"not well-formed CSV: {error}")
+            start = reader.line_num + 1
+
+
+def _other_count(cells: list[str], count: int) -> str:
+    return f"{len(cells)} cells where the header has {count}"
+
+
+def _not_read(path: Path, start: int, reader: Any, fault: str) -> str:
+    if reader.line_num > start:
+        # A quote that is never closed takes in the rows that follow; how many, none can say.
+        raise UserError(
+            f"{path}, row {start}: a cell's quote seems not to be closed where it should be, "
+            f"and the row goes on to line {reader.line_num}: {fault}"
+        )
+    return fault

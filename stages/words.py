@@ -3,15 +3,15 @@
 Only parts of NLTK that need no downloaded data are used, but for ``lemma``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 from stages import UserError
 
-WORD = r"[^\W\d_]+"  # a run of letters; NLTK's engine (not Python's) and Polars' agree on it
+WORD = r"[^\W\d_]+"  # letters and their marks, as Polars reads it; Python's re cuts at marks
 Normalization = Literal["none", "stem", "lemma"]
 
 # English words that say nothing of a photo: scikit-learn's list, without words like "front", "two"
@@ -41,26 +41,46 @@ STOP_WORDS = frozenset(
 )
 
 
-def tokenize(caption: str | None) -> list[str]:
-    """The runs of letters of ``caption``, in lower case; none for None.
+class Word(NamedTuple):
+    """A word of a caption.
 
-    >>> tokenize("A man's red Bus, 2 dogs")
-    ['a', 'man', 's', 'red', 'bus', 'dogs']
+    Attributes:
+        text: in lower case.
+        start, end: where it stands in the caption: ``caption[start:end]``.
     """
-    return _tokenizer()((caption or "").lower())
+
+    text: str
+    start: int
+    end: int
 
 
-def tokenize_all(captions: pl.Series) -> pl.Series:
-    """``tokenize`` of a String series at once, List(String); null where there is no caption."""
+def tokenize(captions: pl.Series) -> pl.Series:
+    """The runs of letters of each caption, in lower case: List(String), null for no caption.
+
+    Marks belong to their letters: vowel signs of Hindi and Arabic, an accent in a character of
+    its own.
+
+    >>> tokenize(pl.Series(["A man's red Bus, 2 dogs"])).to_list()
+    [['a', 'man', 's', 'red', 'bus', 'dogs']]
+    """
     return captions.str.to_lowercase().str.extract_all(WORD)
 
 
-@cache
-def _tokenizer() -> Callable[[str], list[str]]:
-    from nltk.tokenize import RegexpTokenizer
+def words_of(caption: str) -> Iterator[Word]:
+    """The words that ``tokenize`` finds in ``caption``, in order, and where they stand.
 
-    split: Callable[[str], list[str]] = RegexpTokenizer(WORD).tokenize
-    return split
+    >>> [word.text for word in words_of("A red Bus")]
+    ['a', 'red', 'bus']
+    """
+    series = pl.Series([caption], dtype=pl.String)
+    [lower], [words] = series.str.to_lowercase(), tokenize(series)
+    # A letter's place in the caption, for each of lower case: İ becomes an i and a dot.
+    places = [place for place, letter in enumerate(caption) for _ in letter.lower()]
+    end = 0
+    for word in words:
+        start = lower.index(word, end)
+        end = start + len(word)
+        yield Word(word, places[start], places[end - 1] + 1)
 
 
 def normalizer(how: Normalization) -> Callable[[str], str]:

@@ -38,7 +38,8 @@ def compare(
 
     Shows how often they agree, how many photos each gives which label, and
     where they differ most. If a CSV has a column [bold]labels[/bold], it says as well
-    which of the two is better, and whether that may be chance.
+    which of the two is better, and whether that may be chance. Labels in a column
+    [bold]unknown[/bold] are those of which nobody knows whether the photo has them.
 
     [bold]Examples[/bold]
       tagloom compare old/bundle models/bundle photos
@@ -55,21 +56,22 @@ def compare(
     beside = inputs.Captions(captions) if captions else None
     total = inputs.count(photos, below)
     asked = inputs.captioned(inputs.asked(photos, below), beside, needed=len(seeing) < len(known))
-    sizes = {each.stored_size for each in seeing}
+    forms = {each.form for each in seeing}
     names = {label for each in known for label in each.labels}
     unreadable: list[inputs.Unreadable] = []
     loaded = [load_model(folder, "onnx" if onnx else "torch") for folder in (one, other)]
     comparison = Comparison(known[0].labels, known[1].labels, differences)
     with memory_for(batch_size, onnx):
-        read = batches(asked, sizes, batch_size, unreadable)
+        read = batches(asked, forms, batch_size, unreadable)
         for batch in with_progress(read, "compare", total, quiet=False):
             answers = [
-                model.probabilities(batch.pixels.get(model.bundle.stored_size), batch.captions)
+                model.probabilities(batch.pixels.get(model.bundle.form), batch.captions)
                 for model in loaded
             ]
             comparison.add(
                 [each.name for each in batch.asked],
                 [inputs.label_list(each.labels, names) for each in batch.asked],
+                [inputs.label_list(each.unknown, names) for each in batch.asked],
                 [(p, model.decide(p)) for model, p in zip(loaded, answers, strict=True)],
             )
     _show(comparison)

@@ -1,7 +1,7 @@
 """Two models' answers to the same photos, counted as they come."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,7 @@ class Comparison:
         ]
         self._differences: list[Difference] = []
         self._truth: list[np.ndarray] = []
+        self._known: list[np.ndarray] = []
         self._answers: list[list[tuple[np.ndarray, np.ndarray]]] = []
         self._unshared: set[str] = set()
 
@@ -77,12 +78,14 @@ class Comparison:
         self,
         names: Sequence[str],
         truth: Sequence[list[str] | None],
+        unknown: Sequence[list[str] | None],
         answers: Sequence[tuple[np.ndarray, np.ndarray]],
     ) -> None:
         """Adds n photos.
 
         Args:
             truth: the labels that each carries; None: not known.
+            unknown: further labels, of which it is not known whether each carries them.
             answers: of each model, probabilities, float32, and what holds, bool: both (n, labels).
         """
         shared = [
@@ -98,7 +101,7 @@ class Comparison:
             for label in counts:
                 counts[label] += int(holds[:, labels.index(label)].sum())
         self._keep_differences(names, one, other)
-        self._keep_known(truth, shared)
+        self._keep_known(truth, unknown, shared)
 
     def _keep_differences(self, names: Sequence[str], one: np.ndarray, other: np.ndarray) -> None:
         sizes = np.abs(one - other)
@@ -114,19 +117,25 @@ class Comparison:
         )
 
     def _keep_known(
-        self, truth: Sequence[list[str] | None], shared: list[tuple[np.ndarray, np.ndarray]]
+        self,
+        truth: Sequence[list[str] | None],
+        unknown: Sequence[list[str] | None],
+        shared: list[tuple[np.ndarray, np.ndarray]],
     ) -> None:
         known = {row: labels for row, labels in enumerate(truth) if labels is not None}
         if not known:
             return
         rows = list(known)
         self._unshared.update(*(set(labels) - set(self.shared) for labels in known.values()))
-        self._truth.append(
-            np.array([[label in each for label in self.shared] for each in known.values()], bool)
-        )
+        self._truth.append(self._matrix(known.values()))
+        self._known.append(~self._matrix(unknown[row] or () for row in rows))
         self._answers.append(
             [(probabilities[rows], holds[rows]) for probabilities, holds in shared]
         )
+
+    def _matrix(self, lists: Iterable[Sequence[str]]) -> np.ndarray:
+        """bool (lists, shared labels)."""
+        return np.array([[label in each for label in self.shared] for each in lists], bool)
 
     @property
     def differences(self) -> list[Difference]:
@@ -135,15 +144,15 @@ class Comparison:
 
     def quality(self) -> Quality | None:
         """How good both are; None where no photo's labels are known, or both know no label."""
-        if not self._truth or not self.shared:
+        if not any(known.any() for known in self._known):
             return None
-        truth = np.concatenate(self._truth)
+        truth, known = np.concatenate(self._truth), np.concatenate(self._known)
         one, other = self._known_answers(0), self._known_answers(1)
         return Quality(
-            len(truth),
-            metrics.micro_f1(truth, one[1]),
-            metrics.micro_f1(truth, other[1]),
-            paired_gain(truth, one, other, "micro_f1", SAMPLES, SEED),
+            int(known.any(axis=1).sum()),
+            metrics.micro_f1(truth, one[1], known),
+            metrics.micro_f1(truth, other[1], known),
+            paired_gain(truth, one, other, "micro_f1", SAMPLES, SEED, known),
             sorted(self._unshared),
         )
 

@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from PIL import Image
 
 from stages import figures
-from stages.explain.word_effects import LETTERS
 from stages.files import whole, write_text
+from stages.words import words_of
 from tagloom.heat import over_photo
 
 SIDE = 448  # pixels of a picture's longer side
@@ -52,11 +52,11 @@ class Explained:
         """The caption in pieces, each with the strength of its mark, from 0 (none) to 1."""
         text = caption or ""
         pieces, end = [], 0
-        for word in LETTERS.finditer(text):
-            effect = self.words.get(word[0].lower(), 0.0)
+        for word in words_of(text):
+            effect = self.words.get(word.text, 0.0)
             strength = min(effect / FULL_EFFECT, 1.0) if effect >= LEAST_EFFECT else 0.0
-            pieces += [(text[end : word.start()], 0.0), (word[0], strength)]
-            end = word.end()
+            pieces += [(text[end : word.start], 0.0), (text[word.start : word.end], strength)]
+            end = word.end
         return [*pieces, (text[end:], 0.0)]
 
 

@@ -64,30 +64,36 @@ def explain(
         )
     from stages import UserError
     from stages.bundle.model import load_model
-    from tagloom import bundles, decoding, drawing, thresholds
+    from stages.ingest.decoder import decode
+    from stages.ingest.images import UnreadablePhoto
+    from stages.ingest.naming import named
+    from tagloom import bundles, drawing, thresholds
     from tagloom.explanation import explain as explained
     from tagloom.messages import note
+    from tagloom.photo_files import read_file
 
     known = bundles.read(bundle)
     description, names = known.description, known.labels
+    wanted = []
     for name in label or []:
-        if name not in names:
+        if (meant := named(name, names)) is None:
             raise typer.BadParameter(thresholds.unknown(name, names), param_hint="--label")
+        wanted.append(meant)
     if caption and not description.reads_captions:
         note("the model does not read captions, so --caption changes nothing")
     if not (caption or description.sees_images):
         raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
     try:
-        content = decoding.read_file(photo)
-        pixels = decoding.read(content, known.stored_size).pixels
-        large = decoding.read(content, drawing.SIDE)
-    except decoding.UnreadablePhoto as error:
+        content = read_file(photo)
+        pixels = decode(content, *known.form).pixels
+        large = decode(content, drawing.SIDE, known.form.depth)
+    except UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 
     model = load_model(bundle)
     answers = model.probabilities(pixels[None] if description.sees_images else None, [caption])
     [probabilities], [holds] = answers, model.decide(answers)
-    chosen = _choose(label, names, probabilities, holds)
+    chosen = _choose(wanted, names, probabilities, holds)
     explanation = explained(known, pixels, caption, chosen)
 
     shown = drawing.upright(large.pixels, large.width, large.height)
@@ -108,7 +114,7 @@ def explain(
 
 
 def _choose(
-    wanted: list[str] | None, names: list[str], probabilities: "np.ndarray", holds: "np.ndarray"
+    wanted: list[str], names: list[str], probabilities: "np.ndarray", holds: "np.ndarray"
 ) -> list[int]:
     """The places of the labels to explain."""
     if wanted:

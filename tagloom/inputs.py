@@ -6,19 +6,21 @@ names of the folder that is being read.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from stages import UserError, csv_tables
 from stages.csv_tables import Record
+from stages.image_formats import suffixes
+from stages.ingest.naming import clean
 from stages.ingest.records import separator
-from tagloom import decoding
 
 # Columns by their names in lower case.
 PHOTO = ("photo", "imageid", "image", "file", "filename", "path")
 CAPTION = ("caption",)
 LABELS = ("labels",)
+UNKNOWN = ("unknown",)
 
 
 class Asked(NamedTuple):
@@ -29,12 +31,15 @@ class Asked(NamedTuple):
         path: of its file.
         caption: None: it has none.
         labels: what the CSV says under Labels; None: nothing.
+        unknown: what it says under Unknown: the labels of which it is not known whether the photo
+            carries them.
     """
 
     name: str
     path: Path
     caption: str | None = None
     labels: str | None = None
+    unknown: str | None = None
 
 
 class Unreadable(NamedTuple):
@@ -98,8 +103,10 @@ def captioned(
             yield photo._replace(caption=caption)
 
 
-def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
+def label_list(cell: str | None, names: Collection[str]) -> list[str] | None:
     """The labels of a cell, separated as in data/predictions.csv; None where there is no cell.
+
+    They are as labels are written, but for those that ``names`` has as they are.
 
     Args:
         names: the labels that there may be; if one holds a blank, | separates them.
@@ -107,7 +114,8 @@ def label_list(cell: str | None, names: Iterable[str]) -> list[str] | None:
     if cell is None:
         return None
     between = separator(names).strip()  # none: any blank separates
-    return [label for part in cell.split(between or None) if (label := part.strip())]
+    labels = filter(None, map(str.strip, cell.split(between or None)))
+    return [label if label in names else clean(label) for label in labels]
 
 
 def shown(path: Path | str) -> str:
@@ -124,7 +132,7 @@ def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
         return
     names = [(name, is_folder) for name, is_folder in names if not name.startswith(".")]
     for name, is_folder in names:
-        if not is_folder and os.path.splitext(name)[1].lower() in decoding.suffixes():
+        if not is_folder and os.path.splitext(name)[1].lower() in suffixes():
             yield Asked(shown(folder / name), folder / name)
     for name, is_folder in names:
         if is_folder:
@@ -133,7 +141,7 @@ def _of_folder(folder: Path) -> Iterator[Asked | Unreadable]:
 
 def _of_csv(path: Path, below: Path) -> Iterator[Asked | Unreadable]:
     header, records = read_csv(path)
-    photo, caption, labels = (_column(header, names) for names in (PHOTO, CAPTION, LABELS))
+    photo, *others = (_column(header, names) for names in (PHOTO, CAPTION, LABELS, UNKNOWN))
     if photo is None:
         raise UserError(
             f"{path} has no column of photos, called photo or ImageID; it has "
@@ -145,7 +153,7 @@ def _of_csv(path: Path, below: Path) -> Iterator[Asked | Unreadable]:
         elif not fields[photo].strip():
             yield Unreadable(f"{shown(path)}, row {line}", "it names no photo")
         else:
-            cells = (None if place is None else fields[place] for place in (caption, labels))
+            cells = (None if place is None else fields[place] for place in others)
             yield Asked(fields[photo], below / fields[photo], *cells)
 
 

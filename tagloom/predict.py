@@ -81,7 +81,7 @@ def predict(
     model = load_model(bundle, "onnx" if onnx else "torch")
     asked = inputs.captioned(inputs.asked(photos, below), beside, needed=not sees)
     unreadable: list[inputs.Unreadable] = []
-    read = batches(asked, {known.stored_size} if sees else (), batch_size, unreadable)
+    read = batches(asked, {known.form} if sees else (), batch_size, unreadable)
     # A bar and a table on the same terminal would write over each other.
     quiet = output is None and sys.stdout.isatty()
     with (
@@ -89,7 +89,7 @@ def predict(
         memory_for(batch_size, onnx),
     ):
         for batch in with_progress(read, "predict", total, quiet):
-            pixels = batch.pixels.get(known.stored_size)
+            pixels = batch.pixels.get(known.form)
             probabilities = model.probabilities(pixels, batch.captions)
             holds = probabilities.astype(float) >= least
             names = [each.name for each in batch.asked]

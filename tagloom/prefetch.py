@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.ingest.decoder import decode
+from stages.ingest.images import Form, UnreadablePhoto
 from stages.ingest.workers import in_threads
 from stages.progress import Progress
-from tagloom.decoding import UnreadablePhoto, read, read_file
 from tagloom.inputs import Asked, Unreadable
+from tagloom.photo_files import read_file
 
 
 class Batch(NamedTuple):
@@ -19,12 +21,12 @@ class Batch(NamedTuple):
 
     Attributes:
         asked: the n photos that could be read.
-        pixels: by size, uint8 (n, size, size, 3).
+        pixels: by form, uint8 (n, size, size, 3).
         taken: how many photos were tried: n, and those that could not be read.
     """
 
     asked: list[Asked]
-    pixels: dict[int, np.ndarray]
+    pixels: dict[Form, np.ndarray]
     taken: int
 
     @property
@@ -34,21 +36,21 @@ class Batch(NamedTuple):
 
 def batches(
     asked: Iterable[Asked | Unreadable],
-    sizes: Collection[int],
+    forms: Collection[Form],
     batch_size: int,
     unreadable: list[Unreadable],
 ) -> Iterator[Batch]:
     """Yields the photos ``batch_size`` at a time, in order; memory is that of a few batches.
 
     Args:
-        sizes: height and width that photos are brought to, in pixels; none: no file is opened.
+        forms: what photos are brought to; none: no file is opened.
         unreadable: what cannot be read is added here.
     """
-    decoded = in_threads(partial(_decode, sizes=sizes), asked)
+    decoded = in_threads(partial(_decode, forms=forms), asked)
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(_batch, decoded, sizes, batch_size, unreadable)
+        following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
         while batch := following.result():
-            following = ahead.submit(_batch, decoded, sizes, batch_size, unreadable)
+            following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
             yield batch
 
 
@@ -63,22 +65,22 @@ def with_progress(batches: Iterable[Batch], what: str, total: int, quiet: bool) 
             progress.advance(batch.taken)
 
 
-Decoded = tuple[Asked, dict[int, np.ndarray]] | Unreadable  # pixels by size
+Decoded = tuple[Asked, dict[Form, np.ndarray]] | Unreadable  # pixels by form
 
 
-def _decode(asked: Asked | Unreadable, sizes: Collection[int]) -> Decoded:
+def _decode(asked: Asked | Unreadable, forms: Collection[Form]) -> Decoded:
     if isinstance(asked, Unreadable):
         return asked
     try:
-        content = read_file(asked.path) if sizes else b""
-        return asked, {size: read(content, size).pixels for size in sizes}
+        content = read_file(asked.path) if forms else b""
+        return asked, {form: decode(content, *form).pixels for form in forms}
     except UnreadablePhoto as error:
         return Unreadable(asked.name, str(error))
 
 
 def _batch(
     decoded: Iterator[Decoded],
-    sizes: Collection[int],
+    forms: Collection[Form],
     batch_size: int,
     unreadable: list[Unreadable],
 ) -> Batch | None:
@@ -86,7 +88,9 @@ def _batch(
     unreadable += [each for each in taken if isinstance(each, Unreadable)]
     good = [each for each in taken if not isinstance(each, Unreadable)]
     pixels = {
-        size: np.array([by_size[size] for _, by_size in good], np.uint8).reshape(-1, size, size, 3)
-        for size in sizes
+        form: np.array([by_form[form] for _, by_form in good], np.uint8).reshape(
+            -1, form.size, form.size, 3
+        )
+        for form in forms
     }
     return Batch([each for each, _ in good], pixels, len(taken)) if taken else None

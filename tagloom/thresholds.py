@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import typer
 
+from stages.ingest.naming import named
+
 
 def overridden(thresholds: np.ndarray, labels: list[str], changes: Sequence[str]) -> np.ndarray:
     """The thresholds, float64 (labels,), with ``changes`` like ``0.3`` or ``dog=0.2,cat=0.6``.
@@ -25,15 +27,15 @@ def overridden(thresholds: np.ndarray, labels: list[str], changes: Sequence[str]
 def _parts(change: str, labels: list[str]) -> list[tuple[str | None, float]]:
     # The name of a label may hold a comma.
     label, _, number = change.rpartition("=")
-    whole = label in labels and "," not in number
+    whole = named(label, labels) is not None and "," not in number
     return [_part(part, labels) for part in ([change] if whole else change.split(","))]
 
 
 def _part(part: str, labels: list[str]) -> tuple[str | None, float]:
     name, _, number = part.rpartition("=")
-    label = name.strip() if "=" in part else None
-    if label is not None and label not in labels:
-        raise typer.BadParameter(unknown(label, labels), param_hint="--threshold")
+    label = named(name, labels) if "=" in part else None
+    if label is None and "=" in part:
+        raise typer.BadParameter(unknown(name.strip(), labels), param_hint="--threshold")
     try:
         threshold = float(number)
     except ValueError:

@@ -354,8 +354,8 @@ def _colours() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "png-palette-transparent", "few.png", lambda: saved(photo(mode="P"), "PNG", **clear), True
     yield "png-palette-short", "few.png", _short_palette, None
     yield "gif-transparent", "few.gif", lambda: saved(photo(mode="P"), "GIF", transparency=3), True
-    yield "tiff-float-nan", "nan.tif", lambda: float_tiff(np.nan), True
-    yield "tiff-float-infinite", "infinite.tif", lambda: float_tiff(np.inf), True
+    yield "tiff-float-nan", "nan.tif", lambda: float_tiff(np.nan), False
+    yield "tiff-float-infinite", "infinite.tif", lambda: float_tiff(np.inf), False
     yield "tiff-float-huge", "huge.tif", lambda: float_tiff(3e38), True
     whole = np.full((SIDE, SIDE), -(2**31), np.int32)
     yield "tiff-int-negative", "negative.tif", lambda: saved(Image.fromarray(whole), "TIFF"), True

@@ -1,3 +1,4 @@
+import math
 import re
 from importlib import import_module
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_section_cannot_be_changed() -> None:
         ("train", {"devices": "all"}, "train.devices is 'all'; it is auto or a number from 1"),
         ("train", {"epochs": 1.5}, "train.epochs should be a valid integer"),
         ("split", {"folds": 5}, "give either split.validation"),
-        ("split", {"validation": None}, "give either split.validation"),
+        ("split", {"by": "time", "validation": None, "folds": 5}, "by time there is one split"),
         ("split", {"fold": 1}, "split.fold is 1, but the folds are numbered 0 to 0"),
         ("split", {"validation": 1.0}, "split.validation should be less than 1"),
         (
@@ -134,6 +135,10 @@ def test_a_section_cannot_be_changed() -> None:
         ),
         ("ingest", {"source": None}, "ingest.source should be a valid string"),
         ("ingest", {"image_size": 4}, "ingest.image_size should be greater than or equal to 8"),
+        ("ingest", {"depth": "12"}, "ingest.depth is '12'; it is type, photo, or two numbers"),
+        ("ingest", {"depth": [4095, 0]}, "ingest.depth is [4095, 0]; it is type, photo, or two"),
+        ("ingest", {"depth": [0, math.inf]}, "ingest.depth is [0, inf]; it is type"),
+        ("ingest", {"depth": [0]}, "ingest.depth is [0]; it is type, photo, or two numbers"),
         ("ingest", {"labels": []}, "ingest.labels should have at least 1 item"),
         ("ingest", {"labels": ["a", "b", "a"]}, "ingest.labels names 'a' twice"),
         ("ingest", {"labels": [1]}, "ingest.labels.0 should be a valid string, but is 1"),

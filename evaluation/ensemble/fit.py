@@ -1,6 +1,6 @@
 """The weights of the members and the thresholds of their mixture, found on validation rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,22 +12,24 @@ from stages.threshold.params import Threshold
 @dataclass(frozen=True)
 class Rows:
     """Rows with known labels: ``truth`` bool (rows, labels), ``probabilities`` float32 (members,
-    rows, labels)."""
+    rows, labels); ``known`` bool (rows, labels), which of the labels are, None: all."""
 
     truth: np.ndarray
     probabilities: np.ndarray
+    known: np.ndarray | None = None
 
     def of(self, rows: np.ndarray) -> "Rows":
         """Those where ``rows``, bool (rows,), is true."""
-        return Rows(self.truth[rows], self.probabilities[:, rows])
+        known = None if self.known is None else self.known[rows]
+        return Rows(self.truth[rows], self.probabilities[:, rows], known)
 
     def of_member(self, place: int) -> "Rows":
         """With the probabilities of one member alone."""
-        return Rows(self.truth, self.probabilities[place : place + 1])
+        return replace(self, probabilities=self.probabilities[place : place + 1])
 
     def of_mean(self) -> "Rows":
         """With the plain mean of the members as the only one."""
-        return Rows(self.truth, self.probabilities.mean(axis=0, keepdims=True))
+        return replace(self, probabilities=self.probabilities.mean(axis=0, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Ensemble:
 
 def fit(rows: Rows, params: Threshold) -> Ensemble:
     """The weights of the least log loss on ``rows``, and then the thresholds ``params`` ask for."""
-    weights = find_weights(rows.truth, rows.probabilities)
-    return Ensemble(weights, find(rows.truth, mix(weights, rows.probabilities), params))
+    weights = find_weights(rows.truth, rows.probabilities, rows.known)
+    mixed = mix(weights, rows.probabilities)
+    return Ensemble(weights, find(rows.truth, mixed, params, rows.known))
 
 
 def cross_fit(rows: Rows, params: Threshold) -> tuple[np.ndarray, np.ndarray]:

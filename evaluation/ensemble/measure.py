@@ -42,17 +42,20 @@ def measure(validated: Rows, tested: Rows, params: Threshold) -> dict[str, Any]:
     ensemble = fit(validated, params)
     mixed, decided = ensemble.predict(validated.probabilities)
     fitted, fitted_decided = cross_fit(validated, params)
-    truth, bootstrap = validated.truth, (params.bootstrap, params.seed)
+    truth, known, bootstrap = validated.truth, validated.known, (params.bootstrap, params.seed)
     metrics: dict[str, Any] = {
-        "found": {"micro_f1": micro_f1(truth, decided), "log_loss": log_loss(truth, mixed)},
+        "found": {
+            "micro_f1": micro_f1(truth, decided, known),
+            "log_loss": log_loss(truth, mixed, known),
+        },
         "cross_fitted": {
-            **report(truth, fitted, fitted_decided, *bootstrap),
-            "log_loss": log_loss(truth, fitted),
+            **report(truth, fitted, fitted_decided, *bootstrap, known),
+            "log_loss": log_loss(truth, fitted, known),
         },
     }
     if len(tested.truth):
         predicted = ensemble.predict(tested.probabilities)
-        metrics["test"] = report(tested.truth, *predicted, *bootstrap)
+        metrics["test"] = report(tested.truth, *predicted, *bootstrap, tested.known)
     return metrics
 
 

@@ -81,7 +81,7 @@ def _read(folder: Path) -> Member:
         for test, name in zip(tests, names, strict=True)
     ]
     mean = stack(tests).mean(axis=0, dtype=np.float64).astype(np.float32)
-    test = probability_table(tests[0]["id"], tests[0]["labels"], mean)
+    test = probability_table(tests[0]["id"], tests[0]["labels"], mean, tests[0]["unknown"])
     return Member(folder.name, labels, validation, test, len(networks))
 
 
@@ -89,7 +89,7 @@ def _validation(network: Path) -> pl.DataFrame:
     """The validation rows, calibrated as the test rows are."""
     table = read_probabilities(network / VALIDATION)
     calibrated = read_decision(network / DECISION).calibrate(table["probabilities"].to_numpy())
-    return probability_table(table["id"], table["labels"], calibrated)
+    return probability_table(table["id"], table["labels"], calibrated, table["unknown"])
 
 
 def _aligned(first: Member, other: Member) -> Member:
@@ -128,7 +128,8 @@ def _in_order(
             "combine runs of the same split, or all folds of one"
         )
     ordered = first.select("id").join(other, on="id", how="left", maintain_order="left")
-    contradicted = first["id"].filter(first["labels"].ne_missing(ordered["labels"]))
+    differs = [first[column].ne_missing(ordered[column]) for column in ("labels", "unknown")]
+    contradicted = first["id"].filter(differs[0] | differs[1])
     if len(contradicted):
         raise UserError(
             f"{name} and {other_name} say different true labels for {contradicted[0]} in {file}"

@@ -10,17 +10,21 @@ import numpy as np
 from scipy.optimize import minimize
 
 from stages import UserError
+from stages.metrics import pooled
 
 # A probability of 0 for what is true would cost infinitely much; float32 sigmoids reach 0 and 1.
 LEAST = 1e-7
 
 
-def find_weights(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The weights with the least mean log loss over all decisions.
+def find_weights(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> np.ndarray:
+    """The weights with the least mean log loss over all decisions of which the truth is known.
 
     Args:
         truth: bool, (rows, labels).
         probabilities: float, (members, rows, labels).
+        known: bool, (rows, labels); None: all.
 
     Returns:
         float64, (members,), none negative, of sum 1. The problem is convex, so they are the best
@@ -29,7 +33,7 @@ def find_weights(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the search for them fails.
     """
-    given = _given_to_truth(truth, probabilities).reshape(len(probabilities), -1)
+    given = np.stack([_given_to_truth(*pooled(known, truth, each)) for each in probabilities])
     even = np.full(len(given), 1 / len(given))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -63,9 +67,11 @@ def mix(weights: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return mixed.astype(np.float32)
 
 
-def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean over all decisions, in nats; (rows, labels) inputs."""
-    return float(-np.log(_given_to_truth(truth, probabilities)).mean())
+def log_loss(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> float:
+    """Mean over all known decisions, in nats; (rows, labels) inputs."""
+    return float(-np.log(_given_to_truth(*pooled(known, truth, probabilities))).mean())
 
 
 def _given_to_truth(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

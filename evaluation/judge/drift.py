@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.ingest.records import label_matrix
+from stages.ingest.records import known_matrix, label_matrix
 from stages.network.description import Description
 from stages.vocab import vocabulary
 
@@ -19,37 +19,51 @@ def drift(
 ) -> dict[str, Any]:
     """Figures of the records that the model knew, ``before``, beside those of the new ones.
 
-    New is what of ``now`` has another file (``sha256``) than all of ``before``. A figure of no
-    photo, or of no caption, is None.
+    Both are columns of ``stages.ingest.records``. New is what of ``now`` has another file
+    (``sha256``) than all of ``before``. A figure of no photo, or of no caption, is None.
 
     Args:
         description: of the model; its vocabulary says which words it knows. A transformer's
             tokens cover every word, so there the share of unknown words is None.
+
+    Returns:
+        Beside the rates of labels ``label_known``, of how many photos each label is known, unless
+        all labels are of all photos that have any.
     """
     new = now.join(before, on="sha256", how="anti", maintain_order="left")
     sides = {"before": before, "new": new}
-    return {
+    counts = {side: _counts(table, labels_now) for side, table in sides.items()}
+    figures: dict[str, Any] = {
         "photos": {side: len(table) for side, table in sides.items()},
         "label_rates": {
-            name: {side: rates.get(name) for side, rates in _rates(sides, labels_now).items()}
-            for name in labels_now
+            name: {
+                s: float(carried[i] / of[i]) if of[i] else None
+                for s, (carried, of) in counts.items()
+            }
+            for i, name in enumerate(labels_now)
         },
         "new_labels": [name for name in labels_now if name not in labels_before],
         "gone_labels": [name for name in labels_before if name not in labels_now],
         "unknown_words": {s: _unknown_words(t, description) for s, t in sides.items()},
         "median_size": {side: _median_size(table) for side, table in sides.items()},
     }
+    if any(table["unknown"].is_not_null().any() for table in sides.values()):
+        figures["label_known"] = {
+            name: {side: int(known[i]) for side, (_, known) in counts.items()}
+            for i, name in enumerate(labels_now)
+        }
+    return figures
 
 
-def _rates(sides: dict[str, pl.DataFrame], names: list[str]) -> dict[str, dict[str, float]]:
-    """The share of each side's labelled photos that carry each label; nothing of no photo."""
-    rates_by_side: dict[str, dict[str, float]] = {}
-    for side, table in sides.items():
-        known = table["labels"].drop_nulls()
-        kept = known.list.eval(pl.element().filter(pl.element().is_in(names)))
-        rates = label_matrix(kept, names).mean(axis=0) if len(known) else np.empty(0)
-        rates_by_side[side] = dict(zip(names, rates.tolist(), strict=False))
-    return rates_by_side
+def _counts(table: pl.DataFrame, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """How many photos carry each label, and of how many that is known: int (labels,) each."""
+    labelled = table.filter(pl.col("labels").is_not_null())
+    kept = labelled.select(
+        pl.col("labels", "unknown").list.eval(pl.element().filter(pl.element().is_in(names)))
+    )
+    truth, known = label_matrix(kept["labels"], names), known_matrix(kept["unknown"], names)
+    known = np.ones_like(truth) if known is None else known
+    return (truth & known).sum(axis=0), known.sum(axis=0)
 
 
 def _unknown_words(table: pl.DataFrame, description: Description) -> float | None:

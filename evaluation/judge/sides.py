@@ -11,7 +11,7 @@ from evaluation.judge.drift import drift
 from evaluation.judge.params import Retrain
 from stages.bundle.bundle import BUNDLE
 from stages.bundle.model import Model, load_model
-from stages.ingest import records
+from stages.ingest import naming, records
 from stages.ingest.images import ImageStore
 from stages.intervals import Report, f1_by_label, paired_gain, report
 from stages.network.network import memory_for
@@ -63,20 +63,21 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
     names = records.read_label_names()
     rows = unseen(champion)
     truth = records.label_matrix(rows["labels"], names)
+    known = records.known_matrix(rows["unknown"], names)
     in_use, trained = load_model(champion.bundle), load_model()
     sides = {
         "champion": in_use_side(in_use, rows, names),
-        "challenger": new_side(trained, rows, truth),
+        "challenger": new_side(trained, rows, truth, known),
     }
     old, new = ((side.probabilities, side.decided) for side in sides.values())
     return {
         "rows": len(rows),
         "metric": params.metric,
-        "gain": paired_gain(truth, old, new, params.metric, params.bootstrap, params.seed),
-        **{who: measure(truth, side, params) for who, side in sides.items()},
-        "labels": by_label(truth, names, sides, params),
+        "gain": paired_gain(truth, old, new, params.metric, params.bootstrap, params.seed, known),
+        **{who: measure(truth, side, params, known) for who, side in sides.items()},
+        "labels": by_label(truth, names, sides, params, known),
         "drift": drift(
-            pl.read_parquet(champion.records),
+            records.read(champion.records),
             records.read(),
             records.read_label_names(champion.records),
             names,
@@ -105,30 +106,36 @@ def unseen(champion: Champion) -> pl.DataFrame:
     return rows
 
 
-def new_side(model: Model, rows: pl.DataFrame, truth: np.ndarray) -> Side:
+def new_side(model: Model, rows: pl.DataFrame, truth: np.ndarray, known: np.ndarray | None) -> Side:
     """The model of this project; of a fifth of the rows it decides by thresholds found on the rest.
 
     Its own thresholds were found on these very rows, and would flatter it.
     """
     probabilities = ask(model, rows)
-    return Side(probabilities, cross_fit(truth, probabilities, read(Threshold)))
+    return Side(probabilities, cross_fit(truth, probabilities, read(Threshold), known))
 
 
 def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
     """The model in use, with its thresholds; labels that it does not know it never says.
 
     Raises:
-        Incomparable: it wants photos of another size than this project stores.
+        Incomparable: it wants photos of another form than this project stores.
     """
-    description, stored = model.bundle.description, ImageStore().size
-    if description.sees_images and description.stored_size != stored:
+    description, stored = model.bundle.description, ImageStore().form
+    if description.sees_images and description.stored_size != stored.size:
         raise Incomparable(
             f"the model in use wants photos of {description.stored_size} pixels, and they are "
-            f"stored with {stored} now (ingest.image_size), so the two cannot be compared"
+            f"stored with {stored.size} now (ingest.image_size), so the two cannot be compared"
+        )
+    if description.sees_images and description.depth != stored.depth:
+        raise Incomparable(
+            f"the model in use wants deep pixels scaled by {description.depth}, and they are "
+            f"scaled by {stored.depth} now (ingest.depth), so the two cannot be compared"
         )
     probabilities = ask(model, rows)
     decided = model.decide(probabilities)
-    places = {name: place for place, name in enumerate(description.labels)}
+    # A model from before names were brought into one form may have others.
+    places = {naming.clean(name): place for place, name in enumerate(description.labels)}
     return Side(
         *(
             np.stack(
@@ -150,20 +157,31 @@ def ask(model: Model, rows: pl.DataFrame) -> np.ndarray:
         return model.ask(rows, ImageStore(), batch_size, "judge")
 
 
-def measure(truth: np.ndarray, side: Side, params: Retrain) -> Report:
-    figures = report(truth, side.probabilities, side.decided, params.bootstrap, params.seed)
+def measure(truth: np.ndarray, side: Side, params: Retrain, known: np.ndarray | None) -> Report:
+    answers = (side.probabilities, side.decided)
+    figures = report(truth, *answers, params.bootstrap, params.seed, known)
     return {metric: figures[metric] for metric in METRICS}
 
 
 def by_label(
-    truth: np.ndarray, names: list[str], sides: dict[str, Side], params: Retrain
+    truth: np.ndarray,
+    names: list[str],
+    sides: dict[str, Side],
+    params: Retrain,
+    known: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Of each label, how many of the rows carry it and each side's F1."""
+    """Of each label, how many of the rows carry it and each side's F1.
+
+    Where some labels are not known there is also ``known``, of how many rows each is.
+    """
     scores = {
-        who: f1_by_label(truth, side.decided, params.bootstrap, params.seed)
+        who: f1_by_label(truth, side.decided, params.bootstrap, params.seed, known)
         for who, side in sides.items()
     }
+    counts = {"count": truth if known is None else truth & known}
+    counts |= {} if known is None else {"known": known}
     return {
-        name: {"count": int(truth[:, i].sum())} | {who: f1[i] for who, f1 in scores.items()}
+        name: {what: int(of[:, i].sum()) for what, of in counts.items()}
+        | {who: f1[i] for who, f1 in scores.items()}
         for i, name in enumerate(names)
     }

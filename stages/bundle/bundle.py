@@ -23,12 +23,13 @@ from pydantic_core import from_json
 
 from stages import UserError
 from stages.files import write_json
+from stages.ingest.images import Form
 from stages.network.description import WEIGHTS, Description
 from stages.threshold.decision import Decision
 
 BUNDLE = Path("models/bundle")
 MANIFEST, CARD, ONNX = "bundle.json", "README.md", "network.onnx"
-FORMAT = 1  # goes up when a program that reads this one could not read the next
+FORMAT = 2  # goes up when a program that reads this one could not read the next
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -87,6 +88,11 @@ class Bundle:
     def stored_size(self) -> int:
         """Height and width of the photos that it wants, in pixels."""
         return self.description.stored_size
+
+    @property
+    def form(self) -> Form:
+        """What photos have to be brought to for it."""
+        return self.description.form
 
     @property
     def thresholds(self) -> np.ndarray:

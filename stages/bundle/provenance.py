@@ -15,8 +15,8 @@ from stages.split import folds
 # Of the stages that this one comes after, as DVC has them run for it.
 SECTIONS = ("ingest", "split", "vocab", "train", "threshold", "bundle")
 PACKAGES = (
-    "numpy onnx onnxruntime onnxscript pillow polars safetensors scikit-learn tokenizers torch "
-    "torchvision transformers".split()
+    "numpy onnx onnxruntime onnxscript pillow pillow-heif polars safetensors scikit-learn "
+    "tokenizers torch torchvision transformers".split()
 )
 # What the pipeline itself writes while it runs.
 WRITTEN = (":!dvc.lock", ":!metrics")

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.eda import statistics
-from stages.words import tokenize_all
+from stages.words import tokenize
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,14 @@ class Overview:
     Attributes:
         photos: the records.
         labelled: those of subset ``train`` whose labels are known.
-        labels: a row a label; the order of labels everywhere.
+        labels: a row a label; the order of labels everywhere. It has the column ``known`` where
+            some labels are not known of all labelled photos.
         missing: how many ids are missing between the labels, and the first of them.
         sets: the label sets.
         per_photo: how many photos carry 0, 1, 2, … labels.
         cooccurrence: int64, (labels, labels).
+        carriers: int64, (labels, labels): the photos of a row's label of which the column's is
+            known.
         sizes: of the photos.
         words: List(String), those of each record's caption; null where there is none.
         caption_lengths: how many captions have 0, 1, 2, … words.
@@ -34,6 +37,7 @@ class Overview:
     sets: pl.DataFrame
     per_photo: pl.DataFrame
     cooccurrence: np.ndarray
+    carriers: np.ndarray
     sizes: pl.DataFrame
     words: pl.Series
     caption_lengths: pl.DataFrame
@@ -57,9 +61,13 @@ def look_over(photos: pl.DataFrame, names: list[str], top_words: int) -> Overvie
     is_labelled = (photos["subset"] == "train") & photos["labels"].is_not_null()
     labelled = photos.filter(is_labelled)
     sets = statistics.label_sets(labelled["labels"])
-    labels = statistics.per_label(sets, names)
+    some_unknown = labelled["unknown"].is_not_null().any()
+    known = statistics.known_sets(labelled["labels"], labelled["unknown"]) if some_unknown else sets
+    carriers = statistics.carriers(known, names)
+    labels = statistics.per_label(sets, names, carriers[-1] if some_unknown else None)
     order = labels["label"].to_list()
-    words = tokenize_all(photos["caption"])
+    columns = [names.index(name) for name in order]
+    words = tokenize(photos["caption"])
     counts = statistics.word_counts(labelled["labels"], words.filter(is_labelled))
     return Overview(
         photos=photos,
@@ -69,6 +77,7 @@ def look_over(photos: pl.DataFrame, names: list[str], top_words: int) -> Overvie
         sets=sets,
         per_photo=statistics.labels_per_photo(sets),
         cooccurrence=statistics.cooccurrence(sets, order),
+        carriers=carriers[np.ix_(columns, columns)],
         sizes=statistics.sizes(photos),
         words=words,
         caption_lengths=statistics.caption_lengths(words, photos["subset"]),

@@ -33,7 +33,7 @@ def draw(overview: Overview, store: ImageStore, count: int) -> Iterator[tuple[st
     if names and len(overview.labelled):
         yield "labels", labels(overview.labels, len(overview.labelled), overview.missing[1])
         yield "label_sets", label_sets(named(overview.sets), overview.per_photo)
-        yield "cooccurrence", cooccurrence(overview.cooccurrence, overview.labels)
+        yield "cooccurrence", cooccurrence(overview)
         table = alone(overview.labelled, names, count)
         if len(table):
             photos = store.gather(table["image"].to_numpy())
@@ -57,6 +57,8 @@ def labels(table: pl.DataFrame, labelled: int, missing: Sequence[int]) -> Figure
         f"How many of the {labelled:,} labelled photos carry each label" + _limit(shown, table),
     )
     texts = [f"{photos:,}  {rate:.1%}" for _, photos, rate, *_ in shown.iter_rows()]
+    if "known" in shown.columns:
+        texts = [f"{text} of {known:,}" for text, known in zip(texts, shown["known"], strict=True)]
     axes = figure.subplots()
     figures.bars(axes, shown["label"].to_list(), shown["photos"].to_list(), texts)
     if missing:
@@ -82,16 +84,14 @@ def label_sets(sets: pl.DataFrame, per_photo: pl.DataFrame) -> Figure:
     return figure
 
 
-def cooccurrence(matrix: np.ndarray, table: pl.DataFrame) -> Figure:
-    """Heat map of which label comes with which.
-
-    ``table`` is that of ``per_label``; ``matrix`` that of ``statistics.cooccurrence``, its rows
-    and columns in the order of ``table``.
-    """
+def cooccurrence(overview: Overview) -> Figure:
+    """Heat map of which label comes with which."""
+    table = overview.labels
     shown = table.head(MOST_LABELS)
-    counts = matrix[: len(shown), : len(shown)]
-    photos = np.maximum(counts.diagonal(), 1)[:, None]
-    share = np.where(np.eye(len(shown), dtype=bool), np.nan, counts / photos)
+    counts, carriers = (
+        matrix[: len(shown), : len(shown)] for matrix in (overview.cooccurrence, overview.carriers)
+    )
+    share = np.where(np.eye(len(shown), dtype=bool), np.nan, counts / np.maximum(carriers, 1))
     annotated = len(shown) <= MOST_ANNOTATED
     side = 2.0 + len(shown) * (0.4 if annotated else 0.15)
     figure = figures.new(

@@ -43,12 +43,48 @@ def cooccurrence(sets: pl.DataFrame, names: list[str]) -> np.ndarray:
     return (matrix.T @ (matrix * sets["photos"].to_numpy()[:, None])).astype(np.int64)
 
 
-def per_label(sets: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def known_sets(labels: pl.Series, unknown: pl.Series) -> pl.DataFrame:
+    """The distinct label sets with what is not known of them: as ``label_sets``, and ``unknown``.
+
+    ``unknown`` is List(String), as long as ``labels``; null where all labels are known.
+    """
+    table = pl.DataFrame({"labels": labels, "unknown": unknown.fill_null([])})
+    return table.group_by("labels", "unknown").agg(photos=_rows())
+
+
+def carriers(sets: pl.DataFrame, names: list[str]) -> np.ndarray:
+    """How many photos there are of which a label is known, of those with another and of all.
+
+    Args:
+        sets: of ``known_sets``; or of ``label_sets``, where everything is known.
+        names: of all labels.
+
+    Returns:
+        int64, (labels + 1, labels): of the photos that carry the row's label, those of which it is
+        known whether they carry the column's; in the last row, of all photos.
+    """
+    known = np.ones((len(sets), len(names)), bool)
+    if "unknown" in sets.columns:
+        known = ~label_matrix(sets["unknown"], names)
+    carried = np.column_stack([label_matrix(sets["labels"], names), np.ones(len(sets), bool)])
+    weighted = carried * sets["photos"].to_numpy()[:, None].astype(float)  # BLAS, as above
+    return (weighted.T @ known.astype(float)).astype(np.int64)
+
+
+def per_label(
+    sets: pl.DataFrame, names: list[str], known: np.ndarray | None = None
+) -> pl.DataFrame:
     """A row a label, the most frequent first.
 
-    Columns: ``label``; ``photos`` that carry it; ``rate``, of the labelled photos; ``alone``,
-    photos that carry nothing else; ``together``, the sum of its co-occurrences with each other
-    label; ``ratio``, that sum for each photo of the label.
+    Args:
+        sets: of ``label_sets``.
+        names: of all labels.
+        known: int, (labels,): of how many photos each is known; None: of all labelled ones.
+
+    Returns:
+        Columns ``label``; ``photos`` that carry it; ``rate``, of the photos of which it is known;
+        ``alone``, photos that carry nothing else; ``together``, the sum of its co-occurrences with
+        each other label; ``ratio``, that sum for each photo of the label; and ``known``, if given.
     """
     together = cooccurrence(sets, names)
     photos = together.diagonal()
@@ -59,10 +95,11 @@ def per_label(sets: pl.DataFrame, names: list[str]) -> pl.DataFrame:
         {
             "label": names,
             "photos": photos,
-            "rate": ratio(photos, sets["photos"].to_numpy().sum()),
+            "rate": ratio(photos, sets["photos"].to_numpy().sum() if known is None else known),
             "alone": [alone.get(name, 0) for name in names],
             "together": others,
             "ratio": ratio(others, photos),
+            **({} if known is None else {"known": known}),
         },
         schema_overrides={"label": pl.String, "alone": pl.Int64},
     )

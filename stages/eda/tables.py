@@ -22,7 +22,7 @@ def tables(overview: Overview) -> dict[str, pl.DataFrame]:
         "label": [order[i] for i in row],
         "other": [order[i] for i in column],
         "photos": both,
-        "share": both / overview.cooccurrence[row, row],  # of the photos of ``label``
+        "share": both / overview.carriers[row, column],  # of the photos of ``label``
     }
     size = pl.format("{} × {}", "width", "height")
     return {
@@ -40,14 +40,17 @@ def tables(overview: Overview) -> dict[str, pl.DataFrame]:
 def measure(overview: Overview) -> dict[str, Any]:
     """``metrics/eda.json``: few figures, those that a new delivery of photos may change."""
     photos, labels_of_photo = overview.photos, overview.labelled["labels"].list.len()
+    all_known = overview.labelled["unknown"].is_null()
+    some_unknown = {"with_unknown_labels": (~all_known).sum()} if not all_known.all() else {}
     captions, subset = photos["caption"], photos["subset"]
     count, listed = overview.missing
     return {
         "photos": {
             **{name: (subset == name).sum() for name in SUBSETS},
             "labelled": len(overview.labelled),
-            "without_any_label": (labels_of_photo == 0).sum(),
+            "without_any_label": ((labels_of_photo == 0) & all_known).sum(),
             "with_one_label": (labels_of_photo == 1).sum(),
+            **some_unknown,
         },
         "labels": {
             "names": len(overview.labels),
@@ -57,6 +60,7 @@ def measure(overview: Overview) -> dict[str, Any]:
             "sets": len(overview.sets),
             "per_photo": _spread(labels_of_photo),
             "rate": _spread(overview.labels["rate"]),
+            **({"known": _spread(overview.labels["known"])} if some_unknown else {}),
             "cooccurrence_ratio": _spread(overview.labels["ratio"]),
         },
         "sizes": {

@@ -4,7 +4,6 @@ Occlusion (Zeiler & Fergus 2014), with words in place of patches (Li et al. 2016
 left out of the text, so it works alike for every encoder, whatever it makes of the text.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from stages.network.nets.classifier import Classifier
 from stages.network.network import logits, prepared, rows_for
 from stages.network.tokens import Words
 from stages.progress import Progress, track
-from stages.words import WORD, tokenize
+from stages.words import words_of
 
 PHOTOS_AT_ONCE = 32
 CAPTIONS_AT_ONCE = 256
@@ -26,17 +25,19 @@ STRONGEST = pl.Schema(
     {"label": pl.String, "word": pl.String, "captions": pl.Int64, "effect": pl.Float64}
 )
 
-LETTERS = re.compile(WORD)
-
 
 def without(caption: str, word: str) -> str:
-    """``caption`` with every occurrence of ``word``, one of ``tokenize(caption)``, left out.
+    """``caption`` with every occurrence of ``word``, one of its words in lower case, left out.
 
     >>> without("One and one make two", "one")
     'and make two'
     """
-    left = LETTERS.sub(lambda match: "" if match[0].lower() == word else match[0], caption)
-    return " ".join(left.split())
+    left, end = "", 0
+    for found in words_of(caption):
+        if found.text == word:
+            left += caption[end : found.start]
+            end = found.end
+    return " ".join((left + caption[end:]).split())
 
 
 def leave_out(captions: Iterable[str | None]) -> pl.DataFrame:
@@ -50,7 +51,7 @@ def leave_out(captions: Iterable[str | None]) -> pl.DataFrame:
         (row, word, without(caption, word))
         for row, caption in enumerate(captions)
         if caption is not None
-        for word in dict.fromkeys(tokenize(caption))
+        for word in dict.fromkeys(found.text for found in words_of(caption))
     ]
     schema = {"row": pl.UInt32, "word": pl.String, "caption": pl.String}
     return pl.DataFrame(variants, schema, orient="row")

@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,18 @@ import polars as pl
 
 from stages import run
 from stages.files import alone, room, whole, write_csv
-from stages.ingest import corrections, decode_cache, records, rejected, sources
+from stages.ingest import (
+    corrections,
+    decode_cache,
+    deep_pixels,
+    records,
+    rejected,
+    sources,
+    summary,
+)
 from stages.ingest.images import IMAGES
 from stages.ingest.intake import as_records, label_names, take_in
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import list_rows
 from stages.ingest.params import Ingest
 from stages.ingest.rejected import REJECTED, check_loss
@@ -30,12 +40,13 @@ def main() -> None:
 
 def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
-    overlay = corrections.read(Path(params.corrections))
-    listing = list_rows(params, folder)
+    rules = LabelRules(params)
+    overlay = corrections.read(Path(params.corrections), rules)
+    listing, columns = list_rows(params, rules, folder), sources.columns(params)
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
-        alone(decode_cache.place(params.image_size)),
+        alone(decode_cache.place(params.form)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as path,
     ):
@@ -47,31 +58,61 @@ def ingest(params: Ingest, folder: Path) -> None:
         corrected = corrections.lay_over(
             overlay, taken, listing.label_lists, allowed, folder / "corrected"
         )
-        rejected.write(lost + corrected.rejected)
+        rejected.write(lost + listing.no_photos + corrected.rejected)
         names = params.labels or label_names(corrected.rows, corrected.label_lists)
         table = as_records(corrected.rows, corrected.label_lists, names, folder).scan()
         records.write(table, names, path)
-        decode_cache.keep(store, taken.scan(), params.image_size)
+        decode_cache.keep(store, taken.scan(), params.form)
         write_csv(corrections.CHECKED, ["id"], ([id] for id in corrected.checked))
         metrics = measure(table, len(names), len(lost)) | {"corrections": corrected.figures()}
+        labels = summary.count_labels(table, names)
+        misfits = deep_pixels.figures(taken.scan())
+    doubts = summary.doubts(labels, params.source)
+    metrics |= misfits | {"label_warnings": len(doubts)}
+    if columns:
+        metrics["columns"] = summary.column_names(columns)
+    summary.write(labels)
     write_metrics("ingest", metrics)
+    for line in outcome(metrics, decoded, len(listing.no_photos)):
+        print(f"ingest: {line}")
+    for line in summary.lines(labels, metrics, columns):
+        print(f"ingest: {line}")
+    for warning in [*doubts, *rules.warnings(), *deep_pixels.warnings(misfits, params.depth)]:
+        print(f"ingest: warning: {warning}")
+
+
+def outcome(metrics: dict[str, Any], decoded: int, no_photos: int) -> Iterator[str]:
+    """What became of photos and corrections.
+
+    Args:
+        metrics: those of ``metrics/ingest.json``.
+        decoded: how many photos had to be.
+        no_photos: how many entries were set aside that cost no photo.
+    """
     photos = sum(metrics["photos"].values())
-    print(f"ingest: {photos:,} photos, {decoded:,} decoded, {len(lost):,} rows set aside")
-    if overlay.by_id or overlay.rejected:
-        print(
-            f"ingest: {len(corrected.checked):,} corrections applied, {corrected.changed:,} of "
-            f"them other than the source, {len(corrected.rejected):,} set aside"
+    yield f"{photos:,} photos, {decoded:,} decoded, {metrics['rejected']:,} rows set aside"
+    if no_photos:
+        yield f"{no_photos:,} entries that cost no photo are in {REJECTED}"
+    applied, changed, set_aside = metrics["corrections"].values()
+    if applied or set_aside:
+        yield (
+            f"{applied:,} corrections applied, {changed:,} of them other than the source, "
+            f"{set_aside:,} set aside"
         )
 
 
 def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:
     """The figures of ``metrics/ingest.json``, but for those of corrections."""
     column = pl.col
+    without = column("labels").list.len().eq(0) & column("unknown").is_null()
     figures = table.select(
         *(column("subset").eq(subset).sum().alias(subset) for subset in records.SUBSETS),
         deliveries=column("delivery").filter(column("delivery") > 0).n_unique(),
         labels=pl.lit(labels),
         photos_with_known_labels=column("labels").count(),
+        photos_with_partly_known_labels=column("unknown").count(),
+        photos_with_unknown_labels=column("labels").null_count(),
+        photos_without_label=without.sum(),
         photos_with_caption=column("caption").count(),
         photos_identical_to_another=pl.len() - column("sha256").n_unique(),
         rejected=pl.lit(rejected),

@@ -1,8 +1,9 @@
 """``ingest.corrections``: labels that people have checked, laid over those of the source.
 
 A folder of CSV files with the columns ``id`` and ``labels``; labels are joined with ``|``, and an
-empty cell says that the photo has none. Further columns do not count, so that a file can be rows of
-``report/label_quality.csv`` as they are. The source's own files stay as they came.
+empty cell says that the photo has none. A column ``unknown`` may name labels of which nobody knows
+whether the photo has them; all others it has not. Further columns do not count, so that a file can
+be rows of ``report/label_quality.csv`` as they are. The source's own files stay as they came.
 
 ``data/checked.csv`` names the photos whose corrections count, also those that say what the source
 says: nobody needs to look at them again.
@@ -15,6 +16,8 @@ import polars as pl
 
 from stages import UserError
 from stages.csv_tables import csv_table
+from stages.ingest import naming
+from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
@@ -24,11 +27,11 @@ CHECKED = Path("data/checked.csv")
 
 
 class Correction(NamedTuple):
-    """The labels that a row of a file gives to a photo."""
+    """The labels that a row of a file gives to a photo, in the order of their names."""
 
     file: str
     row: int
-    labels: frozenset[str]
+    labels: LabelList
 
 
 class Corrections(NamedTuple):
@@ -69,8 +72,8 @@ class Corrected(NamedTuple):
         }
 
 
-def read(folder: Path) -> Corrections:
-    """Reads every CSV file in ``folder``, UTF-8.
+def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
+    """Reads every CSV file in ``folder``, UTF-8. Labels are those after the ``rules``, if any.
 
     Raises:
         UserError: there is no such folder, or a file is no CSV, or has not just one column of each
@@ -84,7 +87,7 @@ def read(folder: Path) -> Corrections:
     given: dict[str, list[Correction]] = {}
     rejected: list[Rejected] = []
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() == ".csv"):
-        rejected += _read(path, given)
+        rejected += _read(path, rules, given)
     by_id = {}
     for id, corrections in given.items():
         if len({each.labels for each in corrections}) == 1:
@@ -96,7 +99,9 @@ def read(folder: Path) -> Corrections:
     return Corrections(by_id, rejected)
 
 
-def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
+def _read(
+    file: Path, rules: LabelRules | None, given: dict[str, list[Correction]]
+) -> list[Rejected]:
     """Adds the corrections in ``file`` to ``given``; returns the rows that say too little."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -116,10 +121,22 @@ def _read(file: Path, given: dict[str, list[Correction]]) -> list[Rejected]:
         elif not (id := cells["id"] or "").strip():
             rejected.append((str(file), row, "", "the id is empty"))
         else:
-            names = (name.strip() for name in (cells["labels"] or "").split(SEPARATOR))
-            correction = Correction(str(file), row, frozenset(filter(None, names)))
-            given.setdefault(id, []).append(correction)
+            has, unsure = (_names(cells.get(column)) for column in ("labels", "unknown"))
+            unsure = tuple(name for name in unsure if name not in has)
+            labels = _in_order(LabelList(*(rules(has, unsure) if rules else (has, unsure))))
+            given.setdefault(id, []).append(Correction(str(file), row, labels))
     return rejected
+
+
+def _names(cell: str | None) -> tuple[str, ...]:
+    names = map(naming.clean, (cell or "").split(SEPARATOR))
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _in_order(labels: LabelList) -> LabelList:
+    """The same labels, such that equal ones compare equal."""
+    names = None if labels.names is None else tuple(sorted(labels.names))
+    return LabelList(names, tuple(sorted(labels.unknown)))
 
 
 def lay_over(
@@ -136,12 +153,12 @@ def lay_over(
     label_lists = list(label_lists)
     places: dict[str, int] = {}
     for id, (file, row, labels) in corrections.by_id.items():
-        if strange := labels.difference(names):
+        if strange := {*(labels.names or ()), *labels.unknown}.difference(names):
             reason = f"not among the labels (see ingest.labels): {', '.join(sorted(strange))}"
             rejected.append((file, row, id, reason))
         else:
             places[id] = len(label_lists)
-            label_lists.append(LabelList(tuple(sorted(labels))))
+            label_lists.append(labels)
     if not places:
         return Corrected(rows, label_lists, [], 0, rejected)
 
@@ -158,9 +175,7 @@ def lay_over(
         file, row, _ = corrections.by_id[id]
         rejected.append((file, row, id, "no record has this id"))
     changed = sum(
-        (old := label_lists[place]).names is None
-        or bool(old.unknown)
-        or set(old.names) != corrections.by_id[id].labels
+        _in_order(label_lists[place]) != corrections.by_id[id].labels
         for id, place in before.items()
     )
     return Corrected(corrected, label_lists, list(before), changed, rejected)

@@ -20,8 +20,9 @@ import PIL
 import polars as pl
 
 from stages.files import cache_folder, digest, whole
-from stages.ingest import images
-from stages.ingest.images import ImageStore, link_or_copy
+from stages.image_formats import heif_version
+from stages.ingest import decoder, deep_pixels, images
+from stages.ingest.images import Form, ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
 
 INDEX = "index.parquet"
@@ -43,6 +44,7 @@ INDEX_SCHEMA = pl.Schema(
         "image": pl.Int32(),  # its row in the store
         "photo": pl.String(),  # its path below the root
         **STATE,  # null where it cannot be relied on
+        "misfit": pl.UInt8(),
     }
 )
 
@@ -54,6 +56,7 @@ class Seen(NamedTuple):
     width: int
     height: int
     dhash: int | None
+    misfit: int  # a Misfit
     rows: tuple[int, ...]
 
 
@@ -71,8 +74,9 @@ class DecodeCache:
         # Processes that decode have these too. Arrays, unlike objects and data frames, can be
         # looked into there without a copy being made, and without a thread.
         self._sha256 = np.frombuffer(ordered["sha256"].str.join().item().encode(), "S64")
-        self._width, self._height, self._dhash, self._image = (
-            ordered[name].fill_null(0).to_numpy() for name in ("width", "height", "dhash", "image")
+        self._width, self._height, self._dhash, self._misfit, self._image = (
+            ordered[name].fill_null(0).to_numpy()
+            for name in ("width", "height", "dhash", "misfit", "image")
         )
         self._is_plain = ordered["dhash"].is_null().to_numpy()
         noted = ordered.select("photo", "place", *STATE).drop_nulls()
@@ -93,6 +97,7 @@ class DecodeCache:
             int(self._width[place]),
             int(self._height[place]),
             None if self._is_plain[place] else int(self._dhash[place]),
+            int(self._misfit[place]),
             tuple(self._image[place:last].tolist()),
         )
 
@@ -112,28 +117,28 @@ class DecodeCache:
 EMPTY = DecodeCache(None, pl.DataFrame(schema=INDEX_SCHEMA))
 
 
-def load(size: int) -> DecodeCache:
-    """The photos decoded last at ``size`` pixels by this very decoder; empty without any.
+def load(form: Form) -> DecodeCache:
+    """The photos brought to ``form`` last by this very decoder; empty without any.
 
     What was kept may have been deleted in part, or damaged; then it counts as empty.
     """
-    folder = place(size)
+    folder = place(form)
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
-        if len(store) != len(index) or store.size != size:
+        if len(store) != len(index) or store.size != form.size:
             return EMPTY
         return DecodeCache(store, index.match_to_schema(INDEX_SCHEMA))
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
         return EMPTY
 
 
-def keep(store: Path, taken: pl.LazyFrame, size: int) -> None:
+def keep(store: Path, taken: pl.LazyFrame, form: Form) -> None:
     """Keeps the shards in ``store`` for the next time, in place of those kept before.
 
     ``taken`` has a row a photo, and the columns of ``INDEX_SCHEMA``.
     """
-    with whole(place(size)) as temporary:
+    with whole(place(form)) as temporary:
         temporary.mkdir()
         for shard in store.glob("*.npy"):
             link_or_copy(shard, temporary / shard.name)
@@ -142,7 +147,8 @@ def keep(store: Path, taken: pl.LazyFrame, size: int) -> None:
         )
 
 
-def place(size: int) -> Path:
-    """The folder that keeps photos of ``size`` pixels as this decoder makes them."""
-    decoder = digest(Path(images.__file__), PIL.__version__)
-    return cache_folder("images") / f"{size}-{decoder[:12]}"
+def place(form: Form) -> Path:
+    """The folder that keeps photos of ``form`` as this decoder makes them."""
+    code = (Path(decoder.__file__), Path(deep_pixels.__file__), Path(images.__file__))
+    key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth}")
+    return cache_folder("images") / f"{form.size}-{key[:12]}"

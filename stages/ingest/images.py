@@ -1,138 +1,51 @@
-"""``data/images/``: every photo decoded once, and the decoder.
+"""``data/images/``: every photo decoded once.
 
 The store is a folder of shards ``00000.npy``, ``00001.npy``, …, each uint8 RGB of shape
 (rows, size, size, 3), all but the last with ``SHARD_ROWS`` rows. Rows are read through memory
 maps, so a batch costs a copy and no decoding. Photos appended to a source leave the full shards
 as they are. A shard is as small as it is because the last one, partly filled, is copied to grow.
+
+``depth.json`` beside them says how pixels deeper than 8 bits were scaled; without it, by the range
+of their type.
 """
 
-import io
+import json
 import os
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+
+from stages.files import write_json
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512
-MOST_SCANS = 100  # of a progressive JPEG; encoders make ten or so
-LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
+DEPTH = "depth.json"
 
-# Pillow otherwise gives an image's memory back to the system, which has to clear it for the next;
-# so many pieces of 16 MiB at most, enough for those of one photo.
-Image.core.set_blocks_max(4)
-
-# What brings a photo upright, by its EXIF orientation.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = [UPRIGHT[orientation] for orientation in (5, 6, 7, 8)]
+# How pixels deeper than 8 bits become 8: from the range of their type, from the photo's own lowest
+# and highest value, or from these two values.
+Depth = Literal["type", "photo"] | tuple[float, float]
 
 
 class UnreadablePhoto(Exception):
     """Why a photo cannot be taken in, in words for ``data/rejected.csv``."""
 
 
-class Photo(NamedTuple):
-    """A decoded photo: ``pixels`` uint8 (size, size, 3); its own width and height; its dhash."""
+class Form(NamedTuple):
+    """What photos are brought to: their height and width in pixels, and how deep ones are scaled.
 
-    pixels: np.ndarray
-    width: int
-    height: int
-    dhash: int | None
-
-
-def decode(content: bytes, size: int) -> Photo:
-    """Decodes any file that Pillow reads to ``size`` × ``size`` RGB.
-
-    EXIF orientation is honoured, 16-bit greys are scaled, transparency is laid over white, and
-    the resize is antialiased (bilinear over the support of the scale). The aspect is not kept.
-
-    Raises:
-        UnreadablePhoto: the file is empty, truncated, no image, or a decompression bomb.
+    A model has to see all photos in the form of those that it learnt from.
     """
-    if not content:
-        raise UnreadablePhoto("the file is empty")
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-                raise UnreadablePhoto(_bomb(image))
-            if image.format == "EPS":
-                raise UnreadablePhoto("it is PostScript, a program, and is not run")
-            # A scan goes over all pixels, and can say in a hundred bytes that none changes: a file
-            # of a few megabytes would take hours.
-            if image.info.get("progressive") and content.count(b"\xff\xda") > MOST_SCANS:
-                raise UnreadablePhoto(f"decompression bomb: more than {MOST_SCANS} scans")
-            width, height = image.size
-            # Large JPEGs are decoded at a fraction of their size, never below twice ours.
-            image.draft(None, (2 * size, 2 * size))
-            image.load()
-            turn = _turn(image)
-            resized = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePhoto(f"decompression bomb: {error}") from error
-    except Image.UnidentifiedImageError as error:
-        raise UnreadablePhoto("not an image that Pillow can read") from error
-    except UnreadablePhoto:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
-        raise UnreadablePhoto(f"cannot be decoded: {error}") from error
-    if turn is not None:
-        resized = resized.transpose(turn)
-    if turn in SIDEWAYS:
-        width, height = height, width
-    return Photo(np.asarray(resized), width, height, difference_hash(resized))
+
+    size: int
+    depth: Depth = "type"
 
 
-def difference_hash(image: Image.Image) -> int | None:
-    """64 bits: is each of 8 × 8 grey cells darker than the one to its right? (Krawetz, 2013)
-
-    None for a photo of one shade, whose bits would say nothing and equal those of any other.
-    """
-    # The gap lets Pillow take the means of whole pixels first, which is eight times as fast.
-    small = image.convert("L").resize((9, 8), Image.Resampling.BOX, reducing_gap=1.0)
-    cells = np.asarray(small, np.int16)
-    if np.ptp(cells) < LEAST_CONTRAST:
-        return None
-    return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What brings a loaded photo upright, by its EXIF data; None where those cannot be read."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as with broken pixels; a photo is not lost for its notes
-        return None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips these at 255; white is 65535 in a 16-bit grey, 1 in a floating-point one.
-        white = 1 if image.mode == "F" else 65535
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too bright is white
-            grey = np.nan_to_num(np.asarray(image, np.float32) * (255 / white))
-        image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
-
-
-def _bomb(image: Image.Image) -> str:
-    return (
-        f"decompression bomb: {image.width} × {image.height} pixels, more than "
-        f"{Image.MAX_IMAGE_PIXELS:,}"
-    )
+def as_depth(plain: Any) -> Depth:
+    """A ``Depth`` that JSON has made a list of."""
+    return (plain[0], plain[1]) if isinstance(plain, list) else plain
 
 
 class ImageStore:
@@ -154,6 +67,13 @@ class ImageStore:
     @cached_property
     def size(self) -> int:
         return self._shards[0].shape[1]
+
+    @cached_property
+    def form(self) -> Form:
+        """The form that the photos were brought to."""
+        file = self.folder / DEPTH
+        depth = json.loads(file.read_text("utf-8")) if file.exists() else "type"
+        return Form(self.size, as_depth(depth))
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The photos at ``rows`` (int, (n,)): a new uint8 array (n, size, size, 3)."""
@@ -186,13 +106,15 @@ class ImageWriter:
 
     Args:
         folder: an empty folder.
-        size: height and width of every photo, in pixels.
-        cache: the decode cache's store, of that size, to take ``Known`` photos from. A shard
+        form: of every photo.
+        cache: the decode cache's store, of that form, to take ``Known`` photos from. A shard
             that repeats its shard of the same number row for row is linked instead of written.
     """
 
-    def __init__(self, folder: Path, size: int, cache: ImageStore | None = None) -> None:
-        self.folder, self.size, self.cache = folder, size, cache
+    def __init__(self, folder: Path, form: Form, cache: ImageStore | None = None) -> None:
+        self.folder, self.size, self.cache = folder, form.size, cache
+        if form.depth != "type":
+            write_json(folder / DEPTH, form.depth)
         self.rows = 0
         self._stream: BinaryIO | None = None  # None while the shard repeats the cache's
 

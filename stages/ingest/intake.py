@@ -9,8 +9,9 @@ from stages.ingest import decode_cache, records
 from stages.ingest.decode_cache import NO_STATE, STATE
 from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
+from stages.ingest.missing import Hints
 from stages.ingest.params import Ingest
-from stages.ingest.photos import Files, open_all
+from stages.ingest.photos import Files, MissingPhoto, open_all
 from stages.ingest.rejected import Rejected
 from stages.ingest.spool import Spool
 from stages.progress import Progress
@@ -21,6 +22,7 @@ SEEN = pl.Schema(
         "at": pl.UInt32(),
         **{name: records.SCHEMA[name] for name in ("width", "height", "sha256", "dhash", "image")},
         **STATE,
+        "misfit": decode_cache.INDEX_SCHEMA["misfit"],
     }
 )
 TAKEN = pl.Schema(LISTED | SEEN)
@@ -39,30 +41,30 @@ def take_in(
         The rows whose photos could be opened, with what was seen (columns of ``TAKEN``); how many
         photos had to be decoded; and the other rows.
     """
-    cache = decode_cache.load(params.image_size)
-    files = Files(Path(params.root))
+    cache = decode_cache.load(params.form)
+    files, hints = Files(Path(params.root)), Hints(params)
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
     with (
-        ImageWriter(store, params.image_size, cache.store) as writer,
+        ImageWriter(store, params.form, cache.store) as writer,
         Progress("ingest", listing.total - len(listing.rejected), "photos") as progress,
     ):
         for rows in listing.rows.parts():
             photos = [listing.makers.get(*each) for each in rows.select("number", "photo").rows()]
             seen = []
-            for at, photo in enumerate(open_all(photos, files, params.image_size, cache)):
+            for at, photo in enumerate(open_all(photos, files, params.form, cache)):
                 progress.advance()
                 if isinstance(photo, UnreadablePhoto):
-                    listed = rows.select("file", "row", pl.coalesce("photo", "id")).row(at)
-                    rejected.append((*listed, str(photo)))
+                    file, row, path, id = rows.select("file", "row", "photo", "id").row(at)
+                    is_missing = isinstance(photo, MissingPhoto)
+                    reason = hints.reason(path, id) if is_missing else str(photo)
+                    rejected.append((file, row, path or id, reason))
                     continue
                 decoded += not isinstance(photo.image, Known)
                 image = writer.append(photo.image)
-                hashes = (photo.sha256, photo.dhash)
-                seen.append(
-                    (at, photo.width, photo.height, *hashes, image, *(photo.file or NO_STATE))
-                )
+                hashes, state = (photo.sha256, photo.dhash), photo.file or NO_STATE
+                seen.append((at, photo.width, photo.height, *hashes, image, *state, photo.misfit))
             columns = pl.DataFrame(seen, SEEN, orient="row")
             taken.extend(rows[columns["at"]].hstack(columns))
     return taken, decoded, rejected

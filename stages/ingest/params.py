@@ -1,11 +1,24 @@
 """The section ``ingest`` of ``params.yaml``: what comes in."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
+from stages.ingest import naming
+from stages.ingest.images import Depth, Form
 from stages.params import Fraction, Section, unknown
+
+Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Ingest(Section):
@@ -21,7 +34,11 @@ class Ingest(Section):
     deliveries: str | None
     corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
-    labels: Annotated[list[str], Field(min_length=1)] | None
+    depth: Depth
+    labels: Names | None
+    rename: dict[str, str] | None
+    none: Names | None
+    ignore: Literal["others"] | Names | None
     max_rejected: Fraction
 
     @model_validator(mode="before")
@@ -38,14 +55,62 @@ class Ingest(Section):
             )
         return section
 
-    @field_validator("labels")
+    @field_validator("depth", mode="wrap")
     @classmethod
-    def _each_label_once(cls, labels: list[str] | None) -> list[str] | None:
-        names = labels or []
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"ingest.labels names {name!r} twice")
-        return labels
+    def _depth_is_a_range(cls, depth: Any, checked: ValidatorFunctionWrapHandler) -> Depth:
+        try:
+            known: Depth = checked(depth)
+        except ValidationError:
+            known = (0, 0)
+        if isinstance(known, tuple) and known[0] >= known[1]:
+            raise ValueError(
+                f"ingest.depth is {depth!r}; it is type, photo, or two numbers, [lowest, highest]"
+            )
+        return known
+
+    @field_validator("labels", "none", "ignore")
+    @classmethod
+    def _each_label_once(cls, labels: Any, field: ValidationInfo) -> Any:
+        if not isinstance(labels, list):
+            return labels
+        names = [naming.clean(name) for name in labels]
+        for name, count in Counter(names).items():
+            if reason := naming.fault(name):
+                raise ValueError(f"ingest.{field.field_name}: {reason}")
+            if count > 1:
+                raise ValueError(f"ingest.{field.field_name} names {name!r} twice")
+        return names
+
+    @field_validator("rename")
+    @classmethod
+    def _new_names_are_some(cls, rename: dict[str, str] | None) -> dict[str, str] | None:
+        names = {naming.clean(old): naming.clean(new) for old, new in (rename or {}).items()}
+        for reason in filter(None, map(naming.fault, names.values())):
+            raise ValueError(f"ingest.rename: {reason}")
+        return names or None
+
+    @model_validator(mode="after")
+    def _label_rules_agree(self) -> Self:
+        ignored = self.ignore if isinstance(self.ignore, list) else []
+        if self.ignore == "others" and not self.labels:
+            raise ValueError("ingest.ignore is others: that is, than ingest.labels, which is null")
+        labels, none = self.labels or [], self.none or []
+        for key, names in (("none", none), ("ignore", ignored)):
+            for name in names:
+                if name in labels:
+                    raise ValueError(f"ingest.labels and ingest.{key} both name {name!r}")
+        for name in self.rename or {}:
+            if name in [*labels, *ignored, *none]:
+                raise ValueError(
+                    f"ingest.rename gives {name!r} another name; use that in ingest.labels, none "
+                    "and ignore"
+                )
+        return self
+
+    @property
+    def form(self) -> Form:
+        """What photos are brought to."""
+        return Form(self.image_size, self.depth)
 
     @property
     def source_options(self) -> dict[str, Any]:

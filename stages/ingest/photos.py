@@ -14,11 +14,16 @@ import polars as pl
 
 from stages.files import project_root
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
-from stages.ingest.images import Known, UnreadablePhoto, decode
+from stages.ingest.decoder import decode
+from stages.ingest.images import Form, Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
 WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
+
+
+class MissingPhoto(UnreadablePhoto):
+    """There is no file where the photo should be."""
 
 
 class Opened(NamedTuple):
@@ -26,6 +31,7 @@ class Opened(NamedTuple):
 
     Attributes:
         image: its pixels, good until the next photo is asked for, or where they are already.
+        misfit: how it goes with the range that it was scaled from, a ``Misfit``.
         file: the state its file was in; None where there is no file, or it cannot be relied on.
     """
 
@@ -34,6 +40,7 @@ class Opened(NamedTuple):
     width: int
     height: int
     dhash: int | None
+    misfit: int
     file: FileState | None
 
 
@@ -69,7 +76,7 @@ class Files:
             path, state = self.find(photo)
             return Path(path).read_bytes(), state
         except FileNotFoundError as error:
-            raise UnreadablePhoto("the file is missing") from error
+            raise MissingPhoto("the file is missing") from error
         except OSError as error:
             raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
         except (ValueError, RuntimeError) as error:  # a NUL in it, a link that points to itself
@@ -114,9 +121,9 @@ class Files:
 
 
 def open_all(
-    photos: Sequence[PhotoSource], files: Files, size: int, cache: DecodeCache
+    photos: Sequence[PhotoSource], files: Files, form: Form, cache: DecodeCache
 ) -> Iterator[Opened | UnreadablePhoto]:
-    """Yields each photo at ``size`` × ``size`` pixels, or why there is none, in order.
+    """Yields each photo in ``form``, or why there is none, in order.
 
     All cores decode what ``cache`` does not know.
 
@@ -127,7 +134,7 @@ def open_all(
     notes = cache.by_file(paths).iter_rows()
     unchanged = [_unchanged(*each, files, cache) for each in zip(photos, notes, strict=True)]
     rest = [photo for photo, known in zip(photos, unchanged, strict=True) if known is None]
-    opened = _open(rest, _opener(files, size, cache), size)
+    opened = _open(rest, _opener(files, form, cache), form.size)
     for known in unchanged:
         yield known or next(opened)
 
@@ -147,19 +154,19 @@ def _unchanged(
 
 
 def _known(seen: Seen, file: FileState | None) -> Opened:
-    return Opened(Known(seen.rows), seen.sha256, seen.width, seen.height, seen.dhash, file)
+    sha256, width, height, dhash, misfit, rows = seen
+    return Opened(Known(rows), sha256, width, height, dhash, misfit, file)
 
 
-def _opener(files: Files, size: int, cache: DecodeCache) -> Callable[[PhotoSource], Outcome]:
+def _opener(files: Files, form: Form, cache: DecodeCache) -> Callable[[PhotoSource], Outcome]:
     def open_one(source: PhotoSource) -> Outcome:
         try:
             content, file = (source(), None) if callable(source) else files.read(source)
             sha256 = hashlib.sha256(content).hexdigest()
             if seen := cache.by_sha256(sha256):
                 return None, _known(seen, file)
-            photo = decode(content, size)
-            opened = Opened(APART, sha256, photo.width, photo.height, photo.dhash, file)
-            return photo.pixels, opened
+            pixels, width, height, dhash, misfit = decode(content, *form)
+            return pixels, Opened(APART, sha256, width, height, dhash, misfit, file)
         except UnreadablePhoto as error:
             return None, error
 
@@ -169,7 +176,9 @@ def _opener(files: Files, size: int, cache: DecodeCache) -> Callable[[PhotoSourc
 def _open(
     photos: Sequence[PhotoSource], open_one: Callable[[PhotoSource], Outcome], size: int
 ) -> Iterator[Opened | UnreadablePhoto]:
-    if CAN_FORK and len(photos) >= WORTH_PROCESSES:
+    # Photos in tables' cells are read by Polars, which a copy of this process would wait for.
+    may_fork = CAN_FORK and not any(getattr(photo, "in_threads", False) for photo in photos)
+    if may_fork and len(photos) >= WORTH_PROCESSES:
         outcomes = in_processes(open_one, photos, (size, size, 3))
     else:
         outcomes = in_threads(open_one, photos)

@@ -103,7 +103,7 @@ def read_label_names(path: Path = RECORDS) -> list[str]:
 
 def separator(label_names: Iterable[str]) -> str:
     """What stands between the labels of a predicted row: a blank, unless names hold blanks."""
-    return SEPARATOR if any(" " in name for name in label_names) else " "
+    return SEPARATOR if any(len(name.split()) > 1 for name in label_names) else " "
 
 
 def in_natural_order(names: Iterable[str]) -> list[str]:

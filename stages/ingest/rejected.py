@@ -17,20 +17,22 @@ def write(rejected: list[Rejected]) -> None:
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:
-    """Writes what was set aside of the ``listed`` rows.
+    """Writes what was set aside of the ``listed`` photos.
 
     Raises:
-        UserError: no row is listed, none is left, or more are lost than the user allows.
+        UserError: no photo is listed, none is left, or more are lost than the user allows.
     """
     write(rejected)
     if not listed:
         raise UserError(f"the source {params.source} lists no photo in {params.root}")
     if len(rejected) == listed or len(rejected) / listed > params.max_rejected:
         (reason, count), *_ = Counter(reason for *_, reason in rejected).most_common(1)
+        photo = next((photo for *_, photo, why in rejected if why == reason and photo), None)
         limit = f"more than ingest.max_rejected = {params.max_rejected:g} allows"
         if len(rejected) == listed:
             limit = "so that none is left"
         raise UserError(
-            f"{len(rejected):,} of {listed:,} rows were set aside, {limit}; "
-            f"{REJECTED} lists them, {count:,} times: {reason}"
+            f"{len(rejected):,} of {listed:,} photos were set aside, {limit}; "
+            f"{REJECTED} lists them, {count:,} times"
+            f"{f', as for {photo}' if photo else ''}: {reason}"
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.ingest.images import Depth, Form, as_depth
+
 WEIGHTS = "network.safetensors"  # beside the description …
 TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
 
@@ -23,6 +25,7 @@ class Description:
         backbone: its name, as in ``train.backbone``.
         stored_size: height and width of the photos in the image store, in pixels.
         crop: the centre of them that the backbone sees, in pixels; None: all.
+        depth: how pixels deeper than 8 bits were scaled for it, as in ``ingest.depth``.
         mean, std: of the normalisation, each of R, G and B in [0, 1].
         feature_norm, fusion, dropout: as in ``train``.
         flip: whether the answer is the mean over the photo and its mirror image.
@@ -45,6 +48,7 @@ class Description:
     vocabulary: dict[str, Any]
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
+    depth: Depth = "type"
 
     @property
     def sees_images(self) -> bool:
@@ -59,6 +63,11 @@ class Description:
         return self.reads_captions and self.text["encoder"] == "transformer"
 
     @property
+    def form(self) -> Form:
+        """What photos have to be brought to."""
+        return Form(self.stored_size, self.depth)
+
+    @property
     def input_size(self) -> int:
         """Height and width of the photos that the backbone sees, in pixels."""
         return self.crop or self.stored_size
@@ -66,4 +75,5 @@ class Description:
 
 def read_description(folder: Path) -> Description:
     """The description in a folder that is laid out as ``models/network/``."""
-    return Description(**json.loads((folder / "network.json").read_text("utf-8")))
+    content = json.loads((folder / "network.json").read_text("utf-8"))
+    return Description(**content | {"depth": as_depth(content.get("depth", "type"))})

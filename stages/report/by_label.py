@@ -1,4 +1,8 @@
-"""What a decision does label by label: curves, and labels that lead it astray together."""
+"""What a decision does label by label: curves, and labels that lead it astray together.
+
+``truth``, ``predicted`` and ``known``, the decisions of which the truth is known, are bool (rows,
+labels); the others count nowhere.
+"""
 
 import numpy as np
 import polars as pl
@@ -31,11 +35,12 @@ PAIRS = pl.Schema(
 )
 
 
-def curves(truth: np.ndarray, probabilities: np.ndarray, names: list[str]) -> pl.DataFrame:
+def curves(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray, names: list[str]
+) -> pl.DataFrame:
     """Precision, recall and F1 of each label at thresholds from high to low, in few points.
 
     Args:
-        truth: bool (rows, labels).
         probabilities: float (rows, labels).
 
     Returns:
@@ -43,11 +48,11 @@ def curves(truth: np.ndarray, probabilities: np.ndarray, names: list[str]) -> pl
     """
     points = int(np.clip(MOST_POINTS // max(len(names), 1), *POINTS))
     tables = [
-        _curve(truth[:, place], probabilities[:, place], points).select(
-            pl.lit(name).alias("label"), pl.all()
+        _curve(truth[rows, place], probabilities[rows, place], points).select(
+            pl.lit(names[place]).alias("label"), pl.all()
         )
-        for place, name in enumerate(names)
-        if truth[:, place].any()
+        for place, rows in enumerate(known.T)
+        if truth[rows, place].any()
     ]
     return pl.concat(tables) if tables else CURVES.to_frame()
 
@@ -73,36 +78,40 @@ def _curve(truth: np.ndarray, scores: np.ndarray, points: int) -> pl.DataFrame:
     )
 
 
-def beside(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def beside(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """How often photos that carry one label are given another one wrongly.
-
-    Args:
-        truth, predicted: bool (rows, labels).
 
     Returns:
         Two int (labels, labels): how many photos carry the label of the row and not that of the
         column; and how many of those were given the latter. Both are 0 on the diagonal.
     """
-    carried, wrong = truth.astype(np.int64), (predicted & ~truth).astype(np.int64)
-    return carried.T @ (1 - carried), carried.T @ wrong
+    carried, absent = truth & known, ~truth & known
+    return _together(carried, absent), _together(carried, absent & predicted)
 
 
-def confused(truth: np.ndarray, predicted: np.ndarray, names: list[str], most: int) -> pl.DataFrame:
+def _together(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """In how many rows a label of ``first`` and one of ``second`` hold: int (labels, labels)."""
+    both = first.T.astype(float) @ second.astype(float)  # BLAS; exact below 2⁵³ rows
+    return both.astype(np.int64)
+
+
+def confused(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray, names: list[str], most: int
+) -> pl.DataFrame:
     """The pairs of labels where the second is most often given wrongly beside the first.
-
-    Args:
-        truth, predicted: bool (rows, labels).
 
     Returns:
         Columns of ``PAIRS``: how many photos carry both, how many only the first (``without``);
         on how many of those the second was found (``wrong``, and as a ``rate``); and its rate on
         the photos that carry neither (``elsewhere``). Most photos first.
     """
-    without, wrong = beside(truth, predicted)
-    both = truth.astype(np.int64).T @ truth.astype(np.int64)
-    neither = len(truth) - truth.sum(axis=0)[:, None] - truth.sum(axis=0)[None, :] + both
-    all_wrong = (predicted & ~truth).sum(axis=0)[None, :]
-    rate, elsewhere = ratio(wrong, without), ratio(all_wrong - wrong, neither)
+    without, wrong = beside(truth, predicted, known)
+    carried, absent = truth & known, ~truth & known
+    both, neither = _together(carried, carried), _together(absent, absent)
+    rate = ratio(wrong, without)
+    elsewhere = ratio(_together(absent, absent & predicted), neither)
     order = np.argsort(-wrong, axis=None, kind="stable")
     rows: list[tuple[str, str, int, int, int, float, float]] = []
     for first, second in zip(*np.unravel_index(order, wrong.shape), strict=True):
@@ -119,13 +128,11 @@ def confused(truth: np.ndarray, predicted: np.ndarray, names: list[str], most: i
     return pl.DataFrame(rows, PAIRS, orient="row")
 
 
-def rates(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> pl.DataFrame:
-    """``beside`` as a table: ``label``, ``other``, ``wrong``, ``without`` and their ``rate``.
-
-    Args:
-        truth, predicted: bool (rows, labels).
-    """
-    without, wrong = beside(truth, predicted)
+def rates(
+    truth: np.ndarray, predicted: np.ndarray, known: np.ndarray, names: list[str]
+) -> pl.DataFrame:
+    """``beside`` as a table: ``label``, ``other``, ``wrong``, ``without`` and their ``rate``."""
+    without, wrong = beside(truth, predicted, known)
     first, second = np.nonzero(without)
     return pl.DataFrame(
         {

@@ -20,7 +20,8 @@ def choose_examples(
 ) -> pl.DataFrame:
     """The photos that show the labels which most photos carry.
 
-    A label that is neither true nor predicted anywhere has no photo to show and is left out.
+    A label that is neither true nor predicted anywhere has no photo to show and is left out. Of
+    each label only photos are shown of which it is known whether they carry it.
 
     Args:
         most_labels: at most so many labels; None: all.
@@ -29,21 +30,22 @@ def choose_examples(
     Returns:
         Columns of ``EXAMPLES``; most frequent labels first, and the kinds of each in their order.
     """
-    truth, predicted = validation.truth, validation.predicted
+    truth, predicted = (of & validation.known for of in (validation.truth, validation.predicted))
     carried = truth.sum(axis=0)
     order = np.argsort(-carried, kind="stable")
     shown = order[(carried + predicted.sum(axis=0))[order] > 0][:most_labels]
+    known = {label: np.flatnonzero(validation.known[:, label]) for label in shown}
     examples = [
-        (int(label), kind, int(row))
-        for label in shown
-        for kind, rows in examples_of_label(
-            truth[:, label],
-            predicted[:, label],
-            validation.probabilities[:, label],
+        (int(label), kind, int(rows[place]))
+        for label, rows in known.items()
+        for kind, places in examples_of_label(
+            truth[rows, label],
+            predicted[rows, label],
+            validation.probabilities[rows, label],
             validation.thresholds[label],
             most_photos,
         ).items()
-        for row in rows
+        for place in places
     ]
     return pl.DataFrame(examples, EXAMPLES, orient="row")
 

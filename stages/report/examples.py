@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.explain.word_effects import LETTERS
 from stages.report import pictures
 from stages.report.example_choice import KINDS
 from stages.report.explanations import Explanations
 from stages.report.validation import Validation
+from stages.words import words_of
 
 FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
 LEAST_EFFECT = 0.5  # a word that does less is not marked
@@ -17,12 +17,17 @@ LEAST_EFFECT = 0.5  # a word that does less is not marked
 
 @dataclass(frozen=True)
 class PhotoLabel:
-    """A label that a photo carries, or that the network gave it, or both."""
+    """A label that a photo carries, or that the network gave it, or both.
+
+    Attributes:
+        known: whether it is known that the photo carries it, or not.
+    """
 
     label: str
     probability: float
     true: bool
     predicted: bool
+    known: bool
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class LabelExamples:
         found: on how many of those it was found.
         others: how many photos do not carry it.
         wrong: on how many of those it was found.
+        unknown: of how many photos it is not known whether they carry it.
         kinds: the examples of each of ``example_choice.KINDS``.
     """
 
@@ -70,6 +76,7 @@ class LabelExamples:
     found: int
     others: int
     wrong: int
+    unknown: int
     kinds: dict[str, list[Example]]
 
 
@@ -82,7 +89,8 @@ def examples_by_label(
         kinds: dict[str, list[Example]] = {kind: [] for kind in KINDS}
         for number, _, kind, row in examples.iter_rows():
             kinds[kind].append(_example(number, row, label, explanations, validation))
-        truth, predicted = validation.truth[:, label], validation.predicted[:, label]
+        known = validation.known[:, label]
+        truth, predicted = validation.truth[known, label], validation.predicted[known, label]
         right = int((truth & predicted).sum())
         yield LabelExamples(
             label=validation.names[label],
@@ -91,6 +99,7 @@ def examples_by_label(
             found=right,
             others=int((~truth).sum()),
             wrong=int(predicted.sum()) - right,
+            unknown=int((~known).sum()),
             kinds=kinds,
         )
 
@@ -117,8 +126,8 @@ def _example(
 
 def labels_of(row: int, validation: Validation) -> list[PhotoLabel]:
     """The labels that a photo carries or was given, the most probable first."""
-    truth, predicted = validation.truth[row], validation.predicted[row]
-    probabilities = validation.probabilities[row]
+    known, predicted = validation.known[row], validation.predicted[row]
+    truth, probabilities = validation.truth[row] & known, validation.probabilities[row]
     shown = np.flatnonzero(truth | predicted)
     return [
         PhotoLabel(
@@ -126,6 +135,7 @@ def labels_of(row: int, validation: Validation) -> list[PhotoLabel]:
             float(probabilities[label]),
             bool(truth[label]),
             bool(predicted[label]),
+            bool(known[label]),
         )
         for label in shown[np.argsort(-probabilities[shown], kind="stable")]
     ]
@@ -139,10 +149,10 @@ def marked(caption: str, effects: Mapping[str, float]) -> list[tuple[str, float]
     """
     pieces: list[tuple[str, float]] = []
     end = 0
-    for word in LETTERS.finditer(caption):
-        effect = effects.get(word[0].lower(), 0.0)
+    for word in words_of(caption):
+        effect = effects.get(word.text, 0.0)
         if effect >= LEAST_EFFECT:
-            pieces += [(caption[end : word.start()], 0.0)] * (end < word.start())
-            pieces.append((word[0], min(effect / FULL_EFFECT, 1.0)))
-            end = word.end()
+            pieces += [(caption[end : word.start], 0.0)] * (end < word.start)
+            pieces.append((caption[word.start : word.end], min(effect / FULL_EFFECT, 1.0)))
+            end = word.end
     return pieces + [(caption[end:], 0.0)] * (end < len(caption))

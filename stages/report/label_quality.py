@@ -8,6 +8,9 @@ The less probable what is given, the higher it stands. Of labels that were left 
 swapped on purpose, this brings more to the top than to take off each label's own average first
 (cleanlab's ``adjust_pred_probs``).
 
+A label of which it is not known whether a photo carries it is not doubted, and says nothing of the
+network's confidence.
+
 Photos whose labels people have checked (``ingest.corrections``), whether they put them right or
 found them right, are not listed again.
 """
@@ -21,7 +24,7 @@ import polars as pl
 from stages import UserError
 from stages.ingest.records import SEPARATOR, label_lists, label_matrix
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
-from stages.report.validation import Validation
+from stages.report.validation import Validation, known_matrix
 
 CHECKED = Path("data/checked.csv")
 
@@ -36,6 +39,7 @@ IN_DOUBT = pl.Schema(
         "score": pl.Float64(),  # the probability of what is given; the lower, the worse
         "labels": pl.List(pl.String),  # all that are given
         "suggested": pl.List(pl.String),  # those with every one in doubt turned round
+        "unknown": pl.List(pl.String),  # all of which nobody knows whether the photo carries them
     }
 )
 
@@ -46,12 +50,14 @@ class Judged(NamedTuple):
     Attributes:
         photos: ``id``, ``image``, ``caption``.
         truth: bool, (rows, labels), as given.
+        known: bool, (rows, labels), where anything is given.
         probabilities: float32, (rows, labels), calibrated.
         names: of the labels.
     """
 
     photos: pl.DataFrame
     truth: np.ndarray
+    known: np.ndarray
     probabilities: np.ndarray
     names: list[str]
 
@@ -88,10 +94,10 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
     Raises:
         UserError: the file is no such table, or is of none of these labels or photos.
     """
-    known = ["id", "image", "caption"]
+    columns = ["id", "image", "caption"]
     if file.resolve() == VALIDATION.resolve():
-        truth, probabilities = validation.truth, validation.probabilities
-        return Judged(validation.photos.select(known), truth, probabilities, validation.names)
+        given = (validation.truth, validation.known, validation.probabilities)
+        return Judged(validation.photos.select(columns), *given, validation.names)
     try:
         names = read_label_names(file)
         table = read_probabilities(file).select("id", "probabilities")
@@ -116,7 +122,8 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
     probabilities = truth.astype(np.float32)
     ours, theirs = ([of.index(name) for name in both] for of in (validation.names, names))
     probabilities[:, ours] = rows["probabilities"].to_numpy()[:, theirs]
-    return Judged(rows.select(known), truth, probabilities, validation.names)
+    known = known_matrix(rows["unknown"], validation.names)
+    return Judged(rows.select(columns), truth, known, probabilities, validation.names)
 
 
 def _refused(file: Path, why: str) -> UserError:
@@ -131,10 +138,12 @@ def in_doubt(judged: Judged) -> pl.DataFrame:
 
     A label that all photos carry, or none, cannot be judged and is left out.
     """
-    photos, truth, probabilities, names = judged
+    photos, truth, known, probabilities, names = judged
     doubted = np.zeros(truth.shape, bool)
-    for label in np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)):
-        doubted[:, label] = doubts_of(truth[:, label], probabilities[:, label])
+    for label, is_known in enumerate(known.T):
+        given = truth[is_known, label]
+        if given.any() and not given.all():
+            doubted[is_known, label] = doubts_of(given, probabilities[is_known, label])
     of_given = np.where(truth, probabilities, 1 - probabilities)
     rows, labels = np.nonzero(doubted)
     doubts = photos[rows].select(
@@ -147,6 +156,7 @@ def in_doubt(judged: Judged) -> pl.DataFrame:
         score=pl.Series(of_given[rows, labels], dtype=pl.Float64),
         labels=label_lists(truth[rows], names),
         suggested=label_lists((truth ^ doubted)[rows], names),
+        unknown=label_lists(~known[rows], names),
     )
     return doubts.sort("score", maintain_order=True).match_to_schema(IN_DOUBT)
 
@@ -174,7 +184,8 @@ def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:
     """``label_quality.csv``: a photo a row, the worst first.
 
     ``id`` and ``labels``, which are those suggested, are what ``ingest.corrections`` reads: rows
-    that people have looked at and put right, where need be, can be copied there as they are.
+    that people have looked at and put right, where need be, can be copied there as they are. Where
+    labels of some photos are not known there is a column ``unknown`` with them, which it reads too.
 
     Args:
         doubts: from ``in_doubt``.
@@ -185,13 +196,15 @@ def to_work_through(doubts: pl.DataFrame) -> pl.DataFrame:
         "label",
         pl.col("probability").round(4),
     )
-    joined = pl.col("suggested", "labels").list.join(SEPARATOR)
+    joined = pl.col("suggested", "labels", "unknown").list.join(SEPARATOR)
     written = doubts.with_columns(joined, in_doubt=reason)
-    return written.group_by("id", maintain_order=True).agg(
+    listed = written.group_by("id", maintain_order=True).agg(
         labels=pl.col("suggested").first(),
         given=pl.col("labels").first(),
         in_doubt=pl.col("in_doubt").str.join(", "),
         score=pl.col("score").first().round(4),
         image=pl.col("image").first(),
         caption=pl.col("caption").first(),
+        unknown=pl.col("unknown").first(),
     )
+    return listed if (listed["unknown"] != "").any() else listed.drop("unknown")

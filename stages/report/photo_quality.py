@@ -45,6 +45,8 @@ LAPLACIAN = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, of
 def duplicates(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     """Photos that are the same (``same_photo``), but have other labels or play different parts.
 
+    Photos have other labels where one carries a label that another is known not to carry.
+
     Args:
         records: columns of ``stages.ingest.records``.
         folds: columns of ``stages.split.folds``.
@@ -54,15 +56,19 @@ def duplicates(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     """
     if records.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
-    joined = records.join(folds.select("id", "part"), "id", "left", maintain_order="left")
+    joined = records.drop("part").join(
+        folds.select("id", "part"), "id", "left", maintain_order="left"
+    )
     grouped = joined.with_columns(
         group=pl.Series(same_photo(records), dtype=pl.Int64),
         part=pl.when(pl.col("subset") == "test").then(pl.lit("test")).otherwise("part"),
-    )
-    label_sets = pl.col("labels").list.join("\n").drop_nulls().n_unique().over("group")
+    ).filter(pl.len().over("group") > 1)
+    of_group = pl.col("labels").explode().drop_nulls().unique()
+    others = of_group.over("group", mapping_strategy="join").list.set_difference("labels")
+    denied = others.list.set_difference(pl.col("unknown").fill_null([])).list.len() > 0
     parts = pl.col("part").drop_nulls().unique().sort().str.join(" and ").over("group")
     reasons = (
-        pl.when(label_sets > 1).then(pl.lit("different labels")),
+        pl.when(denied.any().over("group")).then(pl.lit("different labels")),
         pl.when(parts.str.contains(" and ")).then(pl.format("in {}", parts)),
     )
     faulty = grouped.with_columns(why=pl.concat_str(reasons, separator=", ", ignore_nulls=True))

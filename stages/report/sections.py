@@ -169,13 +169,19 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
     shown = labels[: params.labels]
     order = shown["label"].to_list()
     columns = [validation.names.index(label) for label in order]
-    truth, predicted = validation.truth[:, columns], validation.predicted[:, columns]
-    curves = by_label.curves(truth, validation.probabilities[:, columns], order)
+    truth, predicted, known, probabilities = (
+        each[:, columns]
+        for each in (
+            validation.truth, validation.predicted, validation.known, validation.probabilities
+        )
+    )  # fmt: skip
+    curves = by_label.curves(truth, probabilities, known, order)
     drawn = shown.filter(pl.col("label").is_in(curves["label"].implode()))
-    pairs = by_label.confused(truth, predicted, order, MOST_PAIRS)
+    pairs = by_label.confused(truth, predicted, known, order, MOST_PAIRS)
     reliability = pl.read_csv(RELIABILITY)
     content = {
         "labels": labels.to_dicts(),
+        "all_known": bool(validation.known.all()),
         "shown": len(shown),
         "curve_labels": drawn["label"].to_list(),
         "pairs": pairs.to_dicts(),
@@ -186,12 +192,11 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
         index="label", variable_name="metric"
     )
     mapped = slice(MOST_MAPPED)
+    rates = by_label.rates(truth[:, mapped], predicted[:, mapped], known[:, mapped], order[mapped])
     specs = {
         "labels": charts.of_labels(long),
         "reliability": charts.reliability(reliability),
-        "confusion": charts.confusion(
-            by_label.rates(truth[:, mapped], predicted[:, mapped], order[mapped]), order[mapped]
-        ),
+        "confusion": charts.confusion(rates, order[mapped]),
         **charts.curves(curves, drawn),
     }
     return content, specs

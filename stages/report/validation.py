@@ -19,6 +19,7 @@ class Validation:
         names: of the labels.
         photos: ``id``, ``labels`` (the true ones), ``image``, ``caption``, ``width``, ``height``.
         truth, predicted: bool, (rows, labels).
+        known: bool, (rows, labels), the decisions of which the truth is known.
         probabilities: float32, (rows, labels), calibrated.
         thresholds: of the labels.
     """
@@ -27,6 +28,7 @@ class Validation:
     photos: pl.DataFrame
     truth: np.ndarray
     predicted: np.ndarray
+    known: np.ndarray
     probabilities: np.ndarray
     thresholds: list[float]
 
@@ -47,6 +49,13 @@ def read_validation(bundle: Bundle) -> Validation:
         photos=table.select("id", "labels").join(columns, "id", "left", maintain_order="left"),
         truth=records.label_matrix(table["labels"], decision.labels),
         predicted=decision.decide(probabilities),
+        known=known_matrix(table["unknown"], decision.labels),
         probabilities=probabilities,
         thresholds=decision.thresholds,
     )
+
+
+def known_matrix(unknown: pl.Series, names: list[str]) -> np.ndarray:
+    """As that of ``stages.ingest.records``, but true throughout where all is known."""
+    known = records.known_matrix(unknown, names)
+    return np.ones((len(unknown), len(names)), bool) if known is None else known

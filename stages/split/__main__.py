@@ -8,10 +8,11 @@ from stages.ingest import records
 from stages.metrics import write as write_metrics
 from stages.params import PARAMS, read
 from stages.split import folds
-from stages.split.duplicates import photos_in, same_photo
-from stages.split.equality import gaps, sizes
+from stages.split.duplicates import SAME, linked, numbered, photos_in
+from stages.split.equality import gaps, origin, separation, sizes
 from stages.split.params import Split
-from stages.split.parts import assign, check_count, check_parts
+from stages.split.parts import assign, check_parts, check_photos
+from stages.split.remarks import remarks, summary
 
 
 def main() -> None:
@@ -23,24 +24,27 @@ def main() -> None:
             f"{PARAMS}"
         )
     in_test = pl.col("subset") == "test"
-    photos = table.filter(~in_test, pl.col("labels").is_not_null())
-    check_count(len(photos), params)
-    labels, groups = records.label_matrix(photos["labels"], names), same_photo(photos)
-    fold = assign(labels, photos["delivery"].to_numpy(), groups, params)
-    check_parts(fold, groups, params)
+    photos, test = table.filter(~in_test, pl.col("labels").is_not_null()), table.filter(in_test)
+    check_photos(photos, params)
+    labels = records.label_matrix(photos["labels"], names)
+    known = records.known_matrix(photos["unknown"], names)
+    keys = numbered(photos)
+    fold, units = assign(photos, labels, known, list(keys.values()), params)
+    check_parts(fold, units, photos, params)
     validates = fold == params.fold
     part = np.where(validates, "validation", "train")
     folds.write(pl.DataFrame({"id": photos["id"], "fold": fold, "part": part}, schema=folds.SCHEMA))
+    same = linked([keys[name] for name in SAME if name in keys]) if "group" in keys else units
     metrics = {
-        **sizes(validates, labels, groups),
-        "photos_that_test_has_too": photos_in(photos, table.filter(in_test)),
-        **gaps(labels, validates, names, params.seed),
+        **sizes(validates, labels, known, same),
+        "photos_that_test_has_too": photos_in(photos, test),
+        **separation(photos, fold, keys, same, test),
+        **origin(photos, validates, params.by),
+        **gaps(labels, known, validates, units, names, params.seed),
     }
     write_metrics("split", metrics)
-    print(
-        f"split: {(~validates).sum():,} photos train, {validates.sum():,} validate; largest "
-        f"relative gap of a label's rate {metrics['largest_relative_gap']:.2g}"
-    )
+    for line in (summary(metrics), *remarks(metrics)):
+        print(f"split: {line}")
 
 
 if __name__ == "__main__":

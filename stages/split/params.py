@@ -1,6 +1,6 @@
 """The section ``split`` of ``params.yaml``: how the parts are made."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from stages.params import Count, OpenFraction, Section, Seed
 
 
 class Split(Section):
+    by: Literal["random", "time"]
     validation: OpenFraction | None
     folds: Annotated[int, Field(ge=2)] | None
     fold: Count
@@ -18,12 +19,22 @@ class Split(Section):
         """How many there are: the folds, or train and validation."""
         return self.folds or 2
 
+    @property
+    def makes_parts(self) -> bool:
+        """Whether photos are split that the source gives no part."""
+        return self.validation is not None or self.folds is not None
+
     @model_validator(mode="after")
     def _one_way_to_split(self) -> "Split":
-        if (self.validation is None) == (self.folds is None):
+        if self.validation is not None and self.folds is not None:
             raise ValueError(
                 "give either split.validation (one split) or split.folds (cross-validation), "
                 "and set the other to null"
+            )
+        if self.by == "time" and self.folds is not None:
+            raise ValueError(
+                "by time there is one split, since folds would train on what came later; set "
+                "split.folds to null and give split.validation, or set split.by to random"
             )
         if self.fold >= (self.folds or 1):
             raise ValueError(

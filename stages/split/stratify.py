@@ -8,6 +8,10 @@ placed a row. So time grows with the rows as sorting does, not with their square
 Rows that must stay together are units: a unit has a count for each label, and one for its rows.
 Two more labels are counted: "none" is carried by the rows without labels, so that they are spread
 too, and "any" by every row, so that a part's size is one more rate to keep.
+
+Hardly two large units hold the same, so that there may be many left over. Most of them are then
+drawn all at once, by lot with chances that are moved until the counts are right, and the largest
+and the smallest alone go through iterative stratification.
 """
 
 from collections import deque
@@ -22,6 +26,8 @@ from skmultilearn.model_selection import IterativeStratification
 SWAPPED_KINDS = 1000
 MAX_SWAPS = 1000
 TOLERANCE = 1e-12  # smaller changes are rounding
+MAX_SINGLY = 10_000  # units that iterative stratification places: it takes half a second
+MAX_STEPS = 20  # of the search for chances
 
 
 def stratify(
@@ -65,6 +71,29 @@ def stratify(
     of_unit = np.empty(len(counts), np.int32)
     of_unit[order[units]] = np.repeat(parts, placed.ravel())
     return of_unit[groups]
+
+
+def balanced(labels: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """What ``stratify`` is to spread so that each label has the same rate where it is known.
+
+    That is so where the rows that carry it are spread evenly, and so are those of which it is
+    known. A label on no row is left out, lest one that comes with later photos moves these.
+
+    Args:
+        labels: bool, (rows, labels); False where a label is not known.
+        known: bool, (rows, labels); None: every label is.
+
+    Returns:
+        bool, (rows, columns): the labels; then, for each that is not known of every row, whether
+        it is, and last the rows known to carry none. ``labels`` itself, where none has to be
+        left out or added.
+    """
+    columns = labels
+    if known is not None and not known.all():
+        partly = known[:, ~known.all(axis=0)]
+        columns = np.column_stack([labels, partly, known.all(axis=1) & ~labels.any(axis=1)])
+    used = columns.any(axis=0)
+    return columns if used.all() else columns[:, used]
 
 
 def unit_counts(labels: np.ndarray, groups: np.ndarray, number: int | None = None) -> np.ndarray:
@@ -133,8 +162,68 @@ def place_singly(
         return
     units = generator.permutation(units)
     units = units[np.argsort(-vectors[units, -1], kind="stable")]
+    if len(units) > MAX_SINGLY:
+        largest, units, smallest = np.split(units, [MAX_SINGLY // 2, -MAX_SINGLY // 2])
+        place_one_by_one(placed, largest, vectors, desired, generator)
+        part = draw(vectors[units], desired - placed.T @ vectors, generator)
+        np.add.at(placed, (units, part), 1)
+        units = smallest
+    place_one_by_one(placed, units, vectors, desired, generator)
+
+
+def place_one_by_one(
+    placed: np.ndarray,
+    units: np.ndarray,
+    vectors: np.ndarray,
+    desired: np.ndarray,
+    generator: np.random.Generator,
+) -> None:
+    """Adds ``units``, int (units,) of their kinds, to ``placed`` (kinds, parts) in that order."""
     stratifier = RarestFirst(desired - placed.T @ vectors, generator)
     np.add.at(placed, (units, stratifier.place(vectors[units])), 1)
+
+
+def draw(counts: np.ndarray, wanted: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draws the part of each unit by lot, so that parts get nearly what they want of each label.
+
+    This is balanced sampling, as by Deville and Tillé's cube method (Biometrika 2004): one part
+    after another takes those units whose random number is below a chance. The chance is linear in
+    the unit's counts, and Newton's method moves its coefficients until what is taken adds up.
+
+    Args:
+        counts: int, (units, labels): what each unit holds.
+        wanted: float, (parts, labels): counts that each part still has room for.
+
+    Returns:
+        int, (units,).
+    """
+    wanted = np.where(wanted[:, -1:] <= 0, 0, wanted.clip(0))
+    part = np.full(len(counts), len(wanted) - 1)
+    left = np.arange(len(counts))
+    for number in range(len(wanted) - 1):
+        asked = wanted[number:].sum(axis=0)
+        share = np.divide(wanted[number], asked, out=np.zeros_like(asked), where=asked > 0)
+        taken = draw_share(counts[left], share, generator)
+        part[left[taken]] = number
+        left = left[~taken]
+    return part
+
+
+def draw_share(counts: np.ndarray, share: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Takes units that hold nearly ``share`` (float, (labels,)) of each label: bool (units,)."""
+    held = counts.astype(np.float32)  # half the memory; the sums are exact enough
+    held /= np.maximum(held.sum(axis=0), 1)
+    lot = generator.random(len(held), np.float32)
+    inverse = np.linalg.pinv((held.T @ held).astype(float), rcond=1e-6, hermitian=True)
+    moves = np.zeros(held.shape[1])
+    best, least = np.zeros(len(held), bool), np.inf
+    for _ in range(MAX_STEPS):
+        taken = lot < share[-1] + held @ moves.astype(np.float32)
+        lacking = share * (held.sum(axis=0) > 0) - taken.astype(np.float32) @ held
+        if (error := np.abs(lacking).max()) < least:
+            best, least = taken, error
+        moves += inverse @ lacking
+    return best
 
 
 class RarestFirst(IterativeStratification):
@@ -230,43 +319,3 @@ def swap(placed: np.ndarray, vectors: np.ndarray, desired: np.ndarray) -> None:
         np.add.at(available, ([out, out, back, back], [a, b, b, a]), [-times, times] * 2)
         swaps, settled = swaps + 1, 0
     placed[frequent] = available[:-1]
-
-
-def relative_gaps(labels: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """|rate in validation - rate in train| / rate in both, of each label.
-
-    Args:
-        labels: bool, (rows, labels).
-        validation: bool, (rows,); both parts have rows.
-
-    Returns:
-        float, (labels,); 0 for a label that no row carries.
-    """
-    return gaps_of_counts(labels[validation].sum(axis=0), labels.sum(axis=0), validation)
-
-
-def smallest_gaps(labels: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """The relative gaps that no split of these sizes can go below, since rows are whole.
-
-    Each label is taken on its own. Arguments and result as for ``relative_gaps``.
-    """
-    totals = labels.sum(axis=0)
-    below = np.floor(totals * validation.mean() + 1e-9)
-    return np.minimum(
-        gaps_of_counts(below, totals, validation), gaps_of_counts(below + 1, totals, validation)
-    )
-
-
-def gaps_of_counts(inside: np.ndarray, totals: np.ndarray, validation: np.ndarray) -> np.ndarray:
-    """The relative gaps of labels that ``inside`` rows of validation carry, of ``totals`` in all.
-
-    Args:
-        inside, totals: int or float, (labels,).
-        validation: bool, (rows,).
-
-    Returns:
-        float, (labels,); 0 for a label that no row carries.
-    """
-    size, rows = validation.sum(), len(validation)
-    difference = np.abs(inside / size - (totals - inside) / (rows - size))
-    return np.divide(difference * rows, totals, out=np.zeros(len(totals)), where=totals > 0)

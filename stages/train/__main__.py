@@ -43,7 +43,7 @@ def train(params: Train, group: Group) -> None:
     torch.backends.cudnn.benchmark = True  # photos are all of one size
     torch.manual_seed(params.seed)
     precision = precision_for(group.device, params.precision)
-    description = describe(params, label_names, store.size)
+    description = describe(params, label_names, store.form)
     network, words = build_network(params, description, group)
 
     def rows_of(part: pl.DataFrame) -> Rows:
@@ -52,7 +52,7 @@ def train(params: Train, group: Group) -> None:
         return rows_for(description, part, store, words, labels, known)
 
     train_rows, validation_rows = rows_of(training), rows_of(validation)
-    checkpoint = Checkpoint(params, network, store.size, precision)
+    checkpoint = Checkpoint(params, network, store.form, precision)
     group.check_same(checkpoint.path.name)
     feature_seconds = 0.0
     with memory_for("train.batch_size", params.batch_size), curves(group) as report:

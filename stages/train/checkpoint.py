@@ -12,6 +12,7 @@ import torch
 import stages.network
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
+from stages.ingest.images import Form
 from stages.ingest.records import RECORDS
 from stages.network.nets.classifier import Classifier
 from stages.network.network import fingerprint
@@ -28,16 +29,14 @@ class Checkpoint:
 
     Args:
         network: as it starts, so that other weights or word vectors in a file count.
-        stored_size: height and width of the photos in the image store, in pixels.
+        form: of the photos in the image store.
         precision: the one computed in: with ``auto`` it depends on the device.
     """
 
-    def __init__(
-        self, params: Train, network: Classifier, stored_size: int, precision: str
-    ) -> None:
+    def __init__(self, params: Train, network: Classifier, form: Form, precision: str) -> None:
         key = digest(
             params.model_dump_json(exclude=ELSEWHERE),
-            f"{stored_size} {precision} {torch.__version__}",
+            f"{form} {precision} {torch.__version__}",
             Path(__file__).parent,
             Path(stages.network.__file__).parent,
             Path(images.__file__),

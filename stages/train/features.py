@@ -73,7 +73,7 @@ def of_store(
     key = digest(
         fingerprint(backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
-        f"{store.size} {precision} {batch_size} {torch.__version__} {version('torchvision')}",
+        f"{store.form} {precision} {batch_size} {torch.__version__} {version('torchvision')}",
         Path(__file__).parent,
         Path(stages.network.__file__).parent,
         Path(images.__file__),

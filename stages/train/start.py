@@ -4,6 +4,7 @@ import polars as pl
 import torch
 
 from stages import UserError
+from stages.ingest.images import Form
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import new_network, size_mb
@@ -34,13 +35,18 @@ def check(params: Train, captions: pl.Series, stored_size: int) -> None:
         )
 
 
-def describe(params: Train, label_names: list[str], stored_size: int) -> Description:
-    """The network that ``params`` ask for, with the words of ``data/vocabulary.json``."""
+def describe(params: Train, label_names: list[str], form: Form) -> Description:
+    """The network that ``params`` ask for, with the words of ``data/vocabulary.json``.
+
+    Args:
+        form: of the photos in the image store.
+    """
     return Description(
         labels=label_names,
         inputs=params.inputs,
         backbone=params.backbone,
-        stored_size=stored_size,
+        stored_size=form.size,
+        depth=form.depth,
         crop=params.augment.crop,
         feature_norm=params.feature_norm,
         fusion=params.fusion,

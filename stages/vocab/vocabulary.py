@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import write_json
-from stages.words import STOP_WORDS, Normalization, normalizer, tokenize_all
+from stages.words import STOP_WORDS, Normalization, normalizer, tokenize
 
 VOCABULARY = Path("data/vocabulary.json")
 PADDING, UNKNOWN = 0, 1
@@ -44,7 +44,7 @@ class Vocabulary:
 
         A row a word, in order: ``caption``, the number of its caption, and ``word``.
         """
-        words = tokenize_all(pl.Series("word", captions, pl.String))
+        words = tokenize(pl.Series("word", captions, pl.String))
         table = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
         if self.drop_stop_words:
             table = table.filter(~pl.col("word").is_in(list(STOP_WORDS)))

@@ -15,7 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from stages.cores import cores
-from tagloom import decoding
+from stages.ingest import decoder
+from stages.ingest.images import Form
 from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.limits import Limits, Refused
@@ -77,9 +78,9 @@ def create_app(
     return app
 
 
-def decode(content: bytes, size: int) -> np.ndarray:
+def decode(content: bytes, form: Form) -> np.ndarray:
     """The content of a photo's file → uint8 (size, size, 3)."""
-    return decoding.read(content, size).pixels
+    return decoder.decode(content, *form).pixels
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from stages.bundle.model import Model
+from stages.ingest.images import Form
 from tagloom.serve.metrics import Metrics
 
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ class Batcher:
     """Answers for single photos, computed in batches.
 
     Args:
-        decode: a file's content and a size → uint8 (size, size, 3).
+        decode: a file's content and a form → uint8 (size, size, 3).
         size: photos in a batch, at most.
         wait: seconds that photos which are ready wait for those being decoded, at most.
         threads: that decode.
@@ -46,7 +47,7 @@ class Batcher:
 
     def __init__(
         self,
-        decode: Callable[[bytes, int], np.ndarray],
+        decode: Callable[[bytes, Form], np.ndarray],
         size: int,
         wait: float,
         threads: int,
@@ -85,15 +86,15 @@ class Batcher:
         self._decoding += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode_measured, content, model.bundle.stored_size
+                self._decoders, self._decode_measured, content, model.bundle.form
             )
         finally:
             self._decoding -= 1
             self._news.set()
 
-    def _decode_measured(self, content: bytearray, size: int) -> np.ndarray:
+    def _decode_measured(self, content: bytearray, form: Form) -> np.ndarray:
         with self.metrics.decode.time():
-            return self._decode(bytes(content), size)
+            return self._decode(bytes(content), form)
 
     async def in_network_thread(
         self, function: Callable[..., Result], *arguments: object

@@ -10,7 +10,8 @@ from fastapi import Request
 from stages import UserError
 from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
-from tagloom.decoding import UnreadablePhoto
+from stages.ingest.images import UnreadablePhoto
+from stages.ingest.naming import named
 from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
@@ -87,8 +88,9 @@ class Service:
                 return await self._heat(form, self.reloader.model)
 
     async def _heat(self, form: Form, model: Model) -> bytes:
-        names, label = model.bundle.labels, form.others.get("label")
-        if label not in names:
+        names = model.bundle.labels
+        label = named(form.others.get("label", ""), names)
+        if label is None:
             raise Refused(422, "fields", f"label is one of {', '.join(names)}")
         asked = pairs(form, model)
         if len(asked) > 1:

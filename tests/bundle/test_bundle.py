@@ -46,6 +46,15 @@ def test_it_holds_all_that_a_program_needs(bundle: Path):
     assert len(read.sha256) == 64
 
 
+def test_how_deep_pixels_were_scaled_is_told(copied: Path):
+    for depth, form in (("photo", (32, "photo")), ([0, 4095.5], (32, (0, 4095.5)))):
+        rewrite(copied, lambda content, depth=depth: content["description"].update(depth=depth))
+        assert read_bundle(copied).form == form
+    # Bundles of format 1 do not say it: it was always by the range of their type.
+    rewrite(copied, lambda c: (c.update(format=1), c["description"].pop("depth")))
+    assert read_bundle(copied).form == (32, "type")
+
+
 def test_a_changed_byte_of_any_file_is_noticed(copied: Path):
     names = [file.name for file in copied.iterdir() if file.name != MANIFEST]
     for name in names:
@@ -86,6 +95,7 @@ def test_files_outside_of_the_folder_are_not_looked_at(copied: Path, name: str):
         (lambda c: c.pop("decision"), "decision: Field required"),
         (lambda c: c["description"].update(surprise=1), "description.surprise: Unexpected"),
         (lambda c: c["description"].update(stored_size="32"), "description.stored_size"),
+        (lambda c: c["description"].update(depth="deep"), "description.depth"),
         (lambda c: c["decision"]["thresholds"].pop(), "not one over the labels"),
         (lambda c: c["decision"]["labels"].reverse(), "not one over the labels"),
         (lambda c: c["decision"].update(temperature=0.0), "not one over the labels"),

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from stages.bundle.bundle import read_bundle
 from stages.bundle.model import load_model
+from stages.ingest.decoder import decode
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
@@ -96,6 +97,22 @@ def test_a_folder_and_a_csv_get_what_the_model_says(run: Run, bundle: Path, albu
         held = model.decide(expected)
         labels = [[model.bundle.labels[n] for n in np.flatnonzero(row)] for row in held]
         assert table["labels"].to_list() == labels
+
+
+def test_deep_photos_are_scaled_as_the_model_has_learnt_them(run: Run, bundle: Path, in_tmp: Path):
+    other = shutil.copytree(bundle, in_tmp / "bundle")
+    manifest = json.loads((other / "bundle.json").read_text("utf-8"))
+    manifest["description"]["depth"] = "photo"
+    (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+    Image.fromarray(np.random.default_rng(0).integers(0, 4096, (32, 32), np.uint16)).save("x.png")
+    content, model = Path("x.png").read_bytes(), load_model(bundle)
+    for folder, depth in ((bundle, "type"), (other, "photo")):
+        assert run("predict", "x.png", "-o", "x.parquet", "--bundle", folder).exit_code == 0
+        expected = model.probabilities(decode(content, 32, depth).pixels[None], None)
+        assert (pl.read_parquet("x.parquet")["probabilities"].to_numpy() == expected).all()
+    compared = run("compare", bundle, other, "x.png")
+    assert compared.exit_code == 0, compared.stderr
+    assert "Largest differences" in compared.stdout
 
 
 def test_batches_and_onnx_change_no_answer(run: Run, album: Path):
@@ -321,3 +338,9 @@ def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     assert "B − A +0.0000" in result.stdout
     assert "it may be chance" in result.stdout
     assert "Largest differences" not in result.stdout
+    assert "Micro-F1 on 6 photos" in result.stdout
+    # Of one photo nobody knows any label.
+    nothing = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(" ".join(map(str, range(10)))))
+    table = pl.read_csv("photos.csv", infer_schema=False).with_columns(unknown=nothing)
+    table.write_csv("partly.csv")
+    assert "Micro-F1 on 5 photos" in run("compare", bundle, bundle, "partly.csv").stdout

@@ -20,7 +20,7 @@ def test_labels_are_matched_by_name():
     one = np.array([[0.9, 0.1, 0.8], [0.2, 0.7, 0.1]], np.float32)
     other = np.array([[0.2, 0.6, 0.9], [0.9, 0.7, 0.9]], np.float32)
     comparison = Comparison(ONE, OTHER, 2)
-    comparison.add(["a", "b"], [None, None], [(one, one >= 0.5), (other, other >= 0.5)])
+    comparison.add(["a", "b"], [None] * 2, [None] * 2, [(one, one >= 0.5), (other, other >= 0.5)])
     assert comparison.shared == ["dog", "cat"]
     assert (comparison.photos, comparison.alike) == (2, 1)
     assert comparison.counts.tolist() == [[1, 1], [2, 1]]
@@ -38,11 +38,11 @@ def test_parts_add_up_to_the_whole():
     (one, one_holds), (other, other_holds) = answers(20, 0)
     truth = [["dog"], None, ["cat", "yak"], []] * 5
     names = [str(n) for n in range(20)]
-    whole.add(names, truth, [(one, one_holds), (other, other_holds)])
+    whole.add(names, truth, [None] * 20, [(one, one_holds), (other, other_holds)])
     for start in range(0, 20, 6):
         part = slice(start, start + 6)
         parts.add(
-            names[part], truth[part],
+            names[part], truth[part], [None] * len(names[part]),
             [(one[part], one_holds[part]), (other[part], other_holds[part])],
         )  # fmt: skip
     assert parts.differences == whole.differences
@@ -59,9 +59,38 @@ def test_parts_add_up_to_the_whole():
     assert quality.unshared == ["yak"]
 
 
+def test_labels_that_are_not_known_of_a_photo_count_for_neither():
+    (one, one_holds), (other, other_holds) = answers(30, 1)
+    truth, unknown = [["dog"], ["cat"], []] * 10, [["cat", "yak"], None, ["bus", "cat", "dog"]] * 10
+    # Where nobody knows it, the other model finds what is taken to be false; one does not.
+    for row, labels in enumerate(unknown):
+        for label in set(labels or ()) & set(ONE):
+            other_holds[row, ONE.index(label)] = True
+            one_holds[row, ONE.index(label)] = False
+    comparison = Comparison(ONE, ONE, 5)
+    names = [str(n) for n in range(30)]
+    comparison.add(names, truth, unknown, [(one, one_holds), (other, other_holds)])
+    pairs = [
+        (label in truth[row], one_holds[row, i], other_holds[row, i])
+        for row in range(30)
+        for i, label in enumerate(ONE)
+        if label not in (unknown[row] or ())
+    ]
+    expected, by_one, by_other = np.array(pairs).T[:, :, None]
+    quality = comparison.quality()
+    assert quality.photos == 20
+    assert quality.one == micro_f1(expected, by_one)
+    assert quality.other == micro_f1(expected, by_other)
+    assert quality.gain["value"] == pytest.approx(quality.other - quality.one)
+    assert quality.unshared == []
+    nothing = Comparison(ONE, ONE, 5)
+    nothing.add(["x"], [[]], [ONE], answers(1, 0))
+    assert nothing.quality() is None
+
+
 def test_models_without_a_common_label_can_be_compared():
     comparison = Comparison(["dog", "cat", "bus"], ["a", "b", "c"], 5)
-    comparison.add(["x"], [["dog"]], answers(1, 0))
+    comparison.add(["x"], [["dog"]], [None], answers(1, 0))
     assert (comparison.shared, comparison.differences, comparison.quality()) == ([], [], None)
 
 
@@ -73,6 +102,8 @@ def test_models_without_a_common_label_can_be_compared():
         ("1\t2 \n 3", {"1", "2", "3"}, ["1", "2", "3"]),
         ("", {"1"}, []),
         (None, {"1"}, None),
+        ("Ma\u0308dchen", {"Mädchen"}, ["Mädchen"]),
+        ("Ma\u0308dchen", {"Ma\u0308dchen"}, ["Ma\u0308dchen"]),
     ],
 )
 def test_labels_of_a_cell(cell: str | None, names: set[str], expected: list[str] | None):

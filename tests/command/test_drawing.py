@@ -34,4 +34,6 @@ def test_words_are_marked_where_they_stand_in_the_caption():
         ("", 0.0), ("A", 0.0), (" ", 0.0), ("Dog", 0.5), (", ", 0.0), ("red", 0.0), (".", 0.0)
     ]  # fmt: skip
     assert explained.marked(None) == [("", 0.0)]
+    in_hindi = Explained("dog", 0.5, True, None, {"कुत्ता": 2.0})
+    assert in_hindi.marked("कुत्ता।") == [("", 0.0), ("कुत्ता", 0.5), ("।", 0.0)]
     assert explained.strongest == "dog +2.00, a -1.00"

@@ -74,10 +74,10 @@ def test_a_csv_gives_photos_with_captions_below_its_folder(in_tmp: Path):
 
 
 def test_a_csv_may_have_other_columns_and_labels(in_tmp: Path):
-    Path("a.csv").write_text("n,Labels,photo\n1,cat dog,/photos/a.jpg\n2,,b.jpg\n")
+    Path("a.csv").write_text("n,Labels,photo,unknown\n1,cat dog,/photos/a.jpg,\n2,,b.jpg,cow\n")
     assert list(asked([Path("a.csv")])) == [
-        Asked("/photos/a.jpg", Path("/photos/a.jpg"), None, "cat dog"),
-        Asked("b.jpg", Path("b.jpg"), None, ""),
+        Asked("/photos/a.jpg", Path("/photos/a.jpg"), None, "cat dog", ""),
+        Asked("b.jpg", Path("b.jpg"), None, "", "cow"),
     ]
 
 

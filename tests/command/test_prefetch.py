@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.cores import cores
-from tagloom.decoding import read
+from stages.ingest.decoder import decode
+from stages.ingest.images import Form
 from tagloom.inputs import Asked, Unreadable
 from tagloom.prefetch import batches, with_progress
 from tests.command.conftest import photo
@@ -18,21 +20,28 @@ def test_photos_come_in_order_and_those_that_cannot_be_read_are_listed(in_tmp: P
     Path("b").write_bytes(b"no photo")
     asked.insert(3, Unreadable("row", "reason"))
     unreadable: list[Unreadable] = []
-    first, second = batches(asked, {8, 16}, 4, unreadable)
+    first, second = batches(asked, {Form(8), Form(16)}, 4, unreadable)
     assert [each.name for each in first.asked] == ["a", "c"]
     assert [each.name for each in second.asked] == second.captions == ["d", "e"]
     assert (first.taken, second.taken) == (4, 2)
     assert [each.name for each in unreadable] == ["b", "row"]
     for size in (8, 16):
-        expected = read(Path("e").read_bytes(), size).pixels
-        assert first.pixels[size].shape == (2, size, size, 3)
-        assert (second.pixels[size][1] == expected).all()
+        expected = decode(Path("e").read_bytes(), size).pixels
+        assert first.pixels[Form(size)].shape == (2, size, size, 3)
+        assert (second.pixels[Form(size)][1] == expected).all()
+
+
+def test_deep_photos_are_scaled_as_each_model_has_learnt_them(in_tmp: Path):
+    Image.fromarray(np.array([[0, 4000]], np.uint16)).save("a.png")
+    forms = {Form(8): 16, Form(8, "photo"): 255, Form(8, (0.0, 8000.0)): 128}
+    [only] = batches([Asked("a", Path("a.png"))], forms, 4, [])
+    assert {form: only.pixels[form].max() for form in forms} == forms
 
 
 def test_a_batch_of_none_that_can_be_read_is_empty(in_tmp: Path):
-    [only] = batches([Unreadable("a", "reason")], {8}, 4, [])
+    [only] = batches([Unreadable("a", "reason")], {Form(8)}, 4, [])
     assert (only.asked, only.taken) == ([], 1)
-    assert only.pixels[8].shape == (0, 8, 8, 3)
+    assert only.pixels[Form(8)].shape == (0, 8, 8, 3)
 
 
 def test_for_a_model_of_captions_no_file_is_opened(in_tmp: Path):
@@ -49,7 +58,7 @@ def test_however_many_photos_few_are_read_ahead(in_tmp: Path):
             taken += 1
             yield Asked("a", path)
 
-    decoded = batches(endless(), {8}, 10, [])
+    decoded = batches(endless(), {Form(8)}, 10, [])
     for _ in range(20):
         next(decoded)
     decoded.close()
@@ -59,7 +68,7 @@ def test_however_many_photos_few_are_read_ahead(in_tmp: Path):
 @pytest.mark.parametrize("quiet", [False, True])
 def test_progress_counts_what_was_taken(quiet: bool, in_tmp: Path, capsys):
     asked = [Asked("a", photo(in_tmp / "a")), Unreadable("b", "reason"), Asked("a", Path("a"))]
-    shown = with_progress(batches(asked, {8}, 2, []), "predict", 3, quiet)
+    shown = with_progress(batches(asked, {Form(8)}, 2, []), "predict", 3, quiet)
     assert np.sum([len(batch.asked) for batch in shown]) == 2
     output = capsys.readouterr()
     assert output.out == ""

@@ -28,6 +28,12 @@ def test_a_number_is_for_all_and_named_labels_win(changes: list[str], expected: 
     assert (before == BUNDLE).all()
 
 
+@pytest.mark.parametrize("name", ["Mädchen", "Ma\u0308dchen"])
+@pytest.mark.parametrize("typed", ["Mädchen", "Ma\u0308dchen", " Ma\u0308dchen "])
+def test_a_label_is_meant_however_it_is_typed(name: str, typed: str):
+    assert overridden(BUNDLE[:2], ["dog", name], [f"{typed}=0.3"]).tolist() == [0.5, 0.3]
+
+
 @pytest.mark.parametrize(
     "change, hint",
     [

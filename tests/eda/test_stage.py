@@ -116,6 +116,28 @@ def test_both_parameters_have_an_effect(digits):
     assert Path("data/eda/examples.png").read_bytes() != sheet
 
 
+def test_of_how_many_photos_labels_are_known(digits):
+    run()
+    known, picture = rows("labels"), Path("data/eda/labels.png").read_bytes()
+    assert "known" not in known[0]
+    # Of one photo of a two, and of the one without any label, nobody knows whether it has a four.
+    unknown = [["4"], *[None] * 8, ["4"], None, None]
+    table = records.read().with_columns(unknown=pl.Series(unknown, dtype=pl.List(pl.String)))
+    records.write(table, ["2", "4"])
+    metrics = run()
+    assert [(row["label"], row["rate"], row["known"]) for row in rows("labels")] == [
+        ("2", "0.8", "10"),
+        ("4", "0.375", "8"),
+    ]
+    assert {"label": "2", "other": "4", "photos": "2", "share": "0.285714"} in rows("cooccurrence")
+    assert (metrics["photos"]["with_unknown_labels"], metrics["photos"]["without_any_label"]) == (
+        2,
+        0,
+    )
+    assert metrics["labels"]["known"] == {"min": 8, "median": 9, "mean": 9, "max": 10}
+    assert Path("data/eda/labels.png").read_bytes() != picture
+
+
 def test_labels_of_test_photos_are_not_looked_at(in_tmp):
     write_records([["a"], ["b"]], [None, None], ["a", "b"], train=1)
     set_params()

@@ -47,6 +47,23 @@ def test_per_label_has_rate_alone_total_and_ratio(sets):
     ]
 
 
+def test_carriers_and_rates_are_of_photos_whose_label_is_known():
+    labels, unknown = (
+        lists("cat", "cat dog", "", "dog", "cat"),
+        lists("dog car", None, "cat", "cat", None),
+    )
+    known = statistics.carriers(statistics.known_sets(labels, unknown), NAMES)
+    assert known.tolist() == [[3, 2, 2], [1, 2, 2], [0, 0, 0], [3, 4, 4]]
+    sets = statistics.label_sets(labels)
+    assert statistics.carriers(sets, NAMES).tolist() == [[3, 3, 3], [2, 2, 2], [0, 0, 0], [5, 5, 5]]
+    table = statistics.per_label(sets, NAMES, known[-1])
+    assert table.select("label", "photos", "rate", "known").rows() == [
+        ("cat", 3, 1.0, 3),
+        ("dog", 2, 0.5, 4),
+        ("car", 0, 0.0, 4),
+    ]
+
+
 def test_labels_per_photo_leaves_no_number_out():
     sets = statistics.label_sets(lists("cat", "cat dog car", "cat"))
     assert statistics.labels_per_photo(sets).rows() == [(0, 0), (1, 2), (2, 0), (3, 1)]

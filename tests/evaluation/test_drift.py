@@ -13,7 +13,12 @@ from tests import factories
 NETWORK = factories.description("image+caption", labels=2, words=["dog", "bench"])
 
 
-def table(labels: list[list[str] | None], captions: list[str | None], start: int) -> pl.DataFrame:
+def table(
+    labels: list[list[str] | None],
+    captions: list[str | None],
+    start: int,
+    unknown: list[list[str] | None] | None = None,
+) -> pl.DataFrame:
     count = len(labels)
     columns = {
         "id": [f"{start + i}.jpg" for i in range(count)],
@@ -26,8 +31,10 @@ def table(labels: list[list[str] | None], captions: list[str | None], start: int
         "dhash": [0] * count,
         "image": list(range(count)),
         "delivery": [0] * count,
+        "unknown": unknown or [None] * count,
     }
-    return pl.DataFrame(columns, records.SCHEMA)
+    schema = {**records.SCHEMA, "unknown": records.OPTIONAL["unknown"]}
+    return pl.DataFrame(columns, schema)
 
 
 BEFORE = table([["cat"], ["dog"], [], None], ["a dog", "the bench", None, "a dog"], 0)
@@ -44,6 +51,26 @@ def test_new_photos_beside_those_before():
     assert (found["new_labels"], found["gone_labels"]) == (["owl"], ["cat"])
     assert found["unknown_words"] == {"before": 0, "new": 0.75}
     assert found["median_size"] == {"before": [250, 50], "new": [550, 50]}
+    assert "label_known" not in found
+
+
+def test_rates_are_of_the_photos_of_which_a_label_is_known():
+    labels = [["cat"], ["dog"], [], None, ["cat"]]
+    unknown = [["dog", "gone"], None, ["owl", "dog"], None, ["owl"]]
+    before = table(labels, [None] * 5, 0, unknown)
+    new = table([["dog"], []], [None] * 2, 5, [["owl"], ["cat", "owl"]])
+    names = ["cat", "dog", "owl"]
+    found = drift(before, pl.concat([before, new]), [*names, "gone"], names, NETWORK)
+    assert found["label_rates"] == {
+        "cat": {"before": 0.5, "new": 0},
+        "dog": {"before": 0.5, "new": 0.5},
+        "owl": {"before": 0, "new": None},
+    }
+    assert found["label_known"] == {
+        "cat": {"before": 4, "new": 1},
+        "dog": {"before": 2, "new": 2},
+        "owl": {"before": 2, "new": 0},
+    }
 
 
 def test_where_there_is_nothing_to_say():

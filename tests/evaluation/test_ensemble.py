@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
+from sklearn.metrics import f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from evaluation.ensemble.__main__ import main
 from evaluation.ensemble.combine import combine
@@ -18,8 +20,14 @@ from evaluation.ensemble.fit import Rows, cross_fit
 from evaluation.ensemble.members import read_members
 from evaluation.ensemble.weights import LEAST, find_weights, log_loss, mix
 from stages import UserError
+from stages.ingest.records import label_lists
 from stages.metrics import micro_f1
-from stages.network.probabilities import probability_table, read_label_names, write_probabilities
+from stages.network.probabilities import (
+    probability_table,
+    read_label_names,
+    read_probabilities,
+    write_probabilities,
+)
 from stages.params import read
 from stages.threshold.decision import Decision, write_decision
 from stages.threshold.fit import cross_fit as cross_fit_alone
@@ -43,6 +51,12 @@ def predicted(truth: np.ndarray, noise: float, seed: int) -> np.ndarray:
     return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
+def unknown_lists(known: np.ndarray, labels: list[str]) -> pl.Series:
+    """As records have them: null where there are none."""
+    lists = [list(np.array(labels)[~row]) or None for row in known]
+    return pl.Series("unknown", lists, pl.List(pl.String))
+
+
 def write_network(
     folder: Path,
     truth: np.ndarray,
@@ -50,12 +64,13 @@ def write_network(
     test: np.ndarray | None = None,
     ids: list[int] | None = None,
     labels: list[str] = LABELS,
+    known: np.ndarray | None = None,
 ) -> None:
     """A network's files; the test photos have no labels, and the probabilities are calibrated."""
-    names = np.array(labels, object)
-    lists = pl.Series("labels", [list(names[row]) for row in truth], pl.List(pl.String))
+    lists = label_lists(truth, labels)
+    hidden = None if known is None else unknown_lists(known, labels)
     numbers = pl.Series("id", [f"{i}.jpg" for i in ids or range(len(truth))], pl.String)
-    table = probability_table(numbers, lists, validation)
+    table = probability_table(numbers, lists, validation, hidden)
     write_probabilities(table, labels, folder / "validation.parquet")
     test = np.empty((0, 3), np.float32) if test is None else test
     numbers = pl.Series("id", [f"t{i}.jpg" for i in range(len(test))], pl.String)
@@ -191,6 +206,50 @@ def test_test_photos_with_labels_are_measured(params, tmp_path: Path):
     assert metrics["test"]["micro_f1"]["value"] == metrics["found"]["micro_f1"]
 
 
+@pytest.fixture
+def known() -> np.ndarray:
+    return np.random.default_rng(3).random((300, 3)) < 0.5
+
+
+def test_what_is_not_known_gives_no_member_weight(known: np.ndarray):
+    """One is right where it is known, and the other where it is not."""
+    truth = truths(300)
+    right, wrong = (predicted(of, 0.6, 1) for of in (truth, ~truth))
+    members = np.stack([np.where(known, right, wrong), np.where(known, wrong, right)])
+    assert find_weights(truth, members, known) == pytest.approx([1, 0], abs=0.01)
+    assert log_loss(truth, members[0], known) == pytest.approx(
+        sklearn_log_loss(truth[known], right[known].astype(float)), rel=1e-5
+    )
+
+
+def test_what_is_not_known_changes_no_figure(params, tmp_path: Path, known: np.ndarray):
+    truth = truths(300)
+    members = np.stack([predicted(truth, 1, seed) for seed in (1, 2)])
+    # Other networks, which say the opposite where nobody knows what is right.
+    others = np.where(known, members, 1 - members)
+    metrics = []
+    for name, networks in (("members", members), ("others", others)):
+        folders = [
+            write_member(tmp_path / name / str(i), truth & known, network, known=known)
+            for i, network in enumerate(networks)
+        ]
+        for folder in folders:  # test photos with labels, too
+            table = pl.read_parquet(folder / "0/validation.parquet")
+            table = table.with_columns(predicted="labels")
+            write_probabilities(table, LABELS, folder / "0/predictions.parquet")
+        metrics.append(combined(*folders, out=name))
+        for file in ("validation", "predictions"):
+            written = read_probabilities(Path(name, f"{file}.parquet"))
+            assert written["unknown"].to_list() == unknown_lists(known, LABELS).to_list()
+    assert metrics[0] == metrics[1]
+    f1 = f1_score(truth[known], members[0][known] >= 0.5)
+    assert metrics[0]["members"]["0"]["found"]["micro_f1"] == pytest.approx(f1, abs=0.05)
+    assert (
+        metrics[0]["ensemble"]["test"]["micro_f1"]["value"]
+        == (metrics[0]["ensemble"]["found"]["micro_f1"])
+    )
+
+
 def test_members_that_do_not_match(params, tmp_path: Path):
     truth = truths(30)
     validation, test = predicted(truth, 1, 1), predicted(truths(4), 1, 1)
@@ -210,6 +269,10 @@ def test_members_that_do_not_match(params, tmp_path: Path):
     turned[5] = ~turned[5]
     lies = write_member(tmp_path / "lies", turned, validation, test)
     refused(r"one and lies .* labels for 5.jpg in validation.parquet", lies)
+    known = np.ones_like(truth)
+    known[5] = False
+    asked = write_member(tmp_path / "asked", *network, known=known)
+    refused(r"one and asked .* labels for 5.jpg in validation.parquet", asked)
     cats = write_member(tmp_path / "cats", *network, labels=["cats", "dog", "10"])
     refused("one and cats .* labels: only one has cat, cats", cats)
     order = write_member(tmp_path / "order", *network, labels=["dog", "cat", "10"])

@@ -12,9 +12,10 @@ import pytest
 from sklearn.metrics import f1_score
 
 from evaluation.judge.__main__ import main
-from evaluation.judge.sides import Champion, unseen
+from evaluation.judge.sides import Champion, in_use_side, new_side, unseen
 from stages.bundle.__main__ import main as bundle
 from stages.bundle.bundle import MANIFEST, read_bundle, seal
+from stages.bundle.model import load_model
 from stages.ingest import records
 from stages.network.probabilities import read_probabilities
 from stages.split import folds
@@ -84,6 +85,7 @@ def test_both_are_measured_on_the_same_photos(champion: Path):
     ).sum(axis=0)
     assert [each["count"] for each in verdict["labels"].values()] == counts.tolist()
     for each in verdict["labels"].values():
+        assert "known" not in each
         assert all(f1["low"] <= f1["value"] <= f1["high"] for f1 in (each[w] for w in WHO))
     assert verdict["drift"]["photos"] == {"before": 200, "new": 0}
 
@@ -126,6 +128,35 @@ def test_a_photo_is_known_by_its_bytes_whatever_its_name(champion: Path):
     assert len(unseen(Champion.at(champion))) == validates[-3:].sum() < known
 
 
+def test_what_is_not_known_of_a_photo_counts_for_neither(champion: Path):
+    names, table = records.read_label_names(), records.read()
+    matrix = records.label_matrix(table["labels"].fill_null([]), names)
+    hidden = np.random.default_rng(0).random(matrix.shape) < 0.4
+    left, unknown = (records.label_lists(each, names) for each in (matrix & ~hidden, hidden))
+    labelled = pl.when(table["labels"].is_not_null())
+    changed = table.with_columns(labels=labelled.then(left), unknown=labelled.then(unknown))
+    records.write(changed, names)
+
+    verdict, rows = judge(champion), unseen(Champion.at(champion))
+    truth = records.label_matrix(rows["labels"], names)
+    known = ~hidden[table.with_row_index().join(rows, "id", "semi")["index"].to_numpy()]
+    decided = {
+        "champion": in_use_side(load_model(champion / "bundle"), rows, names).decided,
+        "challenger": new_side(load_model(), rows, truth, known).decided,
+    }
+    for who, each in decided.items():
+        assert _value(verdict, who) == pytest.approx(f1_score(truth[known], each[known]))
+        f1 = [verdict["labels"][name][who]["value"] for name in names]
+        assert f1 == pytest.approx(
+            [f1_score(t[k], d[k]) for t, k, d in zip(truth.T, known.T, each.T, strict=True)]
+        )
+    gain = _value(verdict, "challenger") - _value(verdict, "champion")
+    assert verdict["gain"]["value"] == pytest.approx(gain)
+    of_labels = verdict["labels"].values()
+    assert [each["known"] for each in of_labels] == known.sum(axis=0).tolist()
+    assert [each["count"] for each in of_labels] == truth.sum(axis=0).tolist()
+
+
 def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
     def rename(content: dict) -> None:
         content["description"]["labels"][3] = content["decision"]["labels"][3] = "another"
@@ -135,6 +166,17 @@ def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
     assert found["champion"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_a_label_has_the_same_name_in_a_champion_from_before_names_were_clean(champion: Path):
+    before = judge(champion)["labels"]["0"]["champion"]
+
+    def rename(content: dict) -> None:
+        content["description"]["labels"][0] = content["decision"]["labels"][0] = " 0"
+
+    describe_otherwise(champion / "bundle", rename)
+    assert judge(champion)["labels"]["0"]["champion"] == before
+    assert before["value"] > 0
+
+
 def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
     def enlarge(content: dict) -> None:
         content["description"]["stored_size"] = 64
@@ -142,3 +184,12 @@ def test_photos_of_another_size_cannot_be_shown_to_it(champion: Path):
     describe_otherwise(champion / "bundle", enlarge)
     said = judge(champion)["incomparable"]
     assert "wants photos of 64 pixels, and they are stored with 32" in said
+
+
+def test_photos_scaled_otherwise_cannot_be_shown_to_it(champion: Path):
+    def deepen(content: dict) -> None:
+        content["description"]["depth"] = [0, 4095]
+
+    describe_otherwise(champion / "bundle", deepen)
+    said = judge(champion)["incomparable"]
+    assert "scaled by (0.0, 4095.0), and they are scaled by type now" in said

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stages.explain import heat_maps, layers
 from stages.explain.layers import Layer
-from stages.ingest.images import decode
+from stages.ingest.decoder import decode
 from stages.ingest.sources import Row, digits
 from stages.network.batches import Batch
 from stages.network.nets import backbones

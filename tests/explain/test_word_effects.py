@@ -17,7 +17,7 @@ from stages.network.nets.fusion import Concat
 from stages.network.network import new_network
 from stages.network.tokens import Tokens
 from stages.vocab import vocabulary
-from stages.words import tokenize
+from stages.words import words_of
 from tests import factories
 from tests.network import tiny_bert
 
@@ -50,11 +50,17 @@ def spotting(inputs: str) -> tuple[Classifier, Description, vocabulary.Vocabular
         ("The man's dog", "man", "The 's dog"),
         ("dogs and a dog", "dog", "dogs and a"),
         ("Two İstanbul cats 2", "two", "İstanbul cats 2"),
+        ("Two İstanbul cats 2", "i\u0307stanbul", "Two cats 2"),
+        ("एक लड़की, एक किताब", "एक", "लड़की, किताब"),
+        ("एक लड़की, एक किताब", "लड़की", "एक , एक किताब"),
+        ("كَتَبَ الوَلَدُ", "كَتَبَ", "الوَلَدُ"),
+        ("Das Ma\u0308dchen", "ma\u0308dchen", "Das"),
     ],
 )
 def test_a_word_is_left_out_wherever_it_stands(caption: str, word: str, left: str):
     assert word_effects.without(caption, word) == left
-    assert word in tokenize(caption) and word not in tokenize(left)
+    assert word in {found.text for found in words_of(caption)}
+    assert word not in {found.text for found in words_of(left)}
 
 
 def test_each_word_once_in_order():
@@ -76,6 +82,16 @@ def test_the_words_a_network_looks_for_are_found(store: ImageStore, inputs: str)
     expected = [[0, 0], [3, -1], [0, 2], [3, -1], [0, 0], [0, 0]]
     assert np.allclose(effects, expected, atol=1e-5)
     assert effects.dtype == np.float32
+
+
+@pytest.mark.parametrize("word", ["कुत्ता", "كَلبٌ", "Hu\u0308ndchen"])
+def test_words_with_marks_have_their_effect(store: ImageStore, word: str):
+    network, described, _ = spotting("caption")
+    words = vocabulary.from_json(described.vocabulary | {"words": [word.lower(), "cat"]})
+    photos = factories.records([f"{word}, cat"])
+    table, effects = word_effects.effects(network, described, photos, store, words)
+    assert table.rows() == [(0, word.lower()), (0, "cat")]
+    assert np.allclose(effects, [[3, -1], [0, 2]], atol=1e-5)
 
 
 def test_without_a_caption_no_word_has_an_effect(store: ImageStore):

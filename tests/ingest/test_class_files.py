@@ -30,7 +30,7 @@ def test_every_photo_is_a_record_listed_or_not(root: Path) -> None:
 
 
 def test_a_listed_id_without_photo_is_a_row_that_says_where(root: Path) -> None:
-    (root / "lists" / "sea.txt").write_text("2\n\n404\n")
+    (root / "lists" / "sea.txt").write_text("2\n\n404\n")  # one that is there is enough
     (missing,) = (row for row in rows(root, OPTIONS) if row.id == "404")
     assert (missing.file, missing.row, missing.photo) == ("lists/sea.txt", 3, "images/im404.jpg")
 
@@ -47,7 +47,12 @@ def test_files_that_the_pattern_does_not_name_are_set_aside(root: Path) -> None:
     (root / "images" / "im3.png").touch()
     listed = list(rows(root, OPTIONS))
     assert [row for row in listed if isinstance(row, Unreadable)] == [
-        Unreadable("images", 1, "im3.png is not named by ingest.class-files.pattern, im{id}.jpg")
+        Unreadable(
+            "images",
+            1,
+            "its name is not as ingest.class-files.pattern, im{id}.jpg",
+            "images/im3.png",
+        )
     ]
     assert sum(isinstance(row, Row) for row in listed) == 4
 
@@ -70,3 +75,25 @@ def test_missing_and_empty_folders(root: Path) -> None:
     (root / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no list"):
         list(rows(root, OPTIONS.model_copy(update={"lists": "empty"})))
+
+
+@pytest.mark.parametrize(
+    ("ids", "fitting"),
+    [
+        ("404\n405\n", "its ids are such as '404', those of the photos such as '1', of im1.jpg"),
+        ("im2.jpg\nim9.jpg\n", "set ingest.class-files.pattern to {id}"),
+        ("m2.JPG\n", "im2.jpg is there: set ingest.class-files.pattern to i{id}"),
+        ("0002\n", "im2.jpg is there: write 2"),
+    ],
+)
+def test_a_list_of_which_no_photo_is_there_is_an_error(root: Path, ids: str, fitting: str) -> None:
+    (root / "lists" / "rare.txt").write_text(ids)
+    with pytest.raises(UserError) as error:
+        list(rows(root, OPTIONS))
+    assert "the list of rare names no photo" in str(error.value)
+    assert fitting in str(error.value)
+
+
+def test_an_empty_list_is_no_error(root: Path) -> None:
+    (root / "lists" / "rare.txt").touch()
+    assert len(list(rows(root, OPTIONS))) == 4

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from stages import UserError
@@ -68,7 +69,9 @@ def test_labels_are_put_right(
     assert records.read_label_names() == ["cat", "dgo", "dog"]
     assert counted() == (0, 0, 0)
     assert checked() == []
-    assert capsys.readouterr().out == "ingest: 6 photos, 6 decoded, 0 rows set aside\n"
+    output = capsys.readouterr().out
+    assert output.startswith("ingest: 6 photos, 6 decoded, 0 rows set aside\n")
+    assert "corrections" not in output
     before = raw()
     monkeypatch.setattr(spool, "PART", part)
     labels = take_in("id,labels\nd.jpg,dog\nt.jpg,cat|dog\nb.jpg, dog | cat |\na.jpg,\n")
@@ -90,6 +93,14 @@ def test_columns_in_any_order_and_cells_of_several_lines(take_in) -> None:
     labels = take_in("\r\n".join(["\ufeff" + rows[0], rows[1], "", "=1+1,cat,,e.jpg", ""]))
     assert labels == GIVEN | {"a.jpg": ["dog"], "e.jpg": ["cat"]}
     assert set_aside() == {}
+
+
+def test_what_is_not_known_stays_unknown(take_in) -> None:
+    """Of ``unknown``, what stands among the labels counts as a label."""
+    take_in("id,labels,unknown\na.jpg,dog,cat|dog\nb.jpg,cat,\n")
+    columns = records.read().filter(pl.col("id").is_in(["a.jpg", "b.jpg"]))
+    assert columns.select("labels", "unknown").rows() == [(["dog"], ["cat"]), (["cat"], None)]
+    assert checked() == ["a.jpg", "b.jpg"]
 
 
 def test_what_cannot_be_applied_is_set_aside_with_its_reason(take_in) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.ingest.images import decode
+from stages.ingest.decoder import decode
 from stages.ingest.sources import Row
 from stages.ingest.sources.digits import SIDE, WORDS, Options, rows
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.ingest.images import UnreadablePhoto, decode
+from stages.ingest.decoder import decode
+from stages.ingest.images import UnreadablePhoto
 from tests.hostile import FILES, File
 
 

@@ -18,12 +18,16 @@ import pytest
 from PIL import Image
 
 from stages import UserError
+from stages.image_formats import register_heif
 from stages.ingest import photos, records, spool, workers
 from stages.ingest.images import ImageStore
 from stages.ingest.sources import digits, kaggle_csv
 
 ROOT = Path(__file__).parents[2]
-OUTS = ("data/records.parquet", "data/images", "data/rejected.csv", "metrics/ingest.json")
+OUTS = (
+    *("data/records.parquet", "data/images", "data/rejected.csv"),
+    *("metrics/ingest.json", "metrics/ingest/labels.csv"),
+)
 
 
 def sums() -> dict[str, str]:
@@ -87,13 +91,19 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
     assert rejected() == {}
     assert metrics() == {
         "photos": {"train": 20, "test": 1},
+        "photos_of_narrow_range": 0,
+        "photos_beyond_range": 0,
         "deliveries": 0,
         "labels": 4,
         "photos_with_known_labels": 20,
+        "photos_with_partly_known_labels": 0,
+        "photos_with_unknown_labels": 1,
+        "photos_without_label": 0,
         "photos_with_caption": 21,
         "photos_identical_to_another": 1,
         "rejected": 0,
         "corrections": {"applied": 0, "changed": 0, "set_aside": 0},
+        "label_warnings": 1,
     }
 
 
@@ -138,6 +148,8 @@ def test_unknown_labels_groups_times_and_parts_are_carried(
     assert four[3] == datetime(2026, 1, 2, tzinfo=UTC)
     assert {row[1:] for row in others} == {(None,) * 4}
     assert metrics()["photos_with_known_labels"] == 19
+    assert metrics()["photos_with_partly_known_labels"] == 1
+    assert metrics()["photos_with_unknown_labels"] == 1
 
 
 def test_decoded_afresh_or_reused_the_bytes_are_the_same(
@@ -266,6 +278,38 @@ def test_rows_are_taken_in_part_by_part(
     assert not list(Path("data").glob(".*"))
 
 
+def test_max_rejected_counts_photos(
+    folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    instances = {
+        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(20)],
+        "annotations": [{"image_id": 3, "category_id": 404} for _ in range(30)]
+        + [{"image_id": number, "category_id": 1} for number in range(10)],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    captions = [{"image_id": number, "caption": "a cat"} for number in range(200)]
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "captions.json").write_text(json.dumps({"annotations": captions}))
+    options = {"instances": "instances.json", "photos": "data", "captions": "captions.json"}
+    ingest("coco-json", options, max_rejected=0.05)  # one of twenty
+    assert metrics()["rejected"] == 1
+    assert len(records.read()) == 19
+    assert "180 entries that cost no photo" in capsys.readouterr().out
+    reasons = rejected()
+    assert reasons["data/3.jpg"] == "an annotation of category 404, which is not listed"
+    assert "a caption of an image not listed" in reasons.values()
+
+
+def test_one_photo_under_two_ids_is_one_photo(folder: Path, ingest: Callable[..., None]) -> None:
+    lines = [f"{id}.jpg,1" for id in ("3", "./3", ".//./3", "4")]
+    (folder / "train.csv").write_text("\n".join(["ImageID,Labels", *lines]))
+    ingest("kaggle-csv", {"test": None}, max_rejected=0.7)
+    assert records.read()["id"].to_list() == ["3.jpg", "4.jpg"]
+    reasons = rejected()
+    assert reasons["data/./3.jpg"] == "its photo was listed before, as 3.jpg: train.csv, row 2"
+    assert reasons["data/.//./3.jpg"] == reasons["data/./3.jpg"]
+
+
 def test_text_that_no_file_can_hold_is_set_aside(folder: Path, ingest: Callable[..., None]) -> None:
     instances = {
         "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 4)]
@@ -293,8 +337,8 @@ def test_more_than_may_be_lost_ends_the_stage(
         return
     with pytest.raises(UserError) as error:
         ingest("kaggle-csv", {"test": None}, max_rejected=max_rejected)
-    assert "1 of 20 rows were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
-    assert "data/rejected.csv lists them, 1 times: the file is missing" in str(error.value)
+    assert "1 of 20 photos were set aside, more than ingest.max_rejected = 0.04" in str(error.value)
+    assert "lists them, 1 times, as for data/7.jpg: the file is missing" in str(error.value)
     assert rejected() == {"data/7.jpg": "the file is missing"}
     after = sums()
     assert after.pop("data/rejected.csv") != before.pop("data/rejected.csv")
@@ -306,14 +350,14 @@ def test_rows_are_counted_before_photos_are_decoded(
     folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     list_photos([*range(10), *range(10)])
-    with pytest.raises(UserError, match="10 of 20 rows"):
+    with pytest.raises(UserError, match="10 of 20 photos"):
         ingest("kaggle-csv", {"test": None})
     assert "photos" not in capsys.readouterr().err
 
 
 def test_nothing_left_and_nothing_listed(folder: Path, ingest: Callable[..., None]) -> None:
     list_photos([100, 101])
-    with pytest.raises(UserError, match="2 of 2 rows were set aside, so that none is left"):
+    with pytest.raises(UserError, match="2 of 2 photos were set aside, so that none is left"):
         ingest("kaggle-csv", {"test": None}, max_rejected=1)
     (folder / "photos.csv").write_text("id,labels\n")
     with pytest.raises(UserError, match="the source table lists no photo in raw"):
@@ -342,7 +386,9 @@ def test_pillows_warnings_are_not_shown(folder: Path, write_params: Callable[...
     assert done.returncode == 0
     assert "decompression bomb: 10000 × 9500 pixels" in rejected()["data/3.jpg"]
     assert "Warning" not in done.stderr
-    assert done.stdout == "ingest: 19 photos, 19 decoded, 1 rows set aside\n"
+    first, *others = done.stdout.splitlines()
+    assert first == "ingest: 19 photos, 19 decoded, 1 rows set aside"
+    assert all(line.startswith("ingest: ") for line in others)
 
 
 @pytest.mark.slow
@@ -382,6 +428,17 @@ def test_every_digit_is_a_record(in_tmp: Path, ingest: Callable[..., None]) -> N
     assert metrics()["photos"] == {"train": 60, "test": 20}
     assert (len(table), len(ImageStore()), ImageStore().size) == (80, 80, 32)
     assert table["labels"].null_count() == 0
+
+
+def test_photos_of_phones_are_learnt_from(in_tmp: Path, ingest: Callable[..., None]) -> None:
+    data = in_tmp / "raw" / "data"
+    data.mkdir(parents=True)
+    register_heif()
+    Image.new("RGB", (40, 30), "red").save(data / "1.heic", "HEIF")
+    (data.parent / "train.csv").write_text("ImageID,Labels\n1.heic,a\n")
+    ingest("kaggle-csv", {"test": None})
+    assert records.read()["width"].to_list() == [40]
+    assert np.abs(ImageStore().photo(0) - np.array([255, 0, 0])).max() < 20
 
 
 @pytest.mark.shared

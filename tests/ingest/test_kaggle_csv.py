@@ -36,6 +36,16 @@ def test_a_test_photo_without_labels_may_have_some(tmp_path: Path) -> None:
     assert [row.labels for row in listed] == [["8", "3"], [], None, ["8"]]
 
 
+def test_labels_that_are_written_as_lists(tmp_path: Path) -> None:
+    cells = ["\"['a', 'b c']\"", "[]", "nan", '"[a, b]"', "1 1"]
+    lines = ["ImageID,Labels", *(f"{number}.jpg,{cell}" for number, cell in enumerate(cells))]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    lists, none, missing, unreadable, twice = rows(tmp_path, OPTIONS)
+    assert [row.labels for row in (lists, none, missing)] == [["a", "b c"], [], None]
+    assert (unreadable.row, twice.labels) == (5, ["1", "1"])
+    assert "put quotes around its names" in unreadable.reason
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

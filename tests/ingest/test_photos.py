@@ -10,14 +10,14 @@ import pytest
 
 from stages.ingest import photos, workers
 from stages.ingest.decode_cache import EMPTY, INDEX_SCHEMA, NO_STATE, DecodeCache
-from stages.ingest.images import Known, UnreadablePhoto
+from stages.ingest.images import Form, Known, UnreadablePhoto
 from stages.ingest.photos import Files, Opened, PhotoSource, open_all
 
 
 def opened(
     root: Path, *sources: PhotoSource, cache: DecodeCache = EMPTY
 ) -> list[Opened | UnreadablePhoto]:
-    return list(open_all(sources, Files(root), 16, cache))
+    return list(open_all(sources, Files(root), Form(16), cache))
 
 
 def reason(root: Path, name: str) -> str:
@@ -56,20 +56,20 @@ def test_processes_and_threads_say_the_same(
         source = f"{seed}.jpg" if seed % 3 else lambda content=content: content
         sources.append(source)
     known = sha256(photo(8, (28, 10))).hexdigest()
-    cache = knowing((known, 28, 10, 77, 5, None, *NO_STATE))
+    cache = knowing((known, 28, 10, 77, 5, None, *NO_STATE, 0))
 
     def all_of_it() -> list[tuple]:
         return [
             (str(one),)
             if isinstance(one, UnreadablePhoto)
             else (one.image.tobytes() if isinstance(one.image, np.ndarray) else one.image, *one[1:])
-            for one in open_all(sources, Files(root), 16, cache)
+            for one in open_all(sources, Files(root), Form(16), cache)
         ]
 
     by_threads = all_of_it()
     monkeypatch.setattr(photos, "WORTH_PROCESSES", 1)
     assert all_of_it() == by_threads
-    assert by_threads[8] == (Known((5,)), known, 28, 10, 77, by_threads[8][-1])
+    assert by_threads[8] == (Known((5,)), known, 28, 10, 77, 0, by_threads[8][-1])
     assert by_threads[7] == ("not an image that Pillow can read",)
 
 
@@ -82,7 +82,7 @@ def noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> DecodeCache:
 
 
 def noting(good: Opened) -> tuple[Any, ...]:
-    return good.sha256, good.width, good.height, good.dhash, 3, "good.jpg", *good.file
+    return good.sha256, good.width, good.height, good.dhash, 3, "good.jpg", *good.file, 0
 
 
 def knowing(*notes: tuple[Any, ...]) -> DecodeCache:

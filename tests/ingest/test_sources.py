@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.ingest.sources import plain_path
+
 STAGES = Path(__file__).parents[2] / "stages"
 
 # A source that is new to the project: photos as they lie in folders named after their label.
@@ -48,3 +50,20 @@ def test_a_source_is_added_by_its_file_alone(
     )
     assert done.returncode == 1
     assert "did you mean ingest.label-folders.suffix?" in done.stderr
+
+
+def test_plain_paths() -> None:
+    for path in (
+        "a/1.jpg",
+        "./a/1.jpg",
+        "a//1.jpg",
+        "a/./1.jpg",
+        "/a/1.jpg",
+        "a/1.jpg/",
+        "a/1.jpg/.",
+    ):
+        assert plain_path(path) == "a/1.jpg", path
+    for path in (".", "./", "", "/"):
+        assert plain_path(path) == "", path
+    for path in (".a/b", "a./b", "a/.b", "a/../b", "..", "a..b"):
+        assert plain_path(path) == path

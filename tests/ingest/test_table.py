@@ -3,21 +3,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
 from stages import UserError
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.sources.table import Options, rows
+from tests.conftest import ROOT
 
-OPTIONS: dict[str, Any] = {
-    "file": "photos.csv",
-    "photos": "photos",
-    "id": "id",
-    "labels": "labels",
-    "caption": None,
-    "subset": None,
-    "delimiter": ",",
-    "separator": " ",
-}
+OPTIONS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")["ingest"]["table"]
 
 
 def read(root: Path, table: str | pl.DataFrame, **options: Any) -> list[Row | Unreadable]:
@@ -73,9 +66,11 @@ def test_a_one_hot_cell_that_says_neither(tmp_path: Path) -> None:
     listed = read(tmp_path, "id,cat,dog\n1,1,0\n2,maybe,0\n3,1,\n", labels=None)
     assert isinstance(listed[0], Row)
     assert listed[1] == Unreadable(
-        "photos.csv", 3, "column cat is 'maybe'; a one-hot column holds 0 or 1"
+        "photos.csv",
+        3,
+        "column cat is 'maybe', which is in none of ingest.table.positive, negative and unknown",
     )
-    assert "column dog is None" in listed[2].reason
+    assert (listed[2].labels, listed[2].unknown) == (["cat"], ("dog",))
 
 
 @pytest.mark.parametrize("type", [pl.Int64, pl.UInt8, pl.Float32, pl.Boolean, pl.String])
@@ -86,9 +81,9 @@ def test_one_hot_columns_of_a_parquet_file(tmp_path: Path, type: pl.DataType) ->
     assert [row.id for row in listed] == ["1", "2", "3"]
 
 
-@pytest.mark.parametrize("type", [pl.List(pl.String), pl.List(pl.Int64), pl.Array(pl.Int8, 2)])
+@pytest.mark.parametrize("type", [pl.List(pl.String), pl.Array(pl.String, 2)])
 def test_label_lists_of_a_parquet_file(tmp_path: Path, type: pl.DataType) -> None:
-    lists = [[3, 1], [1, None], None] if type == pl.Array(pl.Int8, 2) else [[3, 1], [], None]
+    lists = [[3, 1], [1, None], None] if isinstance(type, pl.Array) else [[3, 1], [], None]
     table = pl.DataFrame(
         {"id": ["a", "b", "c"], "labels": pl.Series(lists).cast(type), "caption": ["x", "", None]}
     )
@@ -108,12 +103,11 @@ def test_rows_too_short_or_too_long_are_set_aside(tmp_path: Path) -> None:
 
 
 def test_rows_without_id_or_with_an_unknown_subset(tmp_path: Path) -> None:
-    listed = read(tmp_path, "id,labels,part\n,cat,train\n2,cat,dev\n3,cat,\n", subset="part")
-    assert [row.reason for row in listed] == [
-        "the id is empty",
-        "the subset is 'dev'; it must be one of train, test",
-        "the subset is None; it must be one of train, test",
-    ]
+    listed = read(tmp_path, "id,labels,part\n,cat,train\n2,cat,all\n3,cat,\n", subset="part")
+    assert [row.row for row in listed] == [2, 3, 4]
+    assert listed[0].reason == "the id is empty"
+    assert "the subset is 'all'; it must be one of train, training" in listed[1].reason
+    assert "the subset is ''" in listed[2].reason
 
 
 @pytest.mark.parametrize(
@@ -125,7 +119,8 @@ def test_rows_without_id_or_with_an_unknown_subset(tmp_path: Path) -> None:
         ("id,cat,cat\n1,1,0\n", {"labels": None}, "2 columns named 'cat'"),
         ("name,labels\n1,a\n", {}, "has no column 'id'; it has name, labels"),
         ("id,labels\n1,a\n", {"caption": "text"}, "has no column 'text'"),
-        ("id;labels\n1;a\n", {}, "has no column 'id'; it has id;labels"),
+        ("id;labels\n1;a\n", {"delimiter": ","}, "has no column 'id'; it has id;labels"),
+        ("id:labels\n1:a\n", {}, "has no column 'id'; it has id:labels"),
         ("id\n1\n", {"labels": None}, "no column of labels beside id"),
         ("", {}, "has no column 'id'"),
         ('"id', {}, "the header is not CSV"),

@@ -95,5 +95,5 @@ def test_every_plot_has_data(project: Project):
     folders = [plot.split("/")[:-1] or [plot] for plot in shown["data"]]
     assert {"/".join(folder[:2]) for folder in folders} == {
         *("data", "data/eda"),
-        *("metrics/eda", "metrics/train", "metrics/threshold", "metrics/report"),
+        *("metrics/ingest", "metrics/eda", "metrics/train", "metrics/threshold", "metrics/report"),
     }

@@ -101,6 +101,7 @@ def make_hostile() -> None:
         pl.col("labels").list.eval(renamed),
         id=pl.lit("<i>\"'&") + pl.col("id"),
         caption=pl.lit(CAPTION) + pl.col("caption"),
+        group=pl.format("<i>{}", pl.int_range(pl.len()) // 4),
         width=pl.when(pl.int_range(pl.len()) % 2 == 0).then(90).otherwise("width").cast(pl.Int32),
     )
     records.write(photos, names)

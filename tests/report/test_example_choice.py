@@ -48,7 +48,8 @@ def test_examples_of_the_most_frequent_labels():
     predicted = truth | np.array([0, 0, 0, 1], bool)
     scores = np.where(truth, 0.9, 0.1)
     names = ["a", "b", "c", "d"]
-    validation = Validation(names, pl.DataFrame(), truth, predicted, scores, [0.5] * 4)
+    known = np.ones_like(truth)
+    validation = Validation(names, pl.DataFrame(), truth, predicted, known, scores, [0.5] * 4)
     assert choose_examples(validation, None, 1).rows() == [
         (1, "best", 0), (1, "typical", 1), (1, "borderline", 2),
         (0, "best", 1), (0, "borderline", 0),
@@ -56,3 +57,20 @@ def test_examples_of_the_most_frequent_labels():
     ]  # fmt: skip
     examples = choose_examples(validation, 2, 1)
     assert examples["label"].unique().to_list() == [0, 1]
+
+
+def test_a_photo_shows_nothing_of_a_label_that_is_not_known_of_it():
+    known = np.ones((len(TRUTH), 2), bool)
+    known[[0, 4, 5, 6], 0] = False  # of each kind one, by what the matrix says there
+    known[:, 1] = False
+    truth, scores = (np.repeat(each[:, None], 2, axis=1) for each in (TRUTH, SCORES))
+    validation = Validation(
+        ["a", "b"], pl.DataFrame(), truth, scores >= 0.5, known, scores, [0.5] * 2
+    )
+    examples = choose_examples(validation, None, len(TRUTH))
+    assert examples["label"].unique().to_list() == [0]
+    assert sorted(examples["row"]) == [1, 2, 3, 7, 8, 9, 10]
+    kinds = dict(examples.group_by("kind").agg("row").iter_rows())
+    assert kinds == {
+        "best": [8, 2, 9], "false_positive": [3], "false_negative": [1, 7], "borderline": [10],
+    }  # fmt: skip

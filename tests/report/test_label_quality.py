@@ -9,16 +9,24 @@ from scipy.special import expit
 
 from stages.files import write_csv
 from stages.ingest import corrections, records
-from stages.report.label_quality import IN_DOUBT, Judged, in_doubt, to_work_through
+from stages.report.label_quality import (
+    IN_DOUBT,
+    Judged,
+    doubts_of,
+    in_doubt,
+    to_work_through,
+)
 
 NAMES = ["cat", "dog", "owl"]
 
 
-def photos(count: int) -> pl.DataFrame:
-    rows = pl.int_range(count, dtype=pl.Int32, eager=True)
+def judged(given: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None) -> Judged:
+    rows = pl.int_range(len(given), dtype=pl.Int32, eager=True)
     ids = pl.format("{}.jpg", rows).alias("id")
     captions = pl.format('"{}",\nit says', rows).alias("caption")
-    return pl.select(ids, rows.alias("image"), captions)
+    photos = pl.select(ids, rows.alias("image"), captions)
+    known = np.ones_like(given) if known is None else known
+    return Judged(photos, given, known, probabilities, NAMES)
 
 
 def turned(seed: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +41,7 @@ def turned(seed: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, 
 @pytest.mark.parametrize(("noise", "precision", "recall"), [(1.0, 0.98, 0.75), (2.0, 0.5, 0.75)])
 def test_labels_that_were_turned_round_are_found(noise: float, precision: float, recall: float):
     given, wrong, probabilities = turned(7, 2000, noise)
-    doubts = in_doubt(Judged(photos(2000), given, probabilities, NAMES))
+    doubts = in_doubt(judged(given, probabilities))
     labels = doubts["label"].cast(pl.Enum(NAMES)).to_physical()
     cells = doubts["image"].to_numpy(), labels.to_numpy()
     right = wrong[cells]
@@ -46,7 +54,7 @@ def test_labels_that_were_turned_round_are_found(noise: float, precision: float,
 
 def test_the_columns_of_each_doubt():
     given, _, probabilities = turned(7, 300, 1.0)
-    doubts = in_doubt(Judged(photos(300), given, probabilities, NAMES))
+    doubts = in_doubt(judged(given, probabilities))
     assert doubts.schema == IN_DOUBT
     assert doubts["score"].is_sorted()
     assert doubts.select("id", "label").is_unique().all()
@@ -63,7 +71,7 @@ def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
     given = np.zeros((rows, 3), bool)
     given[:, 1] = True
     probabilities = np.full((rows, 3), 0.5, np.float32)
-    doubts = in_doubt(Judged(photos(rows), given, probabilities, NAMES))
+    doubts = in_doubt(judged(given, probabilities))
     assert doubts.schema == IN_DOUBT
     assert doubts.is_empty()
     assert to_work_through(doubts).columns[:2] == ["id", "labels"]
@@ -71,12 +79,12 @@ def test_labels_that_all_photos_carry_or_none_are_not_judged(rows: int):
 
 def test_a_network_that_is_always_right_doubts_nothing():
     given = np.random.default_rng(0).random((50, 3)) < 0.5
-    assert in_doubt(Judged(photos(50), given, given.astype(np.float32), NAMES)).is_empty()
+    assert in_doubt(judged(given, given.astype(np.float32))).is_empty()
 
 
 def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
     given, wrong, probabilities = turned(7, 500, 1.0)
-    doubts = in_doubt(Judged(photos(500), given, probabilities, NAMES))
+    doubts = in_doubt(judged(given, probabilities))
     listed = to_work_through(doubts)
     assert listed.columns == ["id", "labels", "given", "in_doubt", "score", "image", "caption"]
     assert listed["id"].to_list() == doubts["id"].unique(maintain_order=True).to_list()
@@ -99,14 +107,36 @@ def test_the_list_to_work_through_is_a_file_of_corrections(tmp_path: Path):
 def test_doubts_are_put_in_words():
     doubts = pl.DataFrame(
         [
-            ("a.jpg", 3, "a cat", "cat", False, 0.9871, 0.0129, ["owl"], ["cat"]),
-            ("a.jpg", 3, "a cat", "owl", True, 0.2, 0.2, ["owl"], ["cat"]),
-            ("b.jpg", 1, None, "owl", True, 0.25, 0.25, ["owl"], []),
+            ("a.jpg", 3, "a cat", "cat", False, 0.9871, 0.0129, ["owl"], ["cat"], ["dog"]),
+            ("a.jpg", 3, "a cat", "owl", True, 0.2, 0.2, ["owl"], ["cat"], ["dog"]),
+            ("b.jpg", 1, None, "owl", True, 0.25, 0.25, ["owl"], [], []),
         ],
         IN_DOUBT,
         orient="row",
     )
-    assert to_work_through(doubts).rows() == [
-        ("a.jpg", "cat", "owl", "also cat (0.9871), not owl (0.2)", 0.0129, 3, "a cat"),
-        ("b.jpg", "", "owl", "not owl (0.25)", 0.25, 1, None),
+    listed = to_work_through(doubts)
+    assert listed.rows() == [
+        ("a.jpg", "cat", "owl", "also cat (0.9871), not owl (0.2)", 0.0129, 3, "a cat", "dog"),
+        ("b.jpg", "", "owl", "not owl (0.25)", 0.25, 1, None, ""),
     ]
+    assert listed.columns[-1] == "unknown"
+    assert to_work_through(doubts[-1:]).rows() == [listed.row(1)[:-1]]
+
+
+def test_what_nobody_knows_is_not_doubted_and_bends_no_confidence():
+    given, _, probabilities = turned(7, 900, 1.0)
+    known = np.random.default_rng(1).random(given.shape) < 0.5
+    known[:, 2] = False
+    probabilities = np.where(known, probabilities, 0.999).astype(np.float32)
+    expected = [
+        set(np.flatnonzero(rows)[doubts_of(given[rows, label], probabilities[rows, label])])
+        for label, rows in enumerate(known.T[:2])
+    ]
+    assert all(expected)
+    for of_unknown in (False, True):
+        doubts = in_doubt(judged(np.where(known, given, of_unknown), probabilities, known))
+        by_name = {name: set(doubts.filter(label=name)["image"]) for name in NAMES}
+        assert by_name == dict(zip(NAMES, (*expected, set()), strict=True))
+    first = doubts.row(0, named=True)
+    assert first["unknown"] == list(np.array(NAMES)[~known[first["image"]]])
+    assert {"owl"} <= set(first["unknown"])

@@ -65,6 +65,12 @@ def test_what_is_hostile_is_shown_as_it_is_and_does_nothing(text: str, tags):
     assert HOSTILE["0"] in json.dumps(charts["labels"], ensure_ascii=False)
 
 
+def test_groups_are_said_to_stay_whole(text: str):
+    assert re.search(
+        r"160 photos belong to 40 groups, which stay whole, so that [\d.]+\s?% is", text
+    )
+
+
 def test_nothing_is_loaded(tags):
     for tag, attrs in tags:
         if tag == "a":  # the card's links are for people to follow
@@ -136,10 +142,19 @@ def test_the_browser_is_told_to_load_nothing():
         ("Red", [("Red", 0.25)]),
         ("", []),
         ("nothing of it", [("nothing of it", 0.0)]),
+        ("एक लड़की", [("एक ", 0.0), ("लड़की", 0.5)]),
+        ("Das Ma\u0308dchen", [("Das ", 0.0), ("Ma\u0308dchen", 1.0)]),
     ],
 )  # fmt: skip
 def test_words_are_marked_by_how_much_they_do(caption: str, pieces: list):
-    effects = {"dog": 9.0, "red": 1.0, "nothing": 0.1, "of": -2.0}
+    effects = {
+        "dog": 9.0,
+        "red": 1.0,
+        "nothing": 0.1,
+        "of": -2.0,
+        "लड़की": 2.0,
+        "ma\u0308dchen": 4.0,
+    }
     assert examples.marked(caption, effects) == pieces
 
 

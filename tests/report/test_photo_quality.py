@@ -43,7 +43,8 @@ def table(**columns: list) -> pl.DataFrame:
         "image": numbers,
         "delivery": [0] * count,
     }
-    return pl.DataFrame(same | columns, records.SCHEMA)
+    further = {name: pl.lit(None, kind) for name, kind in records.OPTIONAL.items()}
+    return pl.DataFrame(same | columns, records.SCHEMA).with_columns(**further)
 
 
 def parts(table: pl.DataFrame, validates: set[int] = frozenset()) -> pl.DataFrame:
@@ -71,6 +72,16 @@ def test_the_same_photo_with_different_labels():
     assert same["why"].unique().to_list() == ["different labels"]
     assert same.filter(id="6.jpg")["part"].to_list() == [None]
     assert same["labels"].to_list() == [labels[row] for row in same["image"]]
+
+
+def test_what_is_not_known_of_a_photo_is_not_different():
+    labels = [["cat"], ["cat", "dog"], ["cat"], ["dog"], ["cat"], ["cat", "dog"], []]
+    unknown = [["dog"], None, ["dog"], ["cat"], None, ["owl"], ["cat", "dog"]]
+    known = table(labels=labels, unknown=unknown, dhash=[1, 1, 2, 2, 3, 3, 3])
+    assert duplicates(known, parts(known)).select("id", "why").rows() == [
+        (f"{row}.jpg", "different labels")
+        for row in (4, 5, 6)  # only there one denies the dog
+    ]
 
 
 def test_the_same_photo_on_both_sides_of_the_split():

@@ -1,6 +1,7 @@
 """The stage as it runs, after a real train and threshold."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from stages.network.probabilities import (
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
+from stages.threshold.__main__ import main as threshold
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TABLE = Path("ensemble/validation.parquet")
@@ -42,6 +44,7 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
     assert "Of 32 labelled photos" in PAGE.read_text()
+    assert "Known of" not in PAGE.read_text() and "not known" not in PAGE.read_text()
     assert "The other 128 of training and validation are not judged" in PAGE.read_text()
     files = (PAGE, DOUBTS, WORDS)
     before = [file.read_bytes() for file in files]
@@ -59,6 +62,37 @@ def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
         main()
         assert pl.read_csv(DOUBTS)["id"].to_list() == [id for id in listed if id not in left_out]
         assert f"Left out {words} that people have checked." in PAGE.read_text()
+
+
+def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
+    trained({"report.labels": None, "report.photos": 1})
+    names = records.read_label_names()
+    table = read_probabilities()
+    # The first half says nothing of the first label, and the network finds it on all photos.
+    first, rest = pl.lit(names[:1]), pl.int_range(pl.len()) >= len(table) // 2
+    one = table.with_columns(
+        labels=pl.col("labels").list.set_difference(first),
+        unknown=pl.when(rest).then(None).otherwise(first),
+    )
+    probabilities = one["probabilities"].to_numpy().copy()
+    probabilities[:, 0] = 0.99
+    table = probability_table(one["id"], one["labels"], probabilities, one["unknown"])
+    write_probabilities(table, names)
+    threshold()
+    main()
+    text = PAGE.read_text()
+    others = len(table) - len(table) // 2
+    assert f"on 0 of 0 photos that carry it, and on {others} of {others} others; not known of " in (
+        text
+    )
+    assert '<td class="number" data-value="16">16</td>' in text
+    cards = {
+        id: labels
+        for id, labels in re.findall(r'alt="Photo ([^"]+)".*?<ul class="photo-labels">(.*?)</ul>',
+                                     text, re.DOTALL)
+    }  # fmt: skip
+    assert {"?" in cards[id] for id in set(table["id"][:16]) & set(cards)} == {True}
+    assert {"?" in cards[id] for id in set(table["id"][16:]) & set(cards)} == {False}
 
 
 def out_of_fold(labels: list[str]) -> pl.DataFrame:
@@ -83,7 +117,10 @@ def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, para
     tests = pl.when(subset="test").then(pl.lit([names[0]])).otherwise("labels")
     second = pl.int_range(pl.len()) == 1
     right = pl.when(second).then(pl.lit([names[0], new])).otherwise(tests)
-    records.write(photos.with_columns(labels=right), names)
+    # Nobody knows of one label whether the first photo carries it.
+    asked = next(name for name in names if name not in (new, *photos["labels"][0]))
+    unknown = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit([asked]))
+    records.write(photos.with_columns(labels=right, unknown=unknown), names)
     params({"report.photos": 2, "report.out_of_fold": str(TABLE)})
     main()
     assert f"report: {TABLE} does not know {new}; nobody doubts" in capsys.readouterr().out
@@ -95,7 +132,9 @@ def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, para
         for id in photos["id"].head(2)
     )
     given = set(photos["labels"][0])
-    assert first == set(names) - given - {new} | given & {new}
+    assert first == set(names) - given - {new, asked} | given & {new}
+    assert dict(listed.select("id", "unknown").iter_rows())[photos["id"][0]] == asked
+    assert f"<dt>Not known</dt><dd><bdi>{asked}</bdi></dd>" in PAGE.read_text()
     assert second == set(photos["labels"][1]) | {new}
     assert f"Of {len(photos):,} labelled photos" in PAGE.read_text()
     assert "are not judged" not in PAGE.read_text()

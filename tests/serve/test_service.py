@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stages.bundle.model import Model
-from stages.ingest.images import decode
+from stages.ingest.decoder import decode
 from tests.hostile import photo, saved
 from tests.serve.conftest import Running
 
@@ -31,7 +31,7 @@ def test_photos_are_answered_in_order_as_the_model_does(service: Running, model:
     content = answer.json()
     assert content["model"] == model.bundle.sha256
     assert [each["filename"] for each in content["photos"]] == ["0.png", "1.png", "2.png"]
-    pixels = np.stack([decode(photo, model.bundle.stored_size).pixels for photo in PHOTOS])
+    pixels = np.stack([decode(photo, *model.bundle.form).pixels for photo in PHOTOS])
     expected = model.probabilities(pixels, ["one", None, "a seven and a two"])
     np.testing.assert_allclose(probabilities(answer), expected, atol=1e-6)
     for each, holds, row in zip(content["photos"], model.decide(expected), expected, strict=True):
@@ -118,7 +118,7 @@ def explain(service: Running, label: str, content: bytes = PHOTOS[0]) -> httpx.R
 
 def test_a_heat_map_is_laid_over_the_photo(service: Running, model: Model):
     maps = []
-    for label in ("1", "7"):
+    for label in ("1", " 7 "):
         answer = explain(service, label)
         assert answer.headers["content-type"] == "image/png"
         with Image.open(io.BytesIO(answer.content)) as image:

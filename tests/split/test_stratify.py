@@ -1,12 +1,16 @@
 """Label rates, sizes and groups of the parts, on label sets made on the spot."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from skmultilearn.model_selection import IterativeStratification
 
 from stages.csv_tables import parse
 from stages.ingest.records import in_natural_order
-from stages.split.stratify import RarestFirst, relative_gaps, shares, smallest_gaps, stratify
+from stages.split import stratify as stratification
+from stages.split.rates import nearest_sums, relative_gaps, smallest_gaps
+from stages.split.stratify import RarestFirst, balanced, shares, stratify
 
 
 def some_labels(rows: int, labels: int = 12, seed: int = 0) -> np.ndarray:
@@ -21,6 +25,54 @@ def test_gaps_by_hand():
     assert relative_gaps(labels, validation).tolist() == [0, 4, 0]
     # Without it in validation: a third of train against none.
     assert smallest_gaps(labels, validation) == pytest.approx([0, 4 / 3, 0])
+
+
+def test_gaps_where_labels_are_not_known_of_every_row():
+    known = np.array([[1, 0], [1, 0], [1, 1], [0, 1], [0, 1], [1, 1]], bool)
+    labels = known & np.array([[1, 1], [0, 1], [1, 1], [1, 0], [0, 0], [0, 0]], bool)
+    validation = np.array([True, True, False, False, False, False])
+    # The first: a half of the known ones in both. The second is known of no row of validation.
+    assert relative_gaps(labels, validation, known).tolist() == [0, 1]
+    assert smallest_gaps(labels, validation, known).tolist() == [0, 1]
+    everything = np.ones_like(known)
+    assert (
+        relative_gaps(labels, validation, everything) == relative_gaps(labels, validation)
+    ).all()
+
+
+def every_sum(numbers: np.ndarray) -> set[int]:
+    return {sum(some) for n in range(len(numbers) + 1) for some in combinations(numbers, n)}
+
+
+def test_nearest_sums_are_those_of_all_choices():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        numbers = random.integers(0, 9, random.integers(0, 8))
+        at = random.integers(0, 20)
+        sums = every_sum(numbers.tolist())
+        below = max(each for each in sums if each <= at)
+        above = min((each for each in sums if at < each <= 2 * at + 1), default=below)
+        assert nearest_sums(numbers, at) == (below, above)
+
+
+def test_no_split_of_these_sizes_has_a_smaller_gap_than_the_bound():
+    random = np.random.default_rng(0)
+    for seed in range(8):
+        labels, units = some_labels(24, labels=3, seed=seed), np.sort(random.integers(0, 8, 24))
+        validation = np.isin(units, random.choice(8, 3, replace=False))
+        if len(set(validation)) < 2:
+            continue
+        gaps = [
+            relative_gaps(labels, each)
+            for some in range(9)
+            for chosen in combinations(range(8), some)
+            if (each := np.isin(units, chosen)).sum() == validation.sum()
+        ]
+        bound = smallest_gaps(labels, validation, units=units)
+        assert (bound <= np.min(gaps, axis=0) + 1e-12).all()
+        assert (bound >= smallest_gaps(labels, validation) - 1e-12).all()
+    alone = smallest_gaps(labels, validation, units=np.arange(24))
+    assert alone.tolist() == smallest_gaps(labels, validation).tolist()
 
 
 def test_two_parts_are_as_near_as_whole_rows_can_be():
@@ -101,6 +153,46 @@ def test_a_huge_group_leaves_the_rest_in_balance():
     rest = labels[1200:]
     counts = np.array([rest[part[1200:] == fold].sum(axis=0) for fold in set(part[1200:])])
     assert np.ptp(counts, axis=0).max() <= 1
+
+
+@pytest.mark.parametrize("sizes", [[1200, 4800], [1500] * 4])
+def test_many_groups_are_drawn_at_once_and_rates_equal(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stratification, "MAX_SINGLY", 100)
+    labels, random = some_labels(6000), np.random.default_rng(0)
+    groups = random.integers(0, 1000, 6000)
+    groups[:300] = 1000  # a large one among them
+    groups = np.unique(groups, return_inverse=True)[1]
+    part = stratify(labels, np.array(sizes), 1, groups)
+    part_of_group = np.full(groups.max() + 1, -1)
+    part_of_group[groups] = part
+    assert (part_of_group[groups] == part).all()
+    assert np.bincount(part).tolist() == sizes
+    by_chance = relative_gaps(labels, random.permutation(part) == 1)
+    assert relative_gaps(labels, part == 1).max() < by_chance.max() / 5
+
+
+def test_rates_are_equal_where_labels_are_known():
+    random = np.random.default_rng(1)
+    labels, known = some_labels(6000), random.random((6000, 12)) > 0.4
+    known[:3000, 3] = False  # nobody was asked
+    labels &= known
+    part = stratify(balanced(labels, known), np.array([1200, 4800]), 1)
+    assert np.bincount(part).tolist() == [1200, 4800]
+    ours = relative_gaps(labels, part == 0, known)
+    assert ours.max() < relative_gaps(labels, random.permutation(part) == 0, known).max() / 5
+    assert known[part == 0].mean(axis=0) == pytest.approx(known.mean(axis=0), abs=0.005)
+
+
+def test_what_is_known_everywhere_and_labels_on_no_row_change_nothing():
+    for seed in range(8):
+        labels = some_labels(700, seed=seed)
+        assert balanced(labels, None) is labels
+        assert balanced(labels, np.ones_like(labels)) is labels
+        unused = np.column_stack([np.zeros(700, bool), labels])
+        part = stratify(labels, np.array([140, 560]), 1)
+        assert (stratify(balanced(unused, None), np.array([140, 560]), 1) == part).all()
 
 
 def test_a_full_part_gets_no_share():

@@ -19,9 +19,9 @@ from torch import nn
 
 import stages.network
 from stages import UserError, metrics
-from stages.files import cache_folder
+from stages.files import cache_folder, write_json
 from stages.ingest import records
-from stages.ingest.images import ImageStore
+from stages.ingest.images import DEPTH, IMAGES, Depth, Form, ImageStore
 from stages.network.batches import Rows
 from stages.network.network import NETWORK, load_network, rows_for
 from stages.network.probabilities import read_probabilities
@@ -197,8 +197,8 @@ def _wait_for(condition, stage: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-def checkpoint(start: nn.Module, precision: str = "fp32") -> Checkpoint:
-    return Checkpoint(read(Train), start, 32, precision)
+def checkpoint(start: nn.Module, precision: str = "fp32", depth: Depth = "type") -> Checkpoint:
+    return Checkpoint(read(Train), start, Form(32, depth), precision)
 
 
 def test_what_starts_otherwise_does_not_go_on_from_the_checkpoint(prepared: Path, params):
@@ -208,6 +208,7 @@ def test_what_starts_otherwise_does_not_go_on_from_the_checkpoint(prepared: Path
     assert checkpoint(start).path != first
     params()
     assert checkpoint(start, "bf16").path != first
+    assert checkpoint(start, depth="photo").path != first  # the records are the same
     assert checkpoint(nn.Linear(2, 2)).path != first  # other weights, or word vectors
     params({"train.max_hours": 1, "train.max_mb": 5, "train.devices": 2})
     assert checkpoint(start).path == first
@@ -259,6 +260,15 @@ def test_a_budget_of_time_stops_it_and_raising_it_goes_on(
     main()
     assert "going on after epoch 1 of 3" in capsys.readouterr().out
     assert WEIGHTS.read_bytes() == expected
+
+
+def test_the_network_says_how_the_deep_pixels_it_has_seen_were_scaled(prepared: Path, params):
+    params({"train.epochs": 0})
+    main()
+    assert load_network()[1].form == Form(32)
+    write_json(IMAGES / DEPTH, [0, 4095])
+    main()
+    assert load_network()[1].form == Form(32, (0, 4095))
 
 
 def test_a_lone_last_row_is_left_out(prepared: Path, params):

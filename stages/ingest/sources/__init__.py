@@ -7,10 +7,13 @@ A source is a module with two names; adding one is adding its file here:
 - ``rows(root, options)``: yields a ``Row`` a photo, in a fixed order, and ``Unreadable`` for what
   it cannot read as one. It opens no photo.
 
-It may have a third, ``MAY_LACK``: the options that name files or folders which a delivery need not
-have.
+It may have two more:
+
+- ``MAY_LACK``: the options that name files or folders which a delivery need not have;
+- ``columns(root, options)``: the ``Columns`` of a table, of which some are labels and some are not.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib import import_module
@@ -57,11 +60,43 @@ class Row(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A row that says too little to be a photo's."""
+    """A row that says too little to be a photo's, or what a photo's labels cannot be told from.
+
+    Attributes:
+        file: the file that it stands in, below the root.
+        row: its line there (its row, where the file has no lines), from 1.
+        reason: the same words for the same fault, so that it can be counted.
+        photo: path of the photo's file below the root, where it is known.
+        costs_photo: whether a photo is lost with it; ``ingest.max_rejected`` bounds those.
+    """
 
     file: str
     row: int
     reason: str
+    photo: str = ""
+    costs_photo: bool = True
+
+
+class Columns(NamedTuple):
+    """The columns of a table, but for those that say something else of a photo.
+
+    Attributes:
+        labels: those that say which labels it has.
+        unused: those from which nothing is read.
+    """
+
+    labels: list[str]
+    unused: list[str]
+
+
+def columns(params: Ingest) -> Columns | None:
+    """The columns of the source that ``params`` choose; None where it has none to choose from.
+
+    Raises:
+        UserError: as ``rows`` does.
+    """
+    source, options = chosen(params)
+    return source.columns(Path(params.root), options) if hasattr(source, "columns") else None
 
 
 def rows(params: Ingest) -> Iterator[Row | Unreadable]:
@@ -115,7 +150,8 @@ def _present(source: ModuleType, options: Section, folder: Path) -> Section:
 
 def _delivered(row: Row | Unreadable, folder: str, number: int) -> Row | Unreadable:
     if isinstance(row, Unreadable):
-        return row._replace(file=f"{folder}/{row.file}")
+        photo = row.photo and f"{folder}/{row.photo}"
+        return row._replace(file=f"{folder}/{row.file}", photo=photo)
     if callable(row.photo):
         raise UserError(
             f"{folder} holds photos, but ingest.source makes its own; set ingest.deliveries to null"
@@ -135,6 +171,13 @@ def below(root: Path, name: str) -> Path:
     return root / name
 
 
+def plain_path(path: str) -> str:
+    """``path`` without what leads nowhere: ``./a//1.jpg`` is ``a/1.jpg``."""
+    if not any(odd in path for odd in ("//", "./", "/.")) and path[:1] not in ".":
+        return path.strip("/")  # nearly always; nothing to put together anew
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
 def read_text(root: Path, name: str) -> str:
     """The text of ``root/name``, UTF-8 with or without a byte order mark, line ends as they are.
 
@@ -147,6 +190,31 @@ def read_text(root: Path, name: str) -> str:
         raise UserError(f"{root / name} does not exist (ingest.root is {root})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{root / name} is not UTF-8 text: byte {error.start} is wrong") from error
+
+
+class Level(NamedTuple):
+    """A folder, as a path below the root; its files and its links to folders, by name."""
+
+    folder: str
+    files: list[str]
+    links: list[str]
+
+
+def levels(root: Path, folder: str) -> Iterator[Level]:
+    """``root/folder`` and the folders below it, without hidden ones; links are not followed."""
+    for place, folders, files in os.walk(below(root, folder)):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield Level(
+            Path(place).relative_to(root).as_posix(),
+            sorted(name for name in files if name[0] != "."),
+            [name for name in folders if os.path.islink(os.path.join(place, name))],
+        )
+
+
+def link_not_followed(level: Level, name: str) -> Unreadable:
+    """What is said of a link to a folder, whose photos are not read."""
+    link = f"{level.folder}/{name}"
+    return Unreadable(link, 1, "a link to a folder, which is not followed", costs_photo=False)
 
 
 def photo_files(root: Path, folder: str) -> list[str]:

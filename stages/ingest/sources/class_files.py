@@ -1,8 +1,8 @@
 """``class-files``: a folder of text files, one a class, each listing ids; a folder of photos.
 
 The file's name is the label, ``baby.txt``. Every photo of the folder is a record: one that no
-file lists is known to have no label. A list may name photos that are not there; those are set
-aside.
+file lists is known to have no label. A list may name photos that are not there, which are set
+aside; one that names no photo that is there is an error.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages import UserError
+from stages.ingest import naming
 from stages.ingest.records import in_natural_order
 from stages.ingest.sources import Row, Unreadable, photo_files, read_text
 from stages.params import Section
@@ -33,6 +34,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     lists = photo_files(root, options.lists)
     if not lists:
         raise UserError(f"{root / options.lists} holds no list of ids, one file a class")
+    naming.check((Path(name).stem for name in lists), f"{root / options.lists}, a file a label")
     labels: dict[str, list[str]] = {}
     first_listed: dict[str, tuple[str, int]] = {}
     for name in lists:
@@ -47,9 +49,11 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             continue
         ids, strange = _ids(photo_files(root, folder), options.pattern)
         for number, name in enumerate(strange, 1):
-            reason = f"{name} is not named by ingest.class-files.pattern, {options.pattern}"
-            yield Unreadable(folder, number, reason)
+            reason = f"its name is not as ingest.class-files.pattern, {options.pattern}"
+            yield Unreadable(folder, number, reason, f"{folder}/{name}")
         known = subset == "train"
+        if known and ids:
+            _check_lists(root, options, labels, ids)
         missing = [id for id in labels if known and id not in ids]
         for number, id in enumerate(in_natural_order(ids) + missing, 1):
             file, row = first_listed.get(id, (folder, number)) if known else (folder, number)
@@ -70,3 +74,31 @@ def _ids(names: list[str], pattern: str) -> tuple[set[str], list[str]]:
     matches = {name: re.fullmatch(f"{before}(.+){after}", name, re.DOTALL) for name in names}
     ids = {match[1] for match in matches.values() if match}
     return ids, [name for name, match in matches.items() if not match]
+
+
+def _check_lists(root: Path, options: Options, labels: dict[str, list[str]], ids: set[str]) -> None:
+    """Raises a ``UserError`` where none of the ids of a list is one of ``ids``, the photos'."""
+    found = {label for id in ids for label in labels.get(id, ())}
+    for id, listed in labels.items():
+        for label in listed:
+            if label not in found:
+                raise UserError(
+                    f"{root / options.lists}: the list of {label} names no photo of "
+                    f"{root / options.photos}: its ids are such as {id!r}"
+                    f"{_what_would_fit(id, ids, options.pattern)}"
+                )
+
+
+def _what_would_fit(id: str, ids: set[str], pattern: str) -> str:
+    name, folded = pattern.replace("{id}", min(ids)), id.casefold()
+    for other in sorted(ids):
+        file = pattern.replace("{id}", other)
+        if file.casefold() == folded:
+            return "; set ingest.class-files.pattern to {id}"
+        if folded.lstrip("0") == other.casefold().lstrip("0"):
+            return f"; {file} is there: write {other}"
+        if folded in file.casefold():
+            at = file.casefold().index(folded)
+            fitting = f"{file[:at]}{{id}}{file[at + len(id) :]}"
+            return f"; {file} is there: set ingest.class-files.pattern to {fitting}"
+    return f", those of the photos such as {min(ids)!r}, of {name} (ingest.class-files.pattern)"

@@ -1,124 +1,290 @@
-"""``coco-json``: the JSON files of COCO: instances, captions if given, image info for test.
+"""``coco-json``: the JSON files of COCO: instances or panoptic, captions, image info for test.
 
-A photo's labels are the names of its instances' categories; a photo without instances is known
-to have none. Several captions of one photo become one, a line each.
-(Format: https://cocodataset.org/#format-data)
+A photo's labels are the names of the categories of its instances, or of its segments in a panoptic
+file; a photo without any is known to have none. An annotation of a category that is not listed
+could be of any label, so its photo is set aside. A second file of instances is the photos that
+validate. Photos of test have labels where their file has annotations. Several captions of one
+photo become one, a line each. (Format: https://cocodataset.org/#format-data)
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages import UserError
-from stages.ingest.sources import Row, Unreadable, read_text
+from stages.ingest import naming
+from stages.ingest.sources import Row, Unreadable, plain_path, read_text
 from stages.params import Section
 
-MAY_LACK = ("captions", "test")
+MAY_LACK = ("captions", "validation", "validation_captions", "test")
+
+Key = int | str
+Items = list[dict[str, Any]]
 
 
 class Options(Section):
     instances: str
     captions: str | None
     photos: str
+    validation: str | None
+    validation_captions: str | None
+    validation_photos: str | None
     test: str | None
     test_photos: str | None
 
 
+class _File(NamedTuple):
+    """A file that lists images, and what it says of them."""
+
+    name: str
+    folder: str
+    subset: str
+    part: str | None
+    images: Items
+    categories: dict[Key, str]
+    annotations: Items | None  # None: labels are not known
+
+
+class _Labels(NamedTuple):
+    """The labels of a file's images by id; the photos and annotations that have to be set aside."""
+
+    by_image: dict[Key, tuple[str, ...]]
+    refused: dict[Key, Unreadable]
+    unlisted: list[Unreadable]
+
+
 def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
-    content = _read(root, options.instances, ["images", "annotations", "categories"])
-    names = _category_names(root / options.instances, content["categories"])
-    listed = [(options.instances, options.photos, "train", content["images"])]
-    if options.test is not None:
-        images = _read(root, options.test, ["images"])["images"]
-        listed.append((options.test, options.test_photos or options.photos, "test", images))
-    train_ids, all_ids = _ids(root, listed)
-
-    labels: dict[int | str, set[str]] = defaultdict(set)
-    for number, annotation in enumerate(content["annotations"], 1):
-        if _key(annotation, "image_id") not in train_ids:
-            yield Unreadable(options.instances, number, "an annotation of an image not listed")
-        elif _key(annotation, "category_id") not in names:
-            yield Unreadable(options.instances, number, "an annotation of a category not listed")
-        else:
-            labels[annotation["image_id"]].add(names[annotation["category_id"]])
-
-    captions: dict[int | str, list[str]] = defaultdict(list)
-    if options.captions:
-        yield from _add_captions(captions, root, options.captions, all_ids)
-
-    for file, folder, subset, images in listed:
-        for number, image in enumerate(images, 1):
+    files = _files(root, options)
+    captions: dict[Key, list[str]] = defaultdict(list)
+    if given := [each for each in (options.captions, options.validation_captions) if each]:
+        ids = _all_ids(root, files)
+        for name in given:
+            yield from _add_captions(captions, root, name, ids)
+    for file in files:
+        labels = _labels(root, file)
+        yield from labels.unlisted
+        for number, image in enumerate(file.images, 1):
             if not _is_image(image):
-                yield Unreadable(file, number, "an image without id or file_name")
+                yield Unreadable(file.name, number, "an image without id or file_name")
+                continue
+            photo, id = f"{file.folder}/{image['file_name']}", _key(image, "id")
+            assert id is not None
+            if id in labels.refused:
+                yield labels.refused[id]._replace(photo=photo)
                 continue
             yield Row(
-                file=file,
+                file=file.name,
                 row=number,
                 id=image["file_name"],
-                photo=f"{folder}/{image['file_name']}",
-                subset=subset,
-                labels=sorted(labels[image["id"]]) if subset == "train" else None,
-                caption="\n".join(captions[image["id"]]) or None,
+                photo=photo,
+                subset=file.subset,
+                labels=None if file.annotations is None else list(labels.by_image.get(id, ())),
+                caption="\n".join(captions.get(id, ())) or None,
+                part=file.part,
             )
 
 
-def _add_captions(
-    captions: dict[int | str, list[str]], root: Path, file: str, ids: set[int | str]
-) -> Iterator[Unreadable]:
-    """Adds the captions in ``file`` to those of their images; yields what is no caption of one."""
-    for number, annotation in enumerate(_read(root, file, ["annotations"])["annotations"], 1):
-        if _key(annotation, "image_id") not in ids:
-            yield Unreadable(file, number, "a caption of an image not listed")
-        elif not isinstance(annotation.get("caption"), str):
-            yield Unreadable(file, number, "a caption without text")
-        else:
-            captions[annotation["image_id"]].append(annotation["caption"].strip())
+def _files(root: Path, options: Options) -> list[_File]:
+    part = "train" if options.validation else None
+    files = [_file(root, options.instances, options.photos, "train", part)]
+    if options.validation:
+        folder = options.validation_photos or options.photos
+        files.append(_file(root, options.validation, folder, "train", "validation"))
+    if options.test:
+        folder = options.test_photos or options.photos
+        files.append(_file(root, options.test, folder, "test", None))
+    return files
 
 
-def _ids(
-    root: Path, listed: list[tuple[str, str, str, list[dict[str, Any]]]]
-) -> tuple[set[int | str], set[int | str]]:
-    """The ids of the images to train on, and those of all images."""
-    train_ids, *others = (
-        {image["id"] for image in images if _is_image(image)} for *_, images in listed
+def _file(root: Path, name: str, folder: str, subset: str, part: str | None) -> _File:
+    content = _read(root, name)
+    images = _items(root / name, content, "images")
+    _check_images(root / name, images)
+    if subset == "test" and not content.get("annotations"):
+        return _File(name, folder, subset, part, images, {}, None)
+    annotations = _items(root / name, content, "annotations")
+    categories = _category_names(
+        root / name, _items(root / name, content, "categories"), annotations
     )
-    all_ids = train_ids.union(*others)
-    if len(all_ids) < len(train_ids) + sum(map(len, others)):
-        (train, *_), (test, *_) = listed
-        twice = min(train_ids.intersection(*others), key=str)
+    return _File(name, folder, subset, part, images, categories, annotations)
+
+
+def _labels(root: Path, file: _File) -> _Labels:
+    """What the annotations of ``file`` say of its images.
+
+    Raises:
+        UserError: no annotation of a category is of an image that is listed.
+    """
+    labels = _Labels({}, {}, [])
+    once: dict[tuple[str, ...], tuple[str, ...]] = {}  # few are as many as the images
+    ids = {_key(image, "id") for image in file.images} - {None}
+    found: set[Key | None] = set()  # categories of images that are listed
+    strange: dict[Key | None, dict[Key | None, None]] = defaultdict(dict)  # their images, if not
+    seen: set[Key] = set()
+    for number, annotation in enumerate(file.annotations or (), 1):
+        image = _key(annotation, "image_id")
+        categories = _categories(annotation)
+        if image is None or image not in ids:
+            if image is None or image not in seen:
+                reason = "an annotation of an image not listed"
+                labels.unlisted.append(Unreadable(file.name, number, reason))
+            if image is not None:
+                seen.add(image)
+            for category in categories:
+                strange[category][image] = None
+            continue
+        found.update(categories)
+        for category in categories:
+            name = None if category is None else file.categories.get(category)
+            if name is not None:
+                known = labels.by_image.get(image, ())
+                if name not in known:
+                    both = tuple(sorted((*known, name)))
+                    labels.by_image[image] = once.setdefault(both, both)
+            else:
+                reason = f"an annotation of category {category!r}, which is not listed"
+                labels.refused.setdefault(image, Unreadable(file.name, number, reason))
+    lost = next((each for each in file.categories if each in strange and each not in found), None)
+    if lost is not None and ids:
         raise UserError(
-            f"{root / train} and {root / test} both have an image of id {twice}, so a caption "
-            "could be of either; number the images anew"
+            f"{root / file.name}: no annotation of category {file.categories[lost]!r} is of an "
+            f"image that is listed there; their image_id is {_some(strange[lost])}, the images' "
+            f"id is {_some(image.get('id') for image in file.images)}"
         )
-    return train_ids, all_ids
+    return labels
+
+
+def _categories(annotation: dict[str, Any]) -> list[Key | None]:
+    """The category of an instance, or those of a panoptic annotation's segments."""
+    segments = annotation.get("segments_info")
+    if not isinstance(segments, list):
+        return [_key(annotation, "category_id")]
+    return [_key(each, "category_id") if isinstance(each, dict) else None for each in segments]
+
+
+def _add_captions(
+    captions: dict[Key, list[str]], root: Path, file: str, ids: Collection[Key]
+) -> Iterator[Unreadable]:
+    """Adds the captions in ``file`` to those of their images; yields what is no caption of one.
+
+    Raises:
+        UserError: none is of an image that is listed.
+    """
+    annotations = _items(root / file, _read(root, file), "annotations")
+    unlisted = 0
+    for number, annotation in enumerate(annotations, 1):
+        image = _key(annotation, "image_id")
+        if image is None or image not in ids:
+            unlisted += 1
+            reason = "a caption of an image not listed"
+            yield Unreadable(file, number, reason, costs_photo=False)
+        elif not isinstance(annotation.get("caption"), str):
+            yield Unreadable(file, number, "a caption without text", costs_photo=False)
+        else:
+            captions[image].append(annotation["caption"].strip())
+    if unlisted and unlisted == len(annotations):
+        raise UserError(
+            f"{root / file}: no caption is of an image that is listed; their image_id is "
+            f"{_some(each.get('image_id') for each in annotations)}, the images' id is {_some(ids)}"
+        )
+
+
+def _all_ids(root: Path, files: list[_File]) -> dict[Key, str]:
+    """The ids of all images, and the files that list them.
+
+    Raises:
+        UserError: two files have one for different images.
+    """
+    first: dict[Key, str] = {}
+    for file in files:
+        for image in file.images:
+            id = _key(image, "id")
+            if id is not None and first.setdefault(id, file.name) != file.name:
+                raise UserError(
+                    f"{root / first[id]} and {root / file.name} both have an image of id {id}, so "
+                    "a caption could be of either; number the images anew"
+                )
+    return first
 
 
 def _is_image(image: dict[str, Any]) -> bool:
     return _key(image, "id") is not None and isinstance(image.get("file_name"), str)
 
 
-def _key(item: dict[str, Any], name: str) -> int | str | None:
-    return item[name] if isinstance(item.get(name), int | str) else None
+def _key(item: dict[str, Any], name: str) -> Key | None:
+    """An id, which a table that was turned into JSON may have as 7.0."""
+    value = item.get(name)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) else None
 
 
-def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int | str, str]:
+def _check_images(path: Path, images: Items) -> None:
+    """Raises a ``UserError`` where two images have one id, or one photo."""
+    ids: dict[Key | None, str] = {}
+    photos: dict[str, Key | None] = {}
+    for image in filter(_is_image, images):
+        name, id = image["file_name"], _key(image, "id")
+        if id in ids:
+            raise UserError(
+                f"{path}: two images have the id {id!r}: {ids[id]} and {name}; an annotation could "
+                "be of either"
+            )
+        photo = plain_path(name)
+        if photo in photos:
+            raise UserError(
+                f"{path}: the images of id {photos[photo]!r} and {id!r} are one photo, {name}; "
+                "give it one id"
+            )
+        ids[id], photos[photo] = name, id
+
+
+def _category_names(path: Path, categories: Items, annotations: Items) -> dict[Key, str]:
+    """The names of the categories by their ids.
+
+    Raises:
+        UserError: one has no id or no name, two have one id, or two that are used have one name.
+    """
+    names: dict[Key, str] = {}
     for number, category in enumerate(categories, 1):
-        if _key(category, "id") is None or not isinstance(category.get("name"), str):
+        id, name = _key(category, "id"), category.get("name")
+        if id is None or not isinstance(name, str):
             raise UserError(f"{path}: category {number} has no id or no name")
-    return {category["id"]: category["name"] for category in categories}
+        if id in names:
+            raise UserError(f"{path}: two categories have the id {id!r}: {names[id]} and {name}")
+        names[id] = name
+    naming.check(names.values(), f"{path}, its categories")
+    if len(set(names.values())) < len(names):
+        used = {id for annotation in annotations for id in _categories(annotation)}
+        by_name: dict[str, Key] = {}
+        for id, name in names.items():
+            other = by_name.setdefault(name, id) if id in used else id
+            if other != id:
+                raise UserError(
+                    f"{path}: the categories {other!r} and {id!r} are both named {name!r}; give "
+                    "each a name of its own, or both one id"
+                )
+    return names
 
 
-def _read(root: Path, file: str, keys: list[str]) -> dict[str, list[dict[str, Any]]]:
+def _some(values: Iterable[Any]) -> str:
+    first = list(islice(dict.fromkeys(map(repr, values)), 4))
+    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
+
+
+def _read(root: Path, file: str) -> dict[str, Any]:
     try:
         content = json.loads(read_text(root, file))
     except json.JSONDecodeError as error:
         raise UserError(f"{root / file} is not JSON: {error}") from error
-    for key in keys:
-        values = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise UserError(
-                f"{root / file} has no list {key!r} of objects, as COCO's files of this kind do"
-            )
-    return content
+    return content if isinstance(content, dict) else {}
+
+
+def _items(path: Path, content: dict[str, Any], key: str) -> Items:
+    values = content.get(key)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise UserError(f"{path} has no list {key!r} of objects, as COCO's files of this kind do")
+    return values

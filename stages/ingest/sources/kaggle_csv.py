@@ -1,16 +1,23 @@
 """``kaggle-csv``: ``ImageID,Labels,Caption`` for train, ``ImageID,Caption`` for test, a folder.
 
-Captions may hold quotes that are not doubled, and line breaks.
+Captions may hold quotes that are not doubled, and line breaks. Labels may be written as a list, in
+Python's way or JSON's.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from stages import UserError
 from stages.csv_tables import parse
 from stages.ingest.sources import Row, Unreadable, read_text
+from stages.ingest.tables.cells import KEPT, NOT_KNOWN, LabelCell, Values
 from stages.params import Section
 
+# Few photos have labels that no other has; and 0 and 1 are names here.
+labels_of = lru_cache(KEPT)(
+    LabelCell("Labels", None, Values([1, True], [0, False], [""]), are_bits=False)
+)
 LABELLED = ("ImageID,Labels,Caption", "ImageID,Labels")
 HEADERS = {"train": LABELLED, "test": ("ImageID,Caption", "ImageID", *LABELLED)}
 
@@ -39,7 +46,11 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 yield Unreadable(file, line, fields)
                 continue
             record = dict(zip(header, fields, strict=True))
-            labels = record["Labels"].split() if "Labels" in record else None
+            try:
+                labels, _ = labels_of(record["Labels"]) if "Labels" in record else NOT_KNOWN
+            except ValueError as error:
+                yield Unreadable(file, line, str(error))
+                continue
             yield Row(
                 file=file,
                 row=line,

@@ -145,11 +145,12 @@
   });
   corrections?.addEventListener("submit", (event) => {
     event.preventDefault();
-    const rows = ticked().map((tick) => `${quoted(tick.value)},${quoted(labelsOf(tick).value)}`);
+    const cells = (tick) => [tick.value, labelsOf(tick).value, tick.dataset.unknown];
+    const rows = ticked().map((tick) => cells(tick).map(quoted).join(","));
     const link = document.createElement("a");
     // A name of its own, so that no earlier file is replaced.
     link.download = `corrections-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}.csv`;
-    link.href = URL.createObjectURL(new Blob([["id,labels", ...rows, ""].join("\n")], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([["id,labels,unknown", ...rows, ""].join("\n")], { type: "text/csv" }));
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href));
   });

@@ -1,0 +1,1 @@
+"""Tables of photos and labels as people hand them out: files, cells, rows of one photo."""
