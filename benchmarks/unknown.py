@@ -118,7 +118,7 @@ def learn(way: str, seed: int) -> Figures:
     loss = params.loss.model_copy(update={"unknown": unknown})
     params = params.model_copy(update={"seed": seed, "loss": loss})
     names, store = records.read_label_names(), ImageStore()
-    description = describe(params, names, store.size)
+    description = describe(params, names, store.form)
     torch.manual_seed(seed)
     network, words = build_network(params, description, ALONE)
 
@@ -133,7 +133,7 @@ def learn(way: str, seed: int) -> Figures:
     (train, validation), _ = features.in_place_of_photos(
         parts, network, description, params, "fp32", ALONE
     )
-    checkpoint = Checkpoint(params, network, store.size, "fp32")
+    checkpoint = Checkpoint(params, network, store.form, "fp32")
     fit(network, description, train, validation, params, checkpoint, lambda epoch: None)
     checkpoint.remove()  # what is hidden is not in its key
     return figures(validation, predict(network, description, validation, 256, "fp32"))
