@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from benchmarks import samples
 from benchmarks.table import Options, Row, in_turn, main
 from stages.cores import cores
-from stages.ingest import images
+from stages.ingest import decoder
 
 ROOT = Path(__file__).parents[1]
 SIZE = 224  # pixels
@@ -122,7 +122,7 @@ def decode(photo: Path) -> None:
 def decode_and_hash(photo: Path) -> None:
     content = photo.read_bytes()
     hashlib.sha256(content).hexdigest()
-    images.decode(content, SIZE)
+    decoder.decode(content, SIZE)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Model:
         """Calibrated probabilities, float32 (n, labels).
 
         Args:
-            photos: uint8 (n, stored size, stored size, 3), as ``stages.ingest.images.decode``
+            photos: uint8 (n, stored size, stored size, 3), as ``stages.ingest.decoder.decode``
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
