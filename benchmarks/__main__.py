@@ -16,7 +16,7 @@ from benchmarks.table import HEADER, Row, add_options, machine
 # In the order of the pipeline. benchmarks.coco18, which compares how good networks are, takes an
 # hour and prints a table of its own.
 BENCHMARKS = (
-    *("ingest", "text", "split", "loading", "gpu", "features", "unknown", "threshold"),
+    *("ingest", "tables", "text", "split", "loading", "gpu", "features", "unknown", "threshold"),
     *("predict", "serve", "pipeline", "memory"),
 )
 

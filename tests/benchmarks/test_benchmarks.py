@@ -48,7 +48,7 @@ def test_every_benchmark_can_be_started(name: str):
     assert callable(import_module(f"benchmarks.{name}").rows)
 
 
-@pytest.mark.parametrize("name", ["text", "threshold"])
+@pytest.mark.parametrize("name", ["tables", "text", "threshold"])
 def test_a_benchmark_of_made_up_data_runs(name: str):
     found = list(import_module(f"benchmarks.{name}").rows(TINY))
     assert found
