@@ -31,6 +31,9 @@ def columns(root: Path, options: Options) -> Columns:
 
 def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     opened = open_all(root, options)
+    for each in opened:
+        if each.table.is_guessed:
+            print(f"ingest: {each.path} is not UTF-8; read as cp1252 (ingest.table.encoding)")
     if options.long:
         return long_form.rows(root, options, opened)
     make = wide.maker(root, options, opened)

@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from stages.ingest.sources import plain_path
-from stages.ingest.tables.cells import MISSING, Kept, short
+from stages.ingest.tables.cells import MISSING, Kept
 from stages.ingest.tables.options import Options
 
 SUBSETS = {  # with the part of the photos for training
@@ -124,6 +124,5 @@ def time_of(cell: Any) -> datetime | None:
         return datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise ValueError(
-            f"the time is {short(cell)}; it must be ISO 8601, like 2024-05-31 or "
-            "2024-05-31T18:30:00+02:00"
+            "the time is not in ISO 8601, like 2024-05-31 or 2024-05-31T18:30:00+02:00"
         ) from error

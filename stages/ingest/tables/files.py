@@ -42,12 +42,14 @@ class Table(NamedTuple):
         types: Parquet's types of the columns; empty where a file has none.
         tells_empty: whether a cell can hold nothing, as opposed to an empty text or list.
         read: given names of columns, yields these of all rows.
+        is_guessed: whether the encoding is cp1252 because it is none that can be told.
     """
 
     columns: list[str]
     types: dict[str, pl.DataType]
     tells_empty: bool
     read: Callable[[Sequence[str]], Iterator[Batch]]
+    is_guessed: bool = False
 
 
 def open_table(
@@ -72,11 +74,10 @@ def open_table(
     elif suffix in EXCEL:
         table = _excel(path)
     else:
-        found = encoding or find_encoding(path)
-        if found == "cp1252" and not encoding:
-            print(f"ingest: {path} is not UTF-8; read as cp1252 (ingest.table.encoding)")
+        known = encoding or find_encoding(path)
         make = _json_lines if suffix in JSON_LINES else _csv
-        table = make(path, found, delimiter, named)
+        table = make(path, known, delimiter, named)
+        table = table._replace(is_guessed=known == "cp1252" and not encoding)
     for name in named:
         if name not in table.columns:
             raise UserError(f"{path} has no column {name!r}; it has {', '.join(table.columns)}")
