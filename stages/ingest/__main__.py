@@ -11,6 +11,7 @@ import polars as pl
 from stages import run
 from stages.files import alone, room, whole, write_csv
 from stages.ingest import (
+    archives,
     corrections,
     decode_cache,
     deep_pixels,
@@ -24,6 +25,7 @@ from stages.ingest.intake import as_records, label_names, take_in
 from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import list_rows
 from stages.ingest.params import Ingest
+from stages.ingest.photos import Files
 from stages.ingest.rejected import REJECTED, check_loss
 from stages.metrics import write as write_metrics
 from stages.params import read
@@ -42,7 +44,8 @@ def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
     rules = LabelRules(params)
     overlay = corrections.read(Path(params.corrections), rules)
-    listing, columns = list_rows(params, rules, folder), sources.columns(params)
+    shown = archives.opened(params, folder)
+    listing, columns = list_rows(shown, rules, folder), sources.columns(shown)
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
@@ -51,7 +54,8 @@ def ingest(params: Ingest, folder: Path) -> None:
         whole(records.RECORDS) as path,
     ):
         store.mkdir()
-        taken, decoded, unreadable = take_in(listing, params, store, folder)
+        files = Files(Path(shown.root), Path(params.root), archives.place())
+        taken, decoded, unreadable = take_in(listing, shown, files, store, folder)
         lost = listing.rejected + unreadable
         check_loss(listing.total, lost, params)
         allowed = params.labels or label_names(taken, listing.label_lists)

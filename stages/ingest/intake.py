@@ -29,11 +29,12 @@ TAKEN = pl.Schema(LISTED | SEEN)
 
 
 def take_in(
-    listing: Listing, params: Ingest, store: Path, folder: Path
+    listing: Listing, params: Ingest, files: Files, store: Path, folder: Path
 ) -> tuple[Spool, int, list[Rejected]]:
     """Opens the photos of the rows and writes them to the store.
 
     Args:
+        files: those of the photos.
         store: an empty folder for the shards.
         folder: for a table that is only for now.
 
@@ -42,7 +43,7 @@ def take_in(
         photos had to be decoded; and the other rows.
     """
     cache = decode_cache.load(params.form)
-    files, hints = Files(Path(params.root)), Hints(params)
+    hints = Hints(params)
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0

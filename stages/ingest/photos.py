@@ -60,13 +60,13 @@ def cache_of_dvc() -> Path:
 class Files:
     """The photos' files below ``root``.
 
-    They must lie in the root or in DVC's cache, where photos tracked by DVC may be linked to, when
-    links are followed.
+    They must lie in the root, in one of the ``others`` or in DVC's cache, where photos tracked by
+    DVC may be linked to, when links are followed.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *others: Path) -> None:
         self._root = root
-        self._allowed = [root.resolve(), cache_of_dvc().resolve()]
+        self._allowed = [each.resolve() for each in (root, *others, cache_of_dvc())]
         self._settled = time.time_ns() - UNSETTLED
         self._folders: dict[str, tuple[str, bool]] = {}  # where each leads to; may a file be there
 
@@ -96,7 +96,12 @@ class Files:
             self._folders[folder] = self._resolve(folder)
         place, is_allowed = self._folders[folder]
         path = f"{place}/{name}"
-        status = os.lstat(path)
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            if "\\" not in photo:
+                raise
+            return self.find(photo.replace("\\", "/"))  # as Windows writes paths
         if name == "..":
             raise UnreadablePhoto("its path leaves ingest.root")
         if stat.S_ISLNK(status.st_mode) or not is_allowed:
