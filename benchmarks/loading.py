@@ -21,7 +21,8 @@ from benchmarks.samples import photos
 from benchmarks.table import Options, Row, in_turn, main
 from experiments.params import overlay
 from stages.ingest.decoder import decode
-from stages.ingest.images import Form, ImageStore, ImageWriter
+from stages.ingest.form import Form
+from stages.ingest.images import ImageStore, ImageWriter
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description

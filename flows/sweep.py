@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -60,6 +60,10 @@ or --prefix.
   python -m flows.sweep presets/sweeps/s1-batch.yaml -S train.epochs=1 --prefix short
   python -m flows.sweep --grid train.batch_size=16,32,64 --grid train.lr=1e-5,1e-4,1e-3
 """
+
+# Seconds of waiting at a time: Polars, where a source has imported it, has Ctrl-C go on with the wait
+# that it comes into (SA_RESTART), and Python would not notice.
+LOOK = 1
 
 
 @flow(description="Runs presets × a grid as DVC experiments; goes on where it was stopped.")
@@ -168,7 +172,10 @@ def run_all(
             future = task_run.submit(queue, name, wanted[name], slot, begun)
             running[future] = name, slot
             future.add_done_callback(events.put)
-        ended = events.get()
+        try:
+            ended = events.get(timeout=LOOK)
+        except Empty:
+            continue
         at_a_time = most
         if ended is None:
             continue

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.ingest.decoder import decode
-from stages.ingest.images import Form, UnreadablePhoto
+from stages.ingest.form import Form
+from stages.ingest.images import UnreadablePhoto
 from stages.ingest.workers import in_threads
 from stages.progress import Progress
 from tagloom.inputs import Asked, Unreadable

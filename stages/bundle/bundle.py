@@ -23,7 +23,7 @@ from pydantic_core import from_json
 
 from stages import UserError
 from stages.files import write_json
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from stages.network.description import WEIGHTS, Description
 from stages.threshold.decision import Decision
 

@@ -19,7 +19,6 @@ from stages.csv_tables import csv_table
 from stages.ingest import naming
 from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import LabelList, LabelLists
-from stages.ingest.records import SEPARATOR
 from stages.ingest.rejected import Rejected
 from stages.ingest.spool import Spool
 
@@ -129,7 +128,7 @@ def _read(
 
 
 def _names(cell: str | None) -> tuple[str, ...]:
-    names = map(naming.clean, (cell or "").split(SEPARATOR))
+    names = map(naming.clean, (cell or "").split(naming.SEPARATOR))
     return tuple(dict.fromkeys(filter(None, names)))
 
 

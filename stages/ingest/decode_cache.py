@@ -22,7 +22,8 @@ import polars as pl
 from stages.files import cache_folder, digest, whole
 from stages.image_formats import heif_version
 from stages.ingest import decoder, deep_pixels, images
-from stages.ingest.images import Form, ImageStore, link_or_copy
+from stages.ingest.form import Form
+from stages.ingest.images import ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
 
 INDEX = "index.parquet"

@@ -8,7 +8,8 @@ from PIL import ExifTags, Image, ImageFile
 
 from stages import image_formats
 from stages.ingest.deep_pixels import REMEDY, DeepImage, Misfit, check_bands, is_deep
-from stages.ingest.images import Depth, UnreadablePhoto
+from stages.ingest.form import Depth
+from stages.ingest.images import UnreadablePhoto
 
 MOST_SCANS = 100  # of a progressive JPEG; encoders make ten or so
 LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash

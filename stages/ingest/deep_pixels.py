@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from stages.ingest.images import Depth, UnreadablePhoto
+from stages.ingest.form import Depth
+from stages.ingest.images import UnreadablePhoto
 
 SMALL_PART = 0.25  # of a range: 64 of 256 shades are left, and 14 bits of 16 show no more
 BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 262, 277, 284, 338, 339  # TIFF's tags

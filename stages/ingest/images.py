@@ -14,38 +14,20 @@ import os
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from stages.files import write_json
+from stages.ingest.form import Form, as_depth
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512
 DEPTH = "depth.json"
 
-# How pixels deeper than 8 bits become 8: from the range of their type, from the photo's own lowest
-# and highest value, or from these two values.
-Depth = Literal["type", "photo"] | tuple[float, float]
-
 
 class UnreadablePhoto(Exception):
     """Why a photo cannot be taken in, in words for ``data/rejected.csv``."""
-
-
-class Form(NamedTuple):
-    """What photos are brought to: their height and width in pixels, and how deep ones are scaled.
-
-    A model has to see all photos in the form of those that it learnt from.
-    """
-
-    size: int
-    depth: Depth = "type"
-
-
-def as_depth(plain: Any) -> Depth:
-    """A ``Depth`` that JSON has made a list of."""
-    return (plain[0], plain[1]) if isinstance(plain, list) else plain
 
 
 class ImageStore:

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from stages import UserError
-from stages.ingest.records import SEPARATOR
 
+SEPARATOR = "|"  # between the labels of a CSV's cell, where names may hold blanks
 # Control characters, line breaks, halves of characters.
 NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

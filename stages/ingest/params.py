@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from stages.ingest import naming
-from stages.ingest.images import Depth, Form
+from stages.ingest.form import Depth, Form
 from stages.params import Fraction, Section, unknown
 
 Names = Annotated[list[str], Field(min_length=1)]

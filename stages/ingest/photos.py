@@ -15,7 +15,8 @@ import polars as pl
 from stages.files import project_root
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.decoder import decode
-from stages.ingest.images import Form, Known, UnreadablePhoto
+from stages.ingest.form import Form
+from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
 WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads

@@ -37,11 +37,11 @@ import numpy as np
 import polars as pl
 
 from stages.files import whole
+from stages.ingest.naming import SEPARATOR
 
 RECORDS = Path("data/records.parquet")
 ROW_GROUP = 16_384  # rows that are encoded in memory at a time
 SUBSETS = ("train", "test")
-SEPARATOR = "|"  # between the labels of a CSV's cell, where names may hold blanks
 SCHEMA = pl.Schema(
     {
         "id": pl.String(),

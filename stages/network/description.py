@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.ingest.images import Depth, Form, as_depth
+from stages.ingest.form import Depth, Form, as_depth
 
 WEIGHTS = "network.safetensors"  # beside the description …
 TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer

@@ -22,7 +22,8 @@ import numpy as np
 import polars as pl
 
 from stages import UserError
-from stages.ingest.records import SEPARATOR, label_lists, label_matrix
+from stages.ingest.naming import SEPARATOR
+from stages.ingest.records import label_lists, label_matrix
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.report.validation import Validation, known_matrix
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from stages import metrics
 from stages.ingest.images import ImageStore
-from stages.ingest.records import SEPARATOR
+from stages.ingest.naming import SEPARATOR
 from stages.network.description import Description
 from stages.params import load
 from stages.report import by_label, charts, photo_quality, pictures, revision, summary

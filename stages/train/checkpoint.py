@@ -12,7 +12,7 @@ import torch
 import stages.network
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from stages.ingest.records import RECORDS
 from stages.network.nets.classifier import Classifier
 from stages.network.network import fingerprint

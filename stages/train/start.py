@@ -4,7 +4,7 @@ import polars as pl
 import torch
 
 from stages import UserError
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import new_network, size_mb

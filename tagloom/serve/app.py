@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from stages.cores import cores
 from stages.ingest import decoder
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.limits import Limits, Refused

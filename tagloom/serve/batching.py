@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from stages.bundle.model import Model
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from tagloom.serve.metrics import Metrics
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from stages.cores import cores
 from stages.ingest.decoder import decode
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 from tagloom.inputs import Asked, Unreadable
 from tagloom.prefetch import batches, with_progress
 from tests.command.conftest import photo

@@ -158,6 +158,18 @@ def test_the_command_is_silent_or_says_one_sentence(in_tmp: Path):
     assert (missing.returncode, missing.stderr) == (1, "params.yaml: No such file or directory\n")
 
 
+def test_what_flows_import_is_quick_and_leaves_signals_alone():
+    """Polars handles SIGINT itself, so that waits are not interrupted by it."""
+    code = (
+        "import sys, experiments.params, flows.reproduce, flows.retrain, flows.sweep;"
+        "print(*{'polars', 'numpy', 'PIL', 'torch'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
+    )
+    assert done.stdout == "\n"
+
+
 def test_the_command_imports_nothing_slow():
     code = (  # the module of the chosen source may need NumPy or Polars
         "import sys; from experiments import params; params.main([]);"

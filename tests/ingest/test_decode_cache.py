@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from stages.ingest import decode_cache, images, records
-from stages.ingest.images import Form
+from stages.ingest.form import Form
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from PIL import Image
 from stages.ingest import images
 from stages.ingest.decoder import decode
 from stages.ingest.deep_pixels import Misfit
-from stages.ingest.images import Depth, Form, ImageStore, UnreadablePhoto
+from stages.ingest.form import Depth, Form
+from stages.ingest.images import ImageStore, UnreadablePhoto
 from tests.hostile import png
 
 GREY, RGB, CMYK = 1, 2, 5  # photometric interpretations

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stages.ingest import images
-from stages.ingest.images import SHARD_ROWS, Form, ImageStore, ImageWriter, Known
+from stages.ingest.form import Form
+from stages.ingest.images import SHARD_ROWS, ImageStore, ImageWriter, Known
 
 SIZE = 4
 

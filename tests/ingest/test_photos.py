@@ -10,7 +10,8 @@ import pytest
 
 from stages.ingest import photos, workers
 from stages.ingest.decode_cache import EMPTY, INDEX_SCHEMA, NO_STATE, DecodeCache
-from stages.ingest.images import Form, Known, UnreadablePhoto
+from stages.ingest.form import Form
+from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.photos import Files, Opened, PhotoSource, open_all
 
 

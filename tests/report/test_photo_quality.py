@@ -43,8 +43,8 @@ def table(**columns: list) -> pl.DataFrame:
         "image": numbers,
         "delivery": [0] * count,
     }
-    further = {name: pl.lit(None, kind) for name, kind in records.OPTIONAL.items()}
-    return pl.DataFrame(same | columns, records.SCHEMA).with_columns(**further)
+    further = {name: [None] * count for name in records.OPTIONAL}
+    return pl.DataFrame(same | further | columns, {**records.SCHEMA, **records.OPTIONAL})
 
 
 def parts(table: pl.DataFrame, validates: set[int] = frozenset()) -> pl.DataFrame:

@@ -21,7 +21,8 @@ import stages.network
 from stages import UserError, metrics
 from stages.files import cache_folder, write_json
 from stages.ingest import records
-from stages.ingest.images import DEPTH, IMAGES, Depth, Form, ImageStore
+from stages.ingest.form import Depth, Form
+from stages.ingest.images import DEPTH, IMAGES, ImageStore
 from stages.network.batches import Rows
 from stages.network.network import NETWORK, load_network, rows_for
 from stages.network.probabilities import read_probabilities
