@@ -61,8 +61,8 @@ or --prefix.
   python -m flows.sweep --grid train.batch_size=16,32,64 --grid train.lr=1e-5,1e-4,1e-3
 """
 
-# Seconds of waiting at a time: Polars, where a source has imported it, has Ctrl-C go on with the wait
-# that it comes into (SA_RESTART), and Python would not notice.
+# Seconds of waiting at a time: where a source has imported Polars, Ctrl-C does not end a wait, for
+# Polars handles SIGINT with SA_RESTART.
 LOOK = 1
 
 
