@@ -123,7 +123,7 @@ def unpacked(archive: Path) -> Path:
 def _unpack(archive: Path, folder: Path) -> None:
     for member in _members(archive):
         path = PurePosixPath(member.name.replace("\\", "/"))  # as Windows writes them
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or not path.parts:
             raise UserError(f"{archive}: the path of {member.name} leaves the archive")
         if path.parts[0] == LEFT_BY_MACOS:
             continue

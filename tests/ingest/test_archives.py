@@ -119,6 +119,7 @@ def test_a_path_with_backslashes(photo: Photo, ingest: Ingest) -> None:
         (b"no archive", "cannot be unpacked"),
         ({"../out.jpg": b""}, "leaves the archive"),
         ({"/out.jpg": b""}, "leaves the archive"),
+        ({".": b""}, "leaves the archive"),  # a file that would be the folder itself
     ],
 )
 def test_what_cannot_be_unpacked_leaves_nothing(
