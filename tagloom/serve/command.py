@@ -1,6 +1,6 @@
 """``tagloom serve``: the options, and what is started with them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from tagloom.serve.limits import MB, Limits
 
 DEFAULT = Limits()
 LIMITS = "Limits"
+OPERATION = "Operation"
 
 
 def serve(
@@ -92,6 +93,32 @@ def serve(
         float,
         typer.Option(min=0.1, metavar="S", help="For a request to arrive.", rich_help_panel=LIMITS),
     ] = DEFAULT.seconds,
+    notice: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="S",
+            help="On SIGTERM: how long to say at /health that the end is near, and still answer.",
+            rich_help_panel=OPERATION,
+        ),
+    ] = 3.0,
+    grace: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="S",
+            help="How long requests then have to be answered; whatever happens, it ends.",
+            rich_help_panel=OPERATION,
+        ),
+    ] = 30,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Of the log, a line a request.", rich_help_panel=OPERATION),
+    ] = "text",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="Below which nothing is logged.", rich_help_panel=OPERATION),
+    ] = "info",
 ) -> None:
     """Answer over HTTP, with a page to try the model.
 
@@ -105,7 +132,8 @@ def serve(
       tagloom serve --champion --onnx --port 9000
     """
     try:
-        from tagloom.serve.server import Address, run
+        from tagloom.serve import request_log
+        from tagloom.serve.server import Address, Stopping, run
     except ModuleNotFoundError as error:
         from stages import UserError
 
@@ -113,6 +141,7 @@ def serve(
             f"the service needs {error.name}, which is missing: pip install 'tagloom[serve]'"
         ) from error
 
+    request_log.set_up(log_format, log_level)
     limits = Limits(
         photo_bytes=round(max_photo * MB),
         request_bytes=round(max_request * MB),
@@ -132,4 +161,5 @@ def serve(
         batch_size=batch_size,
         wait=wait / 1000,
         threads=threads,
+        stopping=Stopping(notice, grace),
     )
