@@ -17,14 +17,14 @@ def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) 
     """Lists what could not be read, with the reasons.
 
     Raises:
-        typer.Exit: with 1, when there is any and ``strict`` says so.
+        typer.Exit: with 1, when it is all there is, or ``strict`` says so.
     """
     if not unreadable:
         return
     note(f"{len(unreadable):,} of {total:,} could not be read:")
     for name, reason in unreadable:
         print(f"  {name}: {reason}", file=sys.stderr)
-    if strict:
+    if strict or len(unreadable) == total:
         raise typer.Exit(1)
 
 

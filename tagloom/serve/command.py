@@ -1,5 +1,6 @@
 """``tagloom serve``: the options, and what is started with them."""
 
+import re
 from typing import Annotated, Literal
 
 import typer
@@ -10,6 +11,18 @@ from tagloom.serve.limits import MB, Limits
 DEFAULT = Limits()
 LIMITS = "Limits"
 OPERATION = "Operation"
+
+
+def host_name(names: list[str] | None) -> list[str] | None:
+    """``names``, each the name of a host and nothing else.
+
+    Raises:
+        typer.BadParameter: one is more, as an address of a page is.
+    """
+    for name in names or []:
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", name):
+            raise typer.BadParameter(f"{name!r} is no name of a host, like photos.example.org")
+    return names
 
 
 def serve(
@@ -30,6 +43,7 @@ def serve(
         typer.Option(
             metavar="NAME",
             help="A name under which browsers may ask, besides localhost and addresses in figures.",
+            callback=host_name,
             show_default=False,
         ),
     ] = None,
