@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 import typer
 
+from stages import printable
 from tagloom.inputs import Unreadable
+from tagloom.results import in_a_line
 
 
 def note(text: str) -> None:
-    print(f"tagloom: {text}", file=sys.stderr)
+    print(f"tagloom: {printable(text)}", file=sys.stderr)
 
 
 def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) -> None:
@@ -23,7 +25,7 @@ def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) 
         return
     note(f"{len(unreadable):,} of {total:,} could not be read:")
     for name, reason in unreadable:
-        print(f"  {name}: {reason}", file=sys.stderr)
+        print(f"  {in_a_line(name)}: {printable(reason)}", file=sys.stderr)
     if strict or len(unreadable) == total:
         raise typer.Exit(1)
 
