@@ -15,15 +15,27 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """``text`` without codes for the terminal and other characters that are not seen, escaped;
+    line breaks stay.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter == "\n"
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a stage's ``main`` and turns errors that are not bugs into one sentence."""
     stage = main.__globals__["__package__"].rpartition(".")[2]
     try:
         main()
     except UserError as error:
-        sys.exit(f"{stage}: {error}")
+        sys.exit(f"{stage}: {printable(str(error))}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"{stage}: {where}{error.strerror or error}")
+        sys.exit(printable(f"{stage}: {where}{error.strerror or error}"))
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted")

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from stages import UserError
+from stages import UserError, printable
 from tagloom.compare_models import compare
 from tagloom.explain import explain
 from tagloom.export import export
@@ -36,7 +36,7 @@ class Commands(TyperGroup):
 
 
 def _fail(sentence: str) -> NoReturn:
-    print(f"tagloom: {sentence}", file=sys.stderr)
+    print(f"tagloom: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(1)
 
 

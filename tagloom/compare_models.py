@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
 
 def compare(
-    one: Annotated[
-        Path,
-        typer.Argument(
-            metavar="A", help="A bundle.", exists=True, file_okay=False, show_default=False
-        ),
-    ],
     other: Annotated[
         Path,
         typer.Argument(
-            metavar="B", help="Another one.", exists=True, file_okay=False, show_default=False
+            metavar="BUNDLE",
+            help="The bundle of the other model, A; that of --bundle is B.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
         ),
     ],
     photos: options.Photos,
@@ -33,6 +31,7 @@ def compare(
     below: options.PhotosBelow = None,
     strict: options.Strict = False,
     batch_size: options.BatchSize = 64,
+    bundle: options.Bundle = options.BUNDLE,
 ) -> None:
     """Compare what two models say of the same photos.
 
@@ -42,8 +41,8 @@ def compare(
     [bold]unknown[/bold] are those of which nobody knows whether the photo has them.
 
     [bold]Examples[/bold]
-      tagloom compare old/bundle models/bundle photos
-      tagloom compare old/bundle models/bundle labelled.csv --photos data
+      tagloom compare old/bundle photos
+      tagloom compare old/bundle labelled.csv --photos data
     """
     from stages.bundle.model import load_model
     from tagloom import bundles, inputs
@@ -51,7 +50,8 @@ def compare(
     from tagloom.messages import list_unreadable, memory_for, note
     from tagloom.prefetch import batches, with_progress
 
-    known = [bundles.read(folder) for folder in (one, other)]
+    folders = other, bundle
+    known = [bundles.read(folder) for folder in folders]
     seeing = [each for each in known if each.description.sees_images]
     beside = inputs.Captions(captions) if captions else None
     total = inputs.count(photos, below)
@@ -59,7 +59,7 @@ def compare(
     forms = {each.form for each in seeing}
     names = {label for each in known for label in each.labels}
     unreadable: list[inputs.Unreadable] = []
-    loaded = [load_model(folder, "onnx" if onnx else "torch") for folder in (one, other)]
+    loaded = [load_model(folder, "onnx" if onnx else "torch") for folder in folders]
     comparison = Comparison(known[0].labels, known[1].labels, differences)
     with memory_for(batch_size, onnx):
         read = batches(asked, forms, batch_size, unreadable)

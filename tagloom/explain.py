@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stages import printable
 from tagloom import options
 
 if TYPE_CHECKING:
@@ -128,6 +129,6 @@ def _choose(
 
 def _print(part: "Explained", threshold: float) -> None:
     verdict = "holds" if part.holds else "does not hold"
-    print(f"{part.label}: {part.probability:.2f}, {verdict} (from {threshold:.2f})")
+    print(f"{printable(part.label)}: {part.probability:.2f}, {verdict} (from {threshold:.2f})")
     if part.strongest:
-        print(f"  words, by how much each raises the logit: {part.strongest}")
+        print(f"  words, by how much each raises the logit: {printable(part.strongest)}")

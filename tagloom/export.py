@@ -9,11 +9,11 @@ from tagloom import options
 
 
 def export(
-    bundle: options.BundleFolder = options.BUNDLE,
     onnx: Annotated[Path | None, options.output_file("Write an ONNX graph.")] = None,
     torch_export: Annotated[
         Path | None, options.output_file("Write what torch.export.load reads.")
     ] = None,
+    bundle: options.Bundle = options.BUNDLE,
 ) -> None:
     """Write a bundle's model as one file for other programs.
 
@@ -23,14 +23,17 @@ def export(
 
     [bold]Examples[/bold]
       tagloom export --onnx model.onnx
-      tagloom export old/bundle --torch-export model.pt2
+      tagloom export --torch-export model.pt2 --bundle old/bundle
     """
     if onnx is None and torch_export is None:
         raise typer.BadParameter("say what to write", param_hint="--onnx or --torch-export")
     from stages.bundle import export as exports
+    from stages.bundle.model import load_model
     from tagloom import bundles
 
     known = bundles.read(bundle)
+    if known.has_onnx:
+        load_model(bundle, "onnx")  # a graph that is not of these weights is refused
     inputs = []
     if known.description.sees_images:
         inputs.append(f"photos, uint8 (n, {known.stored_size}, {known.stored_size}, 3), RGB")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    bundle: options.BundleFolder = options.BUNDLE,
+    bundle: options.Bundle = options.BUNDLE,
 ) -> None:
     """Say what a bundle is: labels, how good it is, where it comes from.
 
@@ -18,7 +18,7 @@ def info(
 
     [bold]Examples[/bold]
       tagloom info
-      tagloom info ~/models/pets
+      tagloom info --bundle ~/models/pets
     """
     from tagloom import bundles
     from tagloom.pages import page, table

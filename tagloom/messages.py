@@ -6,25 +6,27 @@ from contextlib import AbstractContextManager, nullcontext
 
 import typer
 
+from stages import printable
 from tagloom.inputs import Unreadable
+from tagloom.results import in_a_line
 
 
 def note(text: str) -> None:
-    print(f"tagloom: {text}", file=sys.stderr)
+    print(f"tagloom: {printable(text)}", file=sys.stderr)
 
 
 def list_unreadable(unreadable: Sequence[Unreadable], total: int, strict: bool) -> None:
     """Lists what could not be read, with the reasons.
 
     Raises:
-        typer.Exit: with 1, when there is any and ``strict`` says so.
+        typer.Exit: with 1, when it is all there is, or ``strict`` says so.
     """
     if not unreadable:
         return
     note(f"{len(unreadable):,} of {total:,} could not be read:")
     for name, reason in unreadable:
-        print(f"  {name}: {reason}", file=sys.stderr)
-    if strict:
+        print(f"  {in_a_line(name)}: {printable(reason)}", file=sys.stderr)
+    if strict or len(unreadable) == total:
         raise typer.Exit(1)
 
 

@@ -1,5 +1,7 @@
 """The options that several subcommands share. Nothing here takes time to import."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +31,28 @@ def file_to_write(path: Path | None) -> Path | None:
     return path.resolve() if path.is_symlink() else path
 
 
+def with_those_of_stdin(paths: list[Path]) -> list[Path]:
+    """``paths``, with those that stdin lists in place of ``-``.
+
+    A line each; where there are NULs, as ``find -print0`` writes, these separate them instead.
+
+    Raises:
+        typer.BadParameter: one of all is not there, or stdin is to be read twice.
+    """
+    stdin = Path("-")
+    if paths.count(stdin) > 1:
+        raise typer.BadParameter("- is there twice, but there is one input")
+    if stdin in paths:
+        listed, place = sys.stdin.buffer.read(), paths.index(stdin)
+        between = b"\0" if b"\0" in listed else b"\n"
+        names = [os.fsdecode(name) for name in listed.split(between) if name.strip()]
+        paths = [*paths[:place], *map(Path, names), *paths[place + 1 :]]
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"'{path}' does not exist")
+    return paths
+
+
 def output_file(help: str, *names: str) -> Any:
     """An option, called as in ``names``, for a file that the command writes."""
     return typer.Option(
@@ -46,8 +70,9 @@ Photos = Annotated[
     typer.Argument(
         metavar="PHOTO|FOLDER|CSV...",
         help="Photos; folders, with all below them; CSVs with a column [b]photo[/b] (or ImageID) "
-        "and, where there are captions, [b]caption[/b].",
-        exists=True,
+        "and, where there are captions, [b]caption[/b]; [b]-[/b]: paths of such, a line each, from "
+        "the input.",
+        callback=with_those_of_stdin,
         readable=False,  # those that cannot be read are listed at the end
         show_default=False,
     ),
@@ -81,9 +106,6 @@ Bundle = Annotated[
         help="The model: what the stage [b]bundle[/b] of the pipeline has made.",
         envvar="TAGLOOM_BUNDLE",
     ),
-]
-BundleFolder = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Its folder.", envvar="TAGLOOM_BUNDLE")
 ]
 Onnx = Annotated[
     bool, typer.Option("--onnx", help="Compute with ONNX Runtime: starts sooner, on the CPU.")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tagloom.results import printable
+from tagloom.results import in_a_line
 
 PIPED = 120  # characters of a line where there is no terminal
 
@@ -32,5 +32,5 @@ def table(
         is_figure = place >= len(columns) - figures
         made.add_column(name, justify="right" if is_figure else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
+        made.add_row(*(Text(in_a_line(cell)) for cell in row))
     return made

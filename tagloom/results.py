@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TextIO
 
 import numpy as np
 
+from stages import printable
 from stages.files import whole
 from stages.ingest.records import separator
 from tagloom.options import Format
@@ -108,7 +109,7 @@ class _Table(_Text):
 
     def write(self, answers: Answers) -> None:
         # The first answers decide how wide the first column is; the others are not there yet.
-        longest = max((len(printable(name)) for name in answers.names), default=0)
+        longest = max((len(in_a_line(name)) for name in answers.names), default=0)
         self._width = self._width or min(WIDEST, longest)
         super().write(answers)
 
@@ -117,9 +118,9 @@ class _Table(_Text):
         labels = [
             text if holds[n] else f"({text})"
             for n in order(probabilities)
-            for text in [f"{printable(self._labels[n])} {probabilities[n]:.2f}"]
+            for text in [f"{in_a_line(self._labels[n])} {probabilities[n]:.2f}"]
         ]
-        print(f"{printable(name):{self._width}}  {', '.join(labels) or '–'}", file=self._file)
+        print(f"{in_a_line(name):{self._width}}  {', '.join(labels) or '–'}", file=self._file)
 
 
 class _Csv(_Text):
@@ -230,9 +231,9 @@ class _Parquet:
             self._parts.clear()
 
 
-def printable(text: str) -> str:
-    """``text`` in one line, without codes for the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def in_a_line(text: str) -> str:
+    """``text``, printable, in one line."""
+    return printable(text).replace("\n", "\\n")
 
 
 def _rounded(probability: np.floating) -> float:

@@ -144,7 +144,11 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
     # Handed over as bytes: it refuses files that are links, as DVC may make them.
     weights = (bundle.folder / WEIGHTS).read_bytes()
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
-    graph, providers = (bundle.folder / ONNX).read_bytes(), ["CPUExecutionProvider"]
+    graph = (bundle.folder / ONNX).read_bytes()
+    there = onnxruntime.get_available_providers()  # CUDA's with the package onnxruntime-gpu
+    providers = [
+        each for each in ("CUDAExecutionProvider", "CPUExecutionProvider") if each in there
+    ]
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # it has a kind of its own for each way to fail

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from stages import run
+from stages import printable, run
 from stages.files import alone, room, whole, write_csv
 from stages.ingest import (
     archives,
@@ -80,9 +80,9 @@ def ingest(params: Ingest, folder: Path) -> None:
     for line in outcome(metrics, decoded, len(listing.no_photos)):
         print(f"ingest: {line}")
     for line in summary.lines(labels, metrics, columns):
-        print(f"ingest: {line}")
+        print(printable(f"ingest: {line}"))
     for warning in [*doubts, *rules.warnings(), *deep_pixels.warnings(misfits, params.depth)]:
-        print(f"ingest: warning: {warning}")
+        print(printable(f"ingest: warning: {warning}"))
 
 
 def outcome(metrics: dict[str, Any], decoded: int, no_photos: int) -> Iterator[str]:

@@ -23,7 +23,7 @@ from tagloom.serve.limits import Limits, Refused
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.middleware import RequestMiddleware, refusal
 from tagloom.serve.model_reload import ModelReloader
-from tagloom.serve.schemas import Answer, Health, Labels, Problem
+from tagloom.serve.schemas import Answer, Health, Labels, Live, Problem
 from tagloom.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -37,6 +37,7 @@ def create_app(
     batch_size: int = 32,
     wait: float = 0.005,
     threads: int | None = None,
+    patience: float = 30.0,
 ) -> FastAPI:
     """The service.
 
@@ -47,6 +48,8 @@ def create_app(
         batch_size: photos that go through the network at once, at most.
         wait: seconds that photos wait for others to go with, at most.
         threads: that decode photos; None: as many as there are cores.
+        patience: seconds after which a photo or a batch that is still worked at makes the service
+            say that it is not ready.
     """
     limits = limits or Limits()
     batcher = Batcher(decode, batch_size, wait, threads or cores(), metrics)
@@ -70,9 +73,11 @@ def create_app(
         redoc_url=None,
         responses={421: {"model": Problem, "description": "The service does not go by that name"}},
     )
+    app.state.is_stopping = False  # the server says when
+    app.state.batcher = batcher
     app.add_middleware(RequestMiddleware, hosts=hosts, limits=limits, metrics=metrics)
     add_answers(app, service)
-    add_state(app, service)
+    add_state(app, service, patience)
     add_pages(app)
     add_problems(app, metrics)
     return app
@@ -131,23 +136,32 @@ def add_answers(app: FastAPI, service: Service) -> None:
         return Response(await service.explain(request), media_type="image/png")
 
 
-def add_state(app: FastAPI, service: Service) -> None:
+def add_state(app: FastAPI, service: Service, patience: float) -> None:
     """What the service knows, and how it does."""
 
     @app.get("/labels", summary="What the model knows, and what it may be asked")
     async def labels() -> Labels:
         return schemas.labels(service.reloader.model, service.explains, service.limits)
 
+    @app.get("/live", summary="Whether the service runs at all")
+    async def live() -> Live:
+        """It does where this is answered. Where it is not, start the service anew."""
+        return Live()
+
     @app.get(
         "/health",
-        summary="How the service does",
-        responses={503: {"model": Health, "description": "It does not answer"}},
+        summary="Whether the service is to be asked",
+        responses={503: {"model": Health, "description": "It is not ready"}},
     )
     async def health(response: Response) -> Health:
-        reloader, ready = service.reloader, service.batcher.is_running
-        response.status_code = 200 if ready else 503
+        """It is ready from the first, for the port opens once a model has answered; until it is
+        about to stop, or while a photo or the network keeps it longer than is usual.
+        """
+        reloader, reason = service.reloader, not_ready(app, service.batcher, patience)
+        response.status_code = 200 if reason is None else 503
         return Health(
-            ready=ready,  # from the first, for the port opens once a model has answered
+            ready=reason is None,
+            reason=reason,
             version=app.version,
             model=reloader.model.bundle.sha256,
             bundle=str(reloader.model.bundle.folder),
@@ -157,6 +171,17 @@ def add_state(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def not_ready(app: FastAPI, batcher: Batcher, patience: float) -> str | None:
+    """Why the service is not to be asked; None: it is."""
+    if app.state.is_stopping:
+        return "it is about to stop"
+    if not batcher.is_running:
+        return "it answers no photos any more; its log says why"
+    if (seconds := batcher.longest) > patience:
+        return f"it has been at one piece of work for {seconds:.0f} s"
+    return None
 
 
 def add_pages(app: FastAPI) -> None:

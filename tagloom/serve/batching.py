@@ -58,9 +58,16 @@ class Batcher:
         self._decode = decode
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._network = ThreadPoolExecutor(1, "network")
+        self._started: dict[object, float] = {}  # when what the threads are at was begun
         self._queue: deque[Job] = deque()
         self._decoding = 0
         self._news = asyncio.Event()  # a job came, or a photo turned out to be none
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which the longest of what the threads are at is going on; 0: nothing is."""
+        now = time.monotonic()
+        return now - min(list(self._started.values()), default=now)
 
     async def probabilities(
         self, model: Model, content: bytearray | None, caption: str | None
@@ -85,9 +92,7 @@ class Batcher:
         """The photo as ``model`` wants it: uint8 (stored size, stored size, 3)."""
         self._decoding += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode_measured, content, model.bundle.form
-            )
+            return await self._in(self._decoders, self._decode_measured, content, model.bundle.form)
         finally:
             self._decoding -= 1
             self._news.set()
@@ -100,23 +105,36 @@ class Batcher:
         self, function: Callable[..., Result], *arguments: object
     ) -> Result:
         """Runs a function in the network's thread, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._network, function, *arguments)
+        return await self._in(self._network, function, *arguments)
+
+    async def _in(
+        self, pool: ThreadPoolExecutor, function: Callable[..., Result], *arguments: object
+    ) -> Result:
+        def timed() -> Result:
+            token = object()
+            self._started[token] = time.monotonic()
+            try:
+                return function(*arguments)
+            finally:
+                del self._started[token]
+
+        return await asyncio.get_running_loop().run_in_executor(pool, timed)
 
     async def run(self) -> None:
         """Answers until it is cancelled."""
         self.is_running = True
         try:
             while True:
-                batch = await self._batch()
-                self.metrics.batches.observe(len(batch))
-                await self._answer(batch)
+                if batch := await self._batch():
+                    self.metrics.batches.observe(len(batch))
+                    await self._answer(batch)
         finally:
             self.is_running = False
-            self._decoders.shutdown(cancel_futures=True)
-            self._network.shutdown(cancel_futures=True)
+            for pool in (self._decoders, self._network):
+                pool.shutdown(wait=False, cancel_futures=True)  # whoever is stuck keeps nobody
 
     async def _batch(self) -> list[Job]:
-        """The next jobs, all for one model, at most a batch of them."""
+        """The next jobs, all for one model, at most a batch; none where their clients have gone."""
         while not self._queue:
             await self._wait_for_news(None)
         deadline = time.monotonic() + self.wait
@@ -124,8 +142,11 @@ class Batcher:
             left = deadline - time.monotonic()
             if left <= 0 or not await self._wait_for_news(left):
                 break
-        batch = [self._queue.popleft()]
-        while self._queue and len(batch) < self.size and self._queue[0].model is batch[0].model:
+        self._queue = deque(job for job in self._queue if not job.answer.done())
+        batch: list[Job] = []
+        while self._queue and len(batch) < self.size:
+            if batch and self._queue[0].model is not batch[0].model:
+                break
             batch.append(self._queue.popleft())
         return batch
 

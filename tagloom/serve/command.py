@@ -1,6 +1,7 @@
 """``tagloom serve``: the options, and what is started with them."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +10,19 @@ from tagloom.serve.limits import MB, Limits
 
 DEFAULT = Limits()
 LIMITS = "Limits"
+OPERATION = "Operation"
+
+
+def host_name(names: list[str] | None) -> list[str] | None:
+    """``names``, each the name of a host and nothing else.
+
+    Raises:
+        typer.BadParameter: one is more, as an address of a page is.
+    """
+    for name in names or []:
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", name):
+            raise typer.BadParameter(f"{name!r} is no name of a host, like photos.example.org")
+    return names
 
 
 def serve(
@@ -29,6 +43,7 @@ def serve(
         typer.Option(
             metavar="NAME",
             help="A name under which browsers may ask, besides localhost and addresses in figures.",
+            callback=host_name,
             show_default=False,
         ),
     ] = None,
@@ -92,6 +107,32 @@ def serve(
         float,
         typer.Option(min=0.1, metavar="S", help="For a request to arrive.", rich_help_panel=LIMITS),
     ] = DEFAULT.seconds,
+    notice: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="S",
+            help="On SIGTERM: how long to say at /health that the end is near, and still answer.",
+            rich_help_panel=OPERATION,
+        ),
+    ] = 3.0,
+    grace: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="S",
+            help="How long requests then have to be answered; whatever happens, it ends.",
+            rich_help_panel=OPERATION,
+        ),
+    ] = 30,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Of the log, a line a request.", rich_help_panel=OPERATION),
+    ] = "text",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="Below which nothing is logged.", rich_help_panel=OPERATION),
+    ] = "info",
 ) -> None:
     """Answer over HTTP, with a page to try the model.
 
@@ -105,7 +146,8 @@ def serve(
       tagloom serve --champion --onnx --port 9000
     """
     try:
-        from tagloom.serve.server import Address, run
+        from tagloom.serve import request_log
+        from tagloom.serve.server import Address, Stopping, run
     except ModuleNotFoundError as error:
         from stages import UserError
 
@@ -113,6 +155,7 @@ def serve(
             f"the service needs {error.name}, which is missing: pip install 'tagloom[serve]'"
         ) from error
 
+    request_log.set_up(log_format, log_level)
     limits = Limits(
         photo_bytes=round(max_photo * MB),
         request_bytes=round(max_request * MB),
@@ -132,4 +175,5 @@ def serve(
         batch_size=batch_size,
         wait=wait / 1000,
         threads=threads,
+        stopping=Stopping(notice, grace),
     )

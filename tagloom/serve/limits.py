@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MB = 2**20
+CLIENT_GONE = 499  # nobody reads it; in the log, as in nginx's
 
 
 @dataclass(frozen=True)

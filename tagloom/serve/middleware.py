@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagloom.serve.limits import Limits, Refused
 from tagloom.serve.metrics import Metrics
+from tagloom.serve.request_log import log_request, request_id
 
 log = logging.getLogger("tagloom.serve")
 
@@ -60,10 +61,15 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self.limits)
+        headers, method = Headers(scope=scope), scope["method"]
+        if method == "HEAD":  # as GET; the protocol, which has its own scope, leaves the body out
+            scope = {**scope, "method": "GET"}
+        exchange = _Exchange(
+            scope, receive, send, self.limits, request_id(headers.get("x-request-id"))
+        )
         started = time.perf_counter()
         try:
-            self._check(Headers(scope=scope))
+            self._check(headers)
             await self.app(scope, exchange.receive, exchange.send)
         except Refused as refused:
             await refusal(refused, self.metrics)(scope, exchange.receive, exchange.send)
@@ -71,8 +77,11 @@ class RequestMiddleware:
             log.exception("a request ended with an error of ours")
         finally:
             path = getattr(scope.get("route"), "path", "other")
+            seconds = time.perf_counter() - started
             self.metrics.requests.labels(path, exchange.status or "none").inc()
-            self.metrics.seconds.labels(path).observe(time.perf_counter() - started)
+            self.metrics.seconds.labels(path).observe(seconds)
+            photos = scope["state"].get("photos", 0)
+            log_request(exchange.id, method, path, exchange.status, photos, seconds)
 
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -114,9 +123,10 @@ def _name(address: str) -> str:
 
 
 class _Exchange:
-    """A request and its response: whether its body has been read, and the response's status."""
+    """A request and its response: its id, whether its body has been read, and its status."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits, id: str) -> None:
+        self.id, self._app = id, scope["app"]
         self.status: int | None = None
         self._receive, self._send, self._most = receive, send, limits.request_bytes
         headers = Headers(scope=scope)
@@ -135,7 +145,8 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY.items():
                 headers.setdefault(name, value)
-            if not self._is_read:
+            headers["x-request-id"] = self.id
+            if not self._is_read or self._app.state.is_stopping:
                 headers["connection"] = "close"
             await self._send(message)
         elif message["type"] == "http.response.body" and not message.get("more_body", False):

@@ -10,11 +10,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.middleware import LINGER
 
+PROBE = 0.2  # seconds in which a reset comes back
+
 
 class PatientProtocol(H11Protocol):
-    """Ends a connection on which the headers of a request take longer than ``_seconds``."""
+    """Ends a connection on which the headers of a request take longer than ``_seconds``, and at
+    once one that is more than ``_most``.
+    """
 
     _seconds: float
+    _most: int
     _metrics: Metrics
     _timer: asyncio.TimerHandle | None = None
     _has_refused = False
@@ -22,6 +27,11 @@ class PatientProtocol(H11Protocol):
     # The type that uvicorn has, too: a server of TCP gets no other transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self._most:
+            sentence = f"{self._most} clients are connected, as many as there may be"
+            self._refuse(503, "connections", sentence)
+            transport.close()  # at once: what lingers is a descriptor more
+            return
         self._timer = self.loop.call_later(self._seconds, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
@@ -40,6 +50,7 @@ class PatientProtocol(H11Protocol):
             return False
         if not self.cycle.more_body:
             self.cycle.keep_alive = False  # so that its end is the connection's
+            self._probe()
             return True
         if not self.cycle.response_started:
             self._refuse(400, "truncated", "the request broke off")
@@ -51,6 +62,18 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "http", "this is not HTTP, or its headers are too long")
+
+    def _probe(self, again: bool = True) -> None:
+        """Finds out whether a client that sends no more still reads, by a "100 Continue", which
+        clients pass over: where it has gone, its machine answers with a reset, which shows at the
+        next bytes.
+        """
+        if self.conn.our_state is not h11.SEND_RESPONSE or self.transport.is_closing():
+            return
+        goes_on = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+        self.transport.write(self.conn.send(goes_on))
+        if again:
+            self.loop.call_later(PROBE, self._probe, False)
 
     def _too_slow(self) -> None:
         self._timer = None
@@ -84,10 +107,10 @@ class PatientProtocol(H11Protocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def protocol(seconds: float, metrics: Metrics) -> type[asyncio.Protocol]:
+def protocol(seconds: float, most: int, metrics: Metrics) -> type[asyncio.Protocol]:
     """``PatientProtocol`` as uvicorn's ``http`` takes it: a class that needs no more arguments."""
 
     class Protocol(PatientProtocol):
-        _seconds, _metrics = seconds, metrics
+        _seconds, _most, _metrics = seconds, most, metrics
 
     return Protocol

@@ -49,10 +49,17 @@ class Labels(BaseModel):
     labels: list[Label]
 
 
+class Live(BaseModel):
+    """That the service runs."""
+
+    live: bool = True
+
+
 class Health(BaseModel):
     """How the service does."""
 
     ready: bool
+    reason: str | None = Field(description="Why it is not ready; null: it is")
     version: str = Field(description="Of Tagloom")
     model: str = Field(description="SHA-256 of the model's bundle")
     bundle: str = Field(description="The folder that it is from")

@@ -1,17 +1,18 @@
 """From options to a server that answers, and back to an orderly end."""
 
 import asyncio
-import copy
+import faulthandler
 import ipaddress
 import logging
-import logging.config
+import os
+import resource
+import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import LOGGING_CONFIG
 
 from stages.files import cache_folder
 from stages.network.allocation import keep_freed_memory
@@ -22,8 +23,24 @@ from tagloom.serve.middleware import is_address
 from tagloom.serve.model_reload import Champion, ModelReloader, Runtime, ready
 from tagloom.serve.protocol import protocol
 
-GRACE = 30  # seconds that requests have to be answered once the service is to stop
+BACKLOG = 128  # connections that wait to be accepted, at most
+FILES = 64  # descriptors for all that is no connection
+MARGIN = 2.0  # seconds for an orderly end, after which there is a disorderly one
 log = logging.getLogger("tagloom.serve")
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """How the service ends on SIGTERM.
+
+    Attributes:
+        notice: seconds in which it still takes requests, but says that it is not ready, so that
+            others are asked instead. On Ctrl-C there is none.
+        grace: seconds that requests then have to be answered.
+    """
+
+    notice: float = 3.0
+    grace: int = 30
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ def run(
     batch_size: int,
     wait: float,
     threads: int | None,
+    stopping: Stopping,
 ) -> None:
     """Serves until SIGINT or SIGTERM; the port opens once the model is ready.
 
@@ -68,7 +86,6 @@ def run(
         UserError: there is no model that can be served.
     """
     keep_freed_memory()
-    logging.config.dictConfig(logging_config())
     champion = None
     if folder is None:
         champion = Champion(Path.cwd(), cache_folder("champion") / "bundle")
@@ -84,29 +101,60 @@ def run(
             "password nor encryption; put a reverse proxy with both in front",
             address.host,
         )
-    server(app, address, limits, metrics).run()
+    try:
+        server(app, address, limits, metrics, stopping).run()
+    finally:
+        if app.state.batcher.longest:
+            log.error("ended in the middle of a photo or a batch, which did not come to its end")
+            os._exit(1)  # Python itself would wait for the thread that is at it
 
 
-def server(app: FastAPI, address: Address, limits: Limits, metrics: Metrics) -> uvicorn.Server:
+def server(
+    app: FastAPI,
+    address: Address,
+    limits: Limits,
+    metrics: Metrics,
+    stopping: Stopping = Stopping(),
+) -> uvicorn.Server:
     """What listens for the application and speaks HTTP; its logging is set up elsewhere."""
-    return uvicorn.Server(
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    backlog = min(BACKLOG, descriptors // 4)
+    most = max(1, descriptors - backlog - FILES)  # asyncio accepts a backlog before it looks
+    return Server(
         uvicorn.Config(
             app,
             address.host,
             address.port,
-            http=protocol(limits.seconds, metrics),
+            backlog=backlog,
+            http=protocol(limits.seconds, most, metrics),
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=GRACE,
-        )
+            timeout_graceful_shutdown=stopping.grace,
+        ),
+        stopping,
     )
 
 
-def logging_config() -> dict[str, Any]:
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["loggers"]["tagloom"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
+class Server(uvicorn.Server):
+    """Says that it is to stop before it does, and ends in time even where something hangs."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        state, notice = self.config.app.state, self._stopping.notice
+        is_first, state.is_stopping = not state.is_stopping, True
+        if is_first:
+            # From a thread of its own that takes no lock of Python's; it says what was hanging.
+            last = notice + self._stopping.grace + MARGIN
+            faulthandler.dump_traceback_later(last, exit=True)
+        if is_first and notice and sig == signal.SIGTERM:
+            log.info("to stop in %g s; /health says so", notice)
+            asyncio.get_running_loop().call_later(notice, super().handle_exit, sig, frame)
+        else:
+            super().handle_exit(sig, frame)

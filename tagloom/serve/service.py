@@ -1,8 +1,8 @@
 """From a request's form to its answer."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -15,7 +15,7 @@ from stages.ingest.naming import named
 from tagloom.heat import overlay
 from tagloom.serve import schemas
 from tagloom.serve.batching import Batcher
-from tagloom.serve.limits import Gate, Limits, Refused
+from tagloom.serve.limits import CLIENT_GONE, Gate, Limits, Refused
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.model_reload import ModelReloader
 from tagloom.serve.schemas import Answer, Photo
@@ -24,6 +24,7 @@ from tagloom.serve.upload import Form, Part, received
 if TYPE_CHECKING:
     from tagloom.explanation import PhotoExplainer
 
+Result = TypeVar("Result")
 NO_HEAT = "there are no heat maps: they take a model of photos, and torch"
 
 
@@ -51,8 +52,9 @@ class Service:
     async def predict(self, request: Request) -> Answer:
         self.gate.check()  # before the upload: that of a request too many is not waited for
         async with received(request, self.gate, others=("threshold",)) as form:
+            request.state.photos = len(form.photos)
             with self.gate:
-                return await self._answer(form, self.reloader.model)
+                return await unless_gone(request, self._answer(form, self.reloader.model))
 
     async def _answer(self, form: Form, model: Model) -> Answer:
         threshold = schemas.threshold(form.others.get("threshold"))
@@ -84,8 +86,9 @@ class Service:
             raise Refused(404, "explain", NO_HEAT)
         self.gate.check()
         async with received(request, self.gate, others=("label",)) as form:
+            request.state.photos = len(form.photos)
             with self.gate:
-                return await self._heat(form, self.reloader.model)
+                return await unless_gone(request, self._heat(form, self.reloader.model))
 
     async def _heat(self, form: Form, model: Model) -> bytes:
         names = model.bundle.labels
@@ -115,6 +118,31 @@ class Service:
             raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
         description = model.bundle.description
         return overlay(heat, description.input_size / description.stored_size, len(pixels))
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """What ``work`` returns; it is cancelled once the client has gone, whom nobody answers.
+
+    Args:
+        request: its body has been read.
+
+    Raises:
+        Refused: the client has gone.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    answer, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Refused(CLIENT_GONE, "gone", "the client has gone")
+        return answer.result()
+    finally:
+        answer.cancel()
+        leaving.cancel()
 
 
 def explainer(bundle: Bundle) -> "PhotoExplainer":

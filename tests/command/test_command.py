@@ -110,7 +110,7 @@ def test_deep_photos_are_scaled_as_the_model_has_learnt_them(run: Run, bundle: P
         assert run("predict", "x.png", "-o", "x.parquet", "--bundle", folder).exit_code == 0
         expected = model.probabilities(decode(content, 32, depth).pixels[None], None)
         assert (pl.read_parquet("x.parquet")["probabilities"].to_numpy() == expected).all()
-    compared = run("compare", bundle, other, "x.png")
+    compared = run("compare", other, "x.png", "--bundle", bundle)
     assert compared.exit_code == 0, compared.stderr
     assert "Largest differences" in compared.stdout
 
@@ -218,20 +218,54 @@ def test_stdout_holds_results_alone(run: Run, album: Path):
         (["explain", "photos/test-00000.png", "--label", "12"], 2, "'12'; did you mean"),
         (["explain", "photos/test-00000.png", "--onnx"], 2, "--onnx"),
         (["export"], 2, "--onnx or --torch-export"),
-        (["info", "nowhere"], 1, "tagloom: there is no nowhere;"),
+        (["predict", "-", "-"], 2, "twice"),
+        (["predict", "broken.jpg"], 1, "broken.jpg: not an image"),
+        (["serve", "--allow-host", "https://photos.lan"], 2, "https://photos.lan"),
+        (["serve", "--allow-host", "photos.lan:80"], 2, "photos.lan:80"),
+        (["info", "--bundle", "nowhere"], 1, "tagloom: there is no nowhere;"),
         (["predct"], 2, "Did you mean 'predict'?"),
     ],
 )
 def test_errors_are_sentences(arguments: list[str], code: int, named: str, run: Run, album: Path):
     Path("empty").mkdir()
     Path("none.csv").write_text("a,b\n1,2\n")
+    Path("broken.jpg").write_text("no photo")
     result = run(*arguments)
     assert result.exit_code == code
-    assert result.stdout == ""
     assert named in result.stderr
     assert "Traceback" not in result.stderr
-    if code == 1:
+    if named.startswith("tagloom: "):
         assert len(result.stderr.splitlines()) == 1
+        assert result.stdout == ""
+
+
+@pytest.mark.parametrize("between", ["\n", "\0"])
+def test_paths_come_from_the_input(bundle: Path, album: Path, between: str):
+    Path("photos/a\nb.png").write_bytes(Path("photos/test-00000.png").read_bytes())
+    paths = ["photos/test-00000.png", "photos.csv", *(["photos/a\nb.png"] * (between == "\0"))]
+    arguments = ["predict", "-", "photos", "--format", "csv", "--bundle", str(bundle), "--onnx"]
+    result = CliRunner().invoke(app, arguments, input=between.join([*paths, ""]))
+    names = [row["photo"] for row in rows(result)]
+    assert names[:7] == [paths[0], *(f"photos/test-0000{n}.png" for n in range(6))]
+    assert len(names) == 1 + 6 + (between == "\0") + 7
+    missing = CliRunner().invoke(app, arguments, input="photos/none.png\n")
+    assert (missing.exit_code, "photos/none.png" in missing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_it(shell: str):
+    environment = os.environ | {"_TAGLOOM_COMPLETE": f"complete_{shell}", "PYTHONPATH": str(ROOT)}
+    words = {"COMP_WORDS": "tagloom pre", "COMP_CWORD": "1"}
+    words |= {"_TYPER_COMPLETE_ARGS": "tagloom pre", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    result = subprocess.run(
+        [sys.executable, "-m", "tagloom"],
+        env=environment | words,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "predict" in result.stdout
+    assert "export" not in result.stdout
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle: Path, album: Path):
@@ -313,7 +347,7 @@ def test_a_changed_byte_is_noticed(run: Run, bundle: Path, in_tmp: Path):
     with Path("changed/network.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x55")
-    for command in (["info", "changed"], ["predict", "photos", "--bundle", "changed"]):
+    for command in (["info", "--bundle", "changed"], ["predict", "photos", "--bundle", "changed"]):
         result = run(*command)
         assert result.exit_code == 1
         assert result.stderr.startswith("tagloom: changed/network.safetensors ")
@@ -332,7 +366,7 @@ def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album:
 
 
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
-    result = run("compare", bundle, bundle, "photos.csv")
+    result = run("compare", bundle, "photos.csv")
     assert result.exit_code == 0, result.stderr
     assert "Of 6 photos, 100.0% get the same of the 10 labels" in result.stdout
     assert "B − A +0.0000" in result.stdout
@@ -343,4 +377,4 @@ def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     nothing = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(" ".join(map(str, range(10)))))
     table = pl.read_csv("photos.csv", infer_schema=False).with_columns(unknown=nothing)
     table.write_csv("partly.csv")
-    assert "Micro-F1 on 5 photos" in run("compare", bundle, bundle, "partly.csv").stdout
+    assert "Micro-F1 on 5 photos" in run("compare", bundle, "partly.csv").stdout

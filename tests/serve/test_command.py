@@ -45,7 +45,8 @@ def serving(*options: object, before: str = "") -> Iterator[tuple[subprocess.Pop
 
 def test_requests_are_answered_before_it_stops(bundle: Path):
     """With ONNX, which needs no torch."""
-    with serving("--bundle", bundle, "--onnx", before=WITHOUT_TORCH) as (process, address, log):
+    options = ("--bundle", bundle, "--onnx", "--notice", 0)
+    with serving(*options, before=WITHOUT_TORCH) as (process, address, log):
         assert "password" not in log
         with httpx.Client(base_url=address, timeout=30) as client:
             assert client.get("/labels").json()["explains"] is False

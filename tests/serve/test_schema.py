@@ -22,6 +22,7 @@ OPERATIONS = [
     ("POST", "/explain"),
     ("GET", "/labels"),
     ("GET", "/health"),
+    ("GET", "/live"),
     ("GET", "/metrics"),
 ]
 seeded = settings(

@@ -91,6 +91,7 @@ def test_what_the_model_knows(service: Running, model: Model):
 def test_health(service: Running, model: Model):
     assert service.client.get("/health").json() | {"version": ""} == {
         "ready": True,
+        "reason": None,
         "version": "",
         "model": model.bundle.sha256,
         "bundle": str(model.bundle.folder),
