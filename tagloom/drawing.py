@@ -72,7 +72,7 @@ def upright(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def warmed(photo: np.ndarray, heat: np.ndarray, seen: float) -> np.ndarray:
+def warmed(photo: np.ndarray, heat: np.ndarray, seen: tuple[float, float]) -> np.ndarray:
     """The photo in grey, in colour where there is heat, the brightest where there is most.
 
     Args:

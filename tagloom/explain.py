@@ -87,7 +87,7 @@ def explain(
     try:
         content = read_file(photo)
         pixels = decode(content, *known.form).pixels
-        large = decode(content, drawing.SIDE, known.form.depth)
+        large = decode(content, drawing.SIDE, known.form.depth)  # all, whatever is seen of it
     except UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 
@@ -98,7 +98,7 @@ def explain(
     explanation = explained(known, pixels, caption, chosen)
 
     shown = drawing.upright(large.pixels, large.width, large.height)
-    seen = description.input_size / known.stored_size
+    seen = description.seen(large.width, large.height)
     warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
     parts = [
         drawing.Explained(names[n], float(probabilities[n]), bool(holds[n]), picture, words)

@@ -12,23 +12,27 @@ STRONGEST = 0.85  # opacity
 
 
 def over_photo(
-    heat: np.ndarray, seen: float, width: int, height: int, resampling: Resampling
+    heat: np.ndarray, seen: tuple[float, float], width: int, height: int, resampling: Resampling
 ) -> np.ndarray:
     """A heat map at the size of its photo: float32 (height, width), at most about 1.
 
     Args:
         heat: float32 (side, side), not negative.
-        seen: the share of the photo's sides that the map covers, in the middle.
+        seen: what the map's sides are of the photo's width and height; the two have one middle.
     """
-    inner = max(1, round(seen * width)), max(1, round(seen * height))
+    across, down = seen
+    inner = max(1, round(min(1, across) * width)), max(1, round(min(1, down) * height))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    scaled = Image.fromarray(heat / (float(heat.max()) or 1.0)).resize(inner, resampling)
+    # Of the map, what lies over the photo.
+    x, y = ((1 - 1 / max(1, each)) / 2 * len(heat) for each in seen)
+    over = (x, y, len(heat) - x, len(heat) - y)
+    scaled = Image.fromarray(heat / (float(heat.max()) or 1.0)).resize(inner, resampling, over)
     share = np.zeros((height, width), np.float32)
     share[top : top + inner[1], left : left + inner[0]] = np.asarray(scaled)
     return share
 
 
-def overlay(heat: np.ndarray, seen: float, size: int) -> bytes:
+def overlay(heat: np.ndarray, seen: tuple[float, float], size: int) -> bytes:
     """A PNG of ``size`` × ``size`` pixels that is clear where nothing speaks for the label.
 
     Args:

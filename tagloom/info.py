@@ -56,8 +56,8 @@ INPUTS = {
 def _about(known: "Bundle") -> Iterator[list[str]]:
     description, metrics = known.description, known.metrics
     if description.sees_images:
-        seen = description.input_size
-        yield ["photos", f"{description.backbone}, {seen} × {seen} pixels"]
+        seen, fit = description.input_size, description.fit
+        yield ["photos", f"{description.backbone}, {seen} × {seen} pixels (ingest.fit: {fit})"]
     if description.reads_captions:
         yield ["captions", description.text["encoder"]]
     if alone := metrics["without_captions"]:

@@ -135,6 +135,7 @@ def test_a_section_cannot_be_changed() -> None:
         ),
         ("ingest", {"source": None}, "ingest.source should be a valid string"),
         ("ingest", {"image_size": 4}, "ingest.image_size should be greater than or equal to 8"),
+        ("ingest", {"fit": "squeeze"}, "ingest.fit should be 'stretch', 'crop' or 'pad'"),
         ("ingest", {"depth": "12"}, "ingest.depth is '12'; it is type, photo, or two numbers"),
         ("ingest", {"depth": [4095, 0]}, "ingest.depth is [4095, 0]; it is type, photo, or two"),
         ("ingest", {"depth": [0, math.inf]}, "ingest.depth is [0, inf]; it is type"),

@@ -132,6 +132,11 @@ def in_use_side(model: Model, rows: pl.DataFrame, names: list[str]) -> Side:
             f"the model in use wants deep pixels scaled by {description.depth}, and they are "
             f"scaled by {stored.depth} now (ingest.depth), so the two cannot be compared"
         )
+    if description.sees_images and description.fit != stored.fit:
+        raise Incomparable(
+            f"the model in use wants photos made square by {description.fit}, and that is done by "
+            f"{stored.fit} now (ingest.fit), so the two cannot be compared"
+        )
     probabilities = ask(model, rows)
     decided = model.decide(probabilities)
     # A model from before names were brought into one form may have others.

@@ -13,6 +13,11 @@ from stages.network.description import Description
 FEW = 50  # photos of a label: below, its figures are hardly more than a guess
 WEAK = 0.5  # F1: below, more than half of what is said or missed is wrong
 MOST = 12  # labels that a sentence lists
+FITTED = {  # by how photos become square: to how many pixels they are brought, and what is lost
+    "stretch": ("Photos are squeezed to", ", and so is the photo's shape"),
+    "crop": ("The middle of photos is brought to", ", and so are the ends of the longer side"),
+    "pad": ("Photos are brought, with bars beside them, to", ""),
+}
 ESCAPED = str.maketrans(
     {mark: f"\\{mark}" for mark in string.punctuation if mark not in ",-"}
     | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # which are no markup in HTML either
@@ -78,10 +83,11 @@ def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
         "from elsewhere will do worse."
     )
     if description.sees_images:
+        brought, lost = FITTED[description.fit]
         sentences.append(
-            f"Photos are squeezed to {description.stored_size} × {description.stored_size} pixels"
+            f"{brought} {description.stored_size} × {description.stored_size} pixels"
             + (f", of which the centre {description.crop} count" if description.crop else "")
-            + ": small things are lost, and so is the photo's shape."
+            + f": small things are lost{lost}."
         )
     if description.has_transformer:
         sentences.append(f"Of a caption the first {description.text['max_tokens']} tokens count.")

@@ -11,6 +11,7 @@ import polars as pl
 from stages import printable, run
 from stages.files import alone, room, whole, write_csv
 from stages.ingest import (
+    addresses,
     archives,
     corrections,
     decode_cache,
@@ -47,6 +48,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     shown = archives.opened(params, folder)
     listing, columns = list_rows(shown, rules, folder), sources.columns(shown)
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
+    unfetched = addresses.fetch(listing.rows)
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
         alone(decode_cache.place(params.form)),
@@ -55,7 +57,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     ):
         store.mkdir()
         files = Files(Path(shown.root), Path(params.root), archives.place())
-        taken, decoded, unreadable = take_in(listing, shown, files, store, folder)
+        taken, decoded, unreadable = take_in(listing, shown, files, unfetched, store, folder)
         lost = listing.rejected + unreadable
         check_loss(listing.total, lost, params)
         allowed = params.labels or label_names(taken, listing.label_lists)

@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 from stages import UserError
 from stages.files import alone, cache_folder, whole
 from stages.ingest import sources
+from stages.ingest.addresses import is_address
 from stages.ingest.params import Ingest
 
 ZIP, TAR = (".zip",), (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -44,8 +45,14 @@ def opened(params: Ingest, folder: Path) -> Ingest:
         folder: for the links, which are only for now.
 
     Raises:
-        UserError: an archive cannot be unpacked, or the root itself is one.
+        UserError: an archive cannot be unpacked, or the root itself is one, or an address.
     """
+    if is_address(params.root):
+        raise UserError(
+            f"ingest.root is the address {params.root}; set it to a folder of this machine, with "
+            "the files that list the photos, and in the options of the source put the address "
+            "before photos"
+        )
     root = Path(params.root)
     if root.is_file():
         raise UserError(

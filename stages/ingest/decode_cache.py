@@ -151,5 +151,5 @@ def keep(store: Path, taken: pl.LazyFrame, form: Form) -> None:
 def place(form: Form) -> Path:
     """The folder that keeps photos of ``form`` as this decoder makes them."""
     code = (Path(decoder.__file__), Path(deep_pixels.__file__), Path(images.__file__))
-    key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth}")
+    key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth} {form.fit}")
     return cache_folder("images") / f"{form.size}-{key[:12]}"

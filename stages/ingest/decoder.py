@@ -8,10 +8,11 @@ from PIL import ExifTags, Image, ImageFile
 
 from stages import image_formats
 from stages.ingest.deep_pixels import REMEDY, DeepImage, Misfit, check_bands, is_deep
-from stages.ingest.form import Depth
+from stages.ingest.form import Depth, Fit, shares
 from stages.ingest.images import UnreadablePhoto
 
 MOST_SCANS = 100  # of a progressive JPEG; encoders make ten or so
+BARS = (124, 116, 104)  # ImageNet's mean, which is 0 to most backbones
 LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -48,14 +49,17 @@ class Photo(NamedTuple):
     misfit: Misfit = Misfit.NONE
 
 
-def decode(content: bytes, size: int, depth: Depth = "type") -> Photo:
+def decode(content: bytes, size: int, depth: Depth = "type", fit: Fit = "stretch") -> Photo:
     """Decodes any file that Pillow reads, or HEIC, to ``size`` × ``size`` RGB.
 
     EXIF orientation is honoured, transparency is laid over white, and the resize is antialiased
-    (bilinear over the support of the scale). The aspect is not kept.
+    (bilinear over the support of the scale).
 
     Args:
         depth: how pixels deeper than 8 bits are scaled.
+        fit: ``stretch`` does not keep the aspect. ``crop`` shows the middle, the shorter side of
+            it whole, as torchvision's ``Resize`` and ``CenterCrop`` do; ``pad`` shows all, with
+            bars of ``BARS`` beside it.
 
     Raises:
         UnreadablePhoto: the file is empty, truncated, no image, or a decompression bomb; it would
@@ -75,7 +79,11 @@ def decode(content: bytes, size: int, depth: Depth = "type") -> Photo:
             image.load()
             turn = _turn(image)
             shallow, misfit = deep.scaled() if deep else (image, Misfit.NONE)
-            resized = _to_rgb(shallow).resize((size, size), Image.Resampling.BILINEAR)
+            colours = _to_rgb(shallow)
+            # Its hash is that of the whole photo: the same ones are alike however they are fitted.
+            stretched = fitted = _square(colours, size, (1.0, 1.0), turn)
+            if fit != "stretch":
+                fitted = _square(colours, size, shares(fit, width, height), turn)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -86,11 +94,30 @@ def decode(content: bytes, size: int, depth: Depth = "type") -> Photo:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise UnreadablePhoto(f"cannot be decoded: {error}") from error
-    if turn is not None:
-        resized = resized.transpose(turn)
     if turn in SIDEWAYS:
         width, height = height, width
-    return Photo(np.asarray(resized), width, height, difference_hash(resized), misfit)
+    return Photo(np.asarray(fitted), width, height, difference_hash(stretched), misfit)
+
+
+def _square(
+    image: Image.Image, size: int, in_square: tuple[float, float], turn: Image.Transpose | None
+) -> Image.Image:
+    """An RGB image as a square, upright; ``in_square`` are its ``shares``."""
+    across, down = in_square
+    shown = image.width * min(1.0, across), image.height * min(1.0, down)
+    left, top = (image.width - shown[0]) / 2, (image.height - shown[1]) / 2
+    sides = max(1, round(size / max(1.0, across))), max(1, round(size / max(1.0, down)))
+    # Only what is shown is resized. The whole would fill the memory where a file of a few kilobytes
+    # is a thousand times as wide as it is high.
+    box = (left, top, left + shown[0], top + shown[1])
+    resized = image.resize(sides, Image.Resampling.BILINEAR, box)
+    if turn is not None:
+        resized = resized.transpose(turn)
+    if resized.size == (size, size):
+        return resized
+    square = Image.new("RGB", (size, size), BARS)
+    square.paste(resized, ((size - resized.width) // 2, (size - resized.height) // 2))
+    return square
 
 
 def _let_open_heif() -> None:

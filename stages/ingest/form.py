@@ -6,15 +6,31 @@ from typing import Any, Literal, NamedTuple
 # and highest value, or from these two values.
 Depth = Literal["type", "photo"] | tuple[float, float]
 
+# How photos become square: drawn out, their middle alone, or with bars beside them.
+Fit = Literal["stretch", "crop", "pad"]
+
 
 class Form(NamedTuple):
-    """What photos are brought to: their height and width in pixels, and how deep ones are scaled.
+    """What photos are brought to: their height and width in pixels, how deep ones are scaled, and
+    how they become square.
 
     A model has to see all photos in the form of those that it learnt from.
     """
 
     size: int
     depth: Depth = "type"
+    fit: Fit = "stretch"
+
+
+def shares(fit: Fit, width: int, height: int) -> tuple[float, float]:
+    """What the sides of a photo's square are of its width and of its height.
+
+    The two have one middle. Less than 1: the rest of the photo is cut away; more: there are bars.
+    """
+    if fit == "stretch":
+        return 1.0, 1.0
+    side = min(width, height) if fit == "crop" else max(width, height)
+    return side / width, side / height
 
 
 def as_depth(plain: Any) -> Depth:

@@ -6,7 +6,7 @@ maps, so a batch costs a copy and no decoding. Photos appended to a source leave
 as they are. A shard is as small as it is because the last one, partly filled, is copied to grow.
 
 ``depth.json`` beside them says how pixels deeper than 8 bits were scaled; without it, by the range
-of their type.
+of their type. ``fit.json`` says how photos became square; without it, they were stretched.
 """
 
 import json
@@ -14,7 +14,7 @@ import os
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from stages.ingest.form import Form, as_depth
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512
-DEPTH = "depth.json"
+DEPTH, FIT = "depth.json", "fit.json"
 
 
 class UnreadablePhoto(Exception):
@@ -53,9 +53,12 @@ class ImageStore:
     @cached_property
     def form(self) -> Form:
         """The form that the photos were brought to."""
-        file = self.folder / DEPTH
-        depth = json.loads(file.read_text("utf-8")) if file.exists() else "type"
-        return Form(self.size, as_depth(depth))
+        depth, fit = self._note(DEPTH, "type"), self._note(FIT, "stretch")
+        return Form(self.size, as_depth(depth), fit)
+
+    def _note(self, name: str, default: str) -> Any:
+        file = self.folder / name
+        return json.loads(file.read_text("utf-8")) if file.exists() else default
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The photos at ``rows`` (int, (n,)): a new uint8 array (n, size, size, 3)."""
@@ -97,6 +100,8 @@ class ImageWriter:
         self.folder, self.size, self.cache = folder, form.size, cache
         if form.depth != "type":
             write_json(folder / DEPTH, form.depth)
+        if form.fit != "stretch":
+            write_json(folder / FIT, form.fit)
         self.rows = 0
         self._stream: BinaryIO | None = None  # None while the shard repeats the cache's
 

@@ -1,11 +1,11 @@
 """From the rows of a listing to photos in the image store, and to records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from stages.ingest import decode_cache, records
+from stages.ingest import addresses, decode_cache, records
 from stages.ingest.decode_cache import NO_STATE, STATE
 from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
@@ -29,12 +29,18 @@ TAKEN = pl.Schema(LISTED | SEEN)
 
 
 def take_in(
-    listing: Listing, params: Ingest, files: Files, store: Path, folder: Path
+    listing: Listing,
+    params: Ingest,
+    files: Files,
+    unfetched: Mapping[str, str],
+    store: Path,
+    folder: Path,
 ) -> tuple[Spool, int, list[Rejected]]:
     """Opens the photos of the rows and writes them to the store.
 
     Args:
         files: those of the photos.
+        unfetched: why photos at addresses could not be fetched, by these.
         store: an empty folder for the shards.
         folder: for a table that is only for now.
 
@@ -43,7 +49,7 @@ def take_in(
         photos had to be decoded; and the other rows.
     """
     cache = decode_cache.load(params.form)
-    hints = Hints(params)
+    hints = Hints(params, unfetched)
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
@@ -61,6 +67,7 @@ def take_in(
                     is_missing = isinstance(photo, MissingPhoto)
                     reason = hints.reason(path, id) if is_missing else str(photo)
                     rejected.append((file, row, path or id, reason))
+                    addresses.forget(path or "")
                     continue
                 decoded += not isinstance(photo.image, Known)
                 image = writer.append(photo.image)

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -17,9 +18,14 @@ ADDRESS = re.compile(r"(^|/)(https?|s3|gs|ftp):/", re.IGNORECASE)
 
 
 class Hints:
-    """Looks for files that are missing, and lists each folder once."""
+    """Looks for files that are missing, and lists each folder once.
 
-    def __init__(self, params: Ingest) -> None:
+    Args:
+        unfetched: why photos at addresses could not be fetched, by these.
+    """
+
+    def __init__(self, params: Ingest, unfetched: Mapping[str, str]) -> None:
+        self._unfetched = unfetched
         self._root = Path(params.root)
         self._source = params.source
         self._options = sources.chosen(params)[1].model_dump()
@@ -29,6 +35,8 @@ class Hints:
 
     def reason(self, photo: str, id: str) -> str:
         """Why there is no photo, and what would fit; the same words for the same fault."""
+        if photo in self._unfetched:
+            return self._unfetched[photo]
         if ADDRESS.search(photo):
             return "the file is missing; it is an address: download the photos below ingest.root"
         if os.path.islink(self._root / photo):

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from stages.ingest import naming
-from stages.ingest.form import Depth, Form
+from stages.ingest.form import Depth, Fit, Form
 from stages.params import Fraction, Section, unknown
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -34,6 +34,7 @@ class Ingest(Section):
     deliveries: str | None
     corrections: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
+    fit: Fit
     depth: Depth
     labels: Names | None
     rename: dict[str, str] | None
@@ -110,7 +111,7 @@ class Ingest(Section):
     @property
     def form(self) -> Form:
         """What photos are brought to."""
-        return Form(self.image_size, self.depth)
+        return Form(self.image_size, self.depth, self.fit)
 
     @property
     def source_options(self) -> dict[str, Any]:

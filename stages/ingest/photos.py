@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import project_root
+from stages.ingest.addresses import file_of, is_address
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.decoder import decode
 from stages.ingest.form import Form
@@ -45,7 +46,8 @@ class Opened(NamedTuple):
     file: FileState | None
 
 
-PhotoSource = str | Callable[[], bytes]  # a path below the root, or what makes the file's bytes
+# A path below the root, an address, or what makes the file's bytes.
+PhotoSource = str | Callable[[], bytes]
 Outcome = tuple[np.ndarray | None, Opened | UnreadablePhoto]  # pixels apart from all the rest
 APART = Known(())  # stands for pixels on their way between processes
 
@@ -59,7 +61,7 @@ def cache_of_dvc() -> Path:
 
 
 class Files:
-    """The photos' files below ``root``.
+    """The photos' files below ``root``, and those fetched from addresses.
 
     They must lie in the root, in one of the ``others`` or in DVC's cache, where photos tracked by
     DVC may be linked to, when links are followed.
@@ -86,9 +88,14 @@ class Files:
     def find(self, photo: str) -> tuple[str, FileState | None]:
         """The path of ``root/photo`` and the state of its file, links followed.
 
+        An address has the file that was fetched from it.
+
         The state is None where the file changed a moment ago: it may change again and keep its
         time stamps, which tick more coarsely than files are written.
         """
+        if is_address(photo):
+            path = str(file_of(photo))
+            return path, self._state(os.lstat(path))
         if os.altsep:  # Windows
             photo = photo.replace(os.sep, os.altsep)
         cut = photo.rfind("/") + 1
@@ -110,11 +117,14 @@ class Files:
             if not self._is_allowed(path):
                 raise UnreadablePhoto("it is a link that leaves ingest.root and DVC's cache")
             status = os.stat(path)
+        return path, self._state(status)
+
+    def _state(self, status: os.stat_result) -> FileState | None:
         if not stat.S_ISREG(status.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")
         if max(status.st_mtime_ns, status.st_ctime_ns) > self._settled:
-            return path, None
-        return path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            return None
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
     def _resolve(self, folder: str) -> tuple[str, bool]:
         if Path(folder).is_absolute() or ".." in Path(folder).parts:

@@ -36,13 +36,20 @@ CHUNK = 32  # items a process takes at once, at most,
 CHUNK_BYTES = 2 << 20  # and of so many pixels
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map`` on threads; only a few results for each core are made before they are asked for."""
-    with ThreadPoolExecutor(cores()) as pool:
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Iterator[Result]:
+    """``map`` on threads; only a few results for each are made before they are asked for.
+
+    Args:
+        threads: None: one for each core.
+    """
+    count = threads or cores()
+    with ThreadPoolExecutor(count) as pool:
         ahead: deque = deque()
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) > 16 * cores():
+            if len(ahead) > 16 * count:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.ingest.form import Depth, Form, as_depth
+from stages.ingest.form import Depth, Fit, Form, as_depth, shares
 
 WEIGHTS = "network.safetensors"  # beside the description …
 TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
@@ -26,6 +26,7 @@ class Description:
         stored_size: height and width of the photos in the image store, in pixels.
         crop: the centre of them that the backbone sees, in pixels; None: all.
         depth: how pixels deeper than 8 bits were scaled for it, as in ``ingest.depth``.
+        fit: how photos became square for it, as in ``ingest.fit``.
         mean, std: of the normalisation, each of R, G and B in [0, 1].
         interpolation: by which photos were resized for the backbone's weights, as its library
             says. Ours are resized once, as they are stored, bilinearly.
@@ -54,6 +55,7 @@ class Description:
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     depth: Depth = "type"
+    fit: Fit = "stretch"
     interpolation: str = "bilinear"
     native_size: int | None = None
     architecture: dict[str, Any] | None = None
@@ -73,7 +75,16 @@ class Description:
     @property
     def form(self) -> Form:
         """What photos have to be brought to."""
-        return Form(self.stored_size, self.depth)
+        return Form(self.stored_size, self.depth, self.fit)
+
+    def seen(self, width: int, height: int) -> tuple[float, float]:
+        """What the sides of the square that the backbone sees are of a photo's width and height.
+
+        The two have one middle.
+        """
+        part = self.input_size / self.stored_size
+        across, down = shares(self.fit, width, height)
+        return part * across, part * down
 
     @property
     def input_size(self) -> int:

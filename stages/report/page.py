@@ -31,6 +31,18 @@ def write(path: Path, content: dict[str, Any]) -> int:
 def render(content: dict[str, Any]) -> str:
     """The page; ``content`` is what ``templates/page.html`` asks for."""
     scripts = [vega(), (TEMPLATES / "page.js").read_text("utf-8")]
+    content = content | {"sections": content["sections"].items()}
+    page = templates().get_template("page.html")
+    return page.render(
+        content,
+        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        policy=policy(scripts),
+    )
+
+
+def templates() -> Environment:
+    """What reads the page's templates, with the filters that they use."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -46,13 +58,7 @@ def render(content: dict[str, Any]) -> str:
         "duration": duration,
         "setting": setting,
     }
-    content = content | {"sections": content["sections"].items()}
-    return environment.get_template("page.html").render(
-        content,
-        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
-        scripts=[Markup(script) for script in scripts],
-        policy=policy(scripts),
-    )
+    return environment
 
 
 @cache

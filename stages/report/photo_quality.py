@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageFilter, ImageStat
 
+from stages.ingest.form import shares
 from stages.ingest.images import ImageStore
 from stages.split.duplicates import same_photo
 
@@ -37,6 +38,7 @@ NARROW = 0.35  # the short side by the long one
 # lists one in a hundred photos of MS COCO, most of them sharp, and 3 one in three thousand.
 FENCE = 2.0
 CHUNK = 64  # photos in memory
+LEAST_SIDE = 3  # pixels; narrower, there is no Laplacian
 
 # Around 128, since Pillow keeps pixels within 0 to 255.
 LAPLACIAN = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
@@ -90,7 +92,7 @@ def odd_photos(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
     if records.is_empty():
         return pl.DataFrame(schema=ODD)
     sides = pl.min_horizontal("width", "height") / pl.max_horizontal("width", "height")
-    measured = measures(records["image"].to_numpy(), store)
+    measured = measures(records, store)
     photos = records.hstack(measured).with_columns(shape=sides)
     low, middle, high = np.quantile(np.log(measured["sharpness"]), [0.25, 0.5, 0.75])
     blurred, usual = np.exp(low - FENCE * (high - low)), np.exp(middle)
@@ -114,22 +116,37 @@ def odd_photos(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
     return pl.concat(odd).match_to_schema(ODD)
 
 
-def measures(images: np.ndarray, store: ImageStore) -> pl.DataFrame:
+def measures(records: pl.DataFrame, store: ImageStore) -> pl.DataFrame:
     """``dark``, ``bright`` and ``sharpness`` of photos, as from ``measure``: a row each.
 
     Args:
-        images: int (n,), their rows in the store.
+        records: ``image``, ``width`` and ``height`` of the photos.
     """
-    chunks = np.split(images, range(CHUNK, len(images), CHUNK))
-    rows = [measure(photo) for chunk in chunks for photo in store.gather(chunk)]
+    rows = []
+    for chunk in records.iter_slices(CHUNK):
+        photos, sizes = store.gather(chunk["image"].to_numpy()), chunk.select("width", "height")
+        for photo, (width, height) in zip(photos, sizes.iter_rows(), strict=True):
+            rows.append(measure(without_bars(photo, shares(store.form.fit, width, height))))
     return pl.DataFrame(rows, ["dark", "bright", "sharpness"], orient="row")
+
+
+def without_bars(photo: np.ndarray, in_square: tuple[float, float]) -> np.ndarray:
+    """What a square shows of its photo, ``LEAST_SIDE`` pixels wide and high at least.
+
+    Args:
+        photo: uint8, (size, size, 3).
+        in_square: its ``shares``.
+    """
+    sides = (max(LEAST_SIDE, round(len(photo) / max(1.0, share))) for share in in_square)
+    columns, rows = (slice((len(photo) - s) // 2, (len(photo) + s) // 2) for s in sides)
+    return photo[rows, columns]
 
 
 def measure(photo: np.ndarray) -> tuple[float, float, float]:
     """What tells whether a photo is dark, bright or blurred.
 
     Args:
-        photo: uint8, (height, width, 3), each side 3 at least.
+        photo: uint8, (height, width, 3), each side ``LEAST_SIDE`` at least.
 
     Returns:
         The 99th and the 5th percentile of brightness, 0 to 1; and sharpness: the variance of the

@@ -32,10 +32,12 @@ class Thumbnails:
     Attributes:
         sources: data URIs, by row of the image store.
         given: the rows that stand in the page already.
+        are_stretched: whether they are to be shown in the shape that the photos came in.
     """
 
     sources: dict[int, str]
     given: set[int]
+    are_stretched: bool
 
     def first(self, image: int) -> str | None:
         """The photo where it stands for the first time; later None, and its place borrows it."""
@@ -69,7 +71,8 @@ def thumbnails(images: Iterable[int], store: ImageStore, description: Descriptio
             f"{SIDES[-1]} pixels; lower report.photos or report.labels"
         )
     sources = (uri(content, "webp") for content in encoded)
-    return Thumbnails(dict(zip(wanted, sources, strict=True)), set())
+    by_row = dict(zip(wanted, sources, strict=True))
+    return Thumbnails(by_row, set(), are_stretched=store.form.fit == "stretch")
 
 
 def as_seen(store: ImageStore, images: np.ndarray, description: Description) -> np.ndarray:

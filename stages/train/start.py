@@ -48,6 +48,7 @@ def describe(params: Train, label_names: list[str], form: Form) -> Description:
         backbone=params.backbone,
         stored_size=form.size,
         depth=form.depth,
+        fit=form.fit,
         crop=params.augment.crop,
         feature_norm=params.feature_norm,
         fusion=params.fusion,

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
@@ -83,9 +82,9 @@ def create_app(
     return app
 
 
-def decode(content: bytes, form: Form) -> np.ndarray:
-    """The content of a photo's file → uint8 (size, size, 3)."""
-    return decoder.decode(content, *form).pixels
+def decode(content: bytes, form: Form) -> decoder.Photo:
+    """The photo in a file's content, in ``form``."""
+    return decoder.decode(content, *form)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from stages.bundle.model import Model
+from stages.ingest.decoder import Photo
 from stages.ingest.form import Form
 from tagloom.serve.metrics import Metrics
 
@@ -36,7 +37,7 @@ class Batcher:
     """Answers for single photos, computed in batches.
 
     Args:
-        decode: a file's content and a form → uint8 (size, size, 3).
+        decode: a file's content and a form → a photo in it.
         size: photos in a batch, at most.
         wait: seconds that photos which are ready wait for those being decoded, at most.
         threads: that decode.
@@ -47,7 +48,7 @@ class Batcher:
 
     def __init__(
         self,
-        decode: Callable[[bytes, Form], np.ndarray],
+        decode: Callable[[bytes, Form], Photo],
         size: int,
         wait: float,
         threads: int,
@@ -82,14 +83,14 @@ class Batcher:
         """
         photo = None
         if content is not None:
-            photo = await self.decoded(model, content)
+            photo = (await self.decoded(model, content)).pixels
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._queue.append(Job(model, photo, caption, answer))
         self._news.set()
         return await answer
 
-    async def decoded(self, model: Model, content: bytearray) -> np.ndarray:
-        """The photo as ``model`` wants it: uint8 (stored size, stored size, 3)."""
+    async def decoded(self, model: Model, content: bytearray) -> Photo:
+        """The photo as ``model`` wants it."""
         self._decoding += 1
         try:
             return await self._in(self._decoders, self._decode_measured, content, model.bundle.form)
@@ -97,7 +98,7 @@ class Batcher:
             self._decoding -= 1
             self._news.set()
 
-    def _decode_measured(self, content: bytearray, form: Form) -> np.ndarray:
+    def _decode_measured(self, content: bytearray, form: Form) -> Photo:
         with self.metrics.decode.time():
             return self._decode(bytes(content), form)
 

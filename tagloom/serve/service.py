@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from fastapi import Request
 
 from stages import UserError
 from stages.bundle.bundle import Bundle, read_bundle
 from stages.bundle.model import Model
+from stages.ingest import decoder
 from stages.ingest.images import UnreadablePhoto
 from stages.ingest.naming import named
 from tagloom.heat import overlay
@@ -102,22 +102,22 @@ class Service:
         if part is None:  # a model of captions alone came in use as the form was read
             raise Refused(404, "explain", NO_HEAT)
         try:
-            pixels = await self.batcher.decoded(model, part.content)
+            photo = await self.batcher.decoded(model, part.content)
         except UnreadablePhoto as error:
             raise Refused(422, "photo", f"the photo cannot be read: {error}") from error
         return await self.batcher.in_network_thread(
-            self._draw, model, pixels, caption, names.index(label)
+            self._draw, model, photo, caption, names.index(label)
         )
 
-    def _draw(self, model: Model, pixels: np.ndarray, caption: str | None, label: int) -> bytes:
+    def _draw(self, model: Model, photo: decoder.Photo, caption: str | None, label: int) -> bytes:
         """A heat map as a PNG; in the network's thread."""
         if self._explainer is None or self._explainer[0] is not model:
             self._explainer = model, explainer(model.bundle)
-        [heat] = self._explainer[1].heat(pixels, caption, [label])
+        [heat] = self._explainer[1].heat(photo.pixels, caption, [label])
         if heat is None:
             raise Refused(404, "explain", "there are no heat maps: the network keeps no maps")
-        description = model.bundle.description
-        return overlay(heat, description.input_size / description.stored_size, len(pixels))
+        seen = model.bundle.description.seen(photo.width, photo.height)
+        return overlay(heat, seen, len(photo.pixels))
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:

@@ -13,6 +13,7 @@ import pytest
 from stages import UserError
 from stages.bundle.bundle import FORMAT, MANIFEST, ONNX, read_bundle, seal
 from stages.bundle.model import load_model
+from stages.ingest.form import Form
 from stages.network.description import MEAN, STD, read_description
 from stages.threshold.decision import read_decision
 
@@ -46,13 +47,23 @@ def test_it_holds_all_that_a_program_needs(bundle: Path):
     assert len(read.sha256) == 64
 
 
+def test_how_photos_became_square_is_told(copied: Path):
+    assert read_bundle(copied).form == (32, "type", "stretch")
+    rewrite(copied, lambda content: content["description"].update(fit="pad"))
+    assert read_bundle(copied).form == (32, "type", "pad")
+    assert read_bundle(copied).description.seen(40, 20) == (1, 2)
+    # Bundles of format 2 do not say it: they were always stretched.
+    rewrite(copied, lambda c: (c.update(format=2), c["description"].pop("fit")))
+    assert read_bundle(copied).form == (32, "type", "stretch")
+
+
 def test_how_deep_pixels_were_scaled_is_told(copied: Path):
-    for depth, form in (("photo", (32, "photo")), ([0, 4095.5], (32, (0, 4095.5)))):
+    for depth, form in (("photo", Form(32, "photo")), ([0, 4095.5], Form(32, (0, 4095.5)))):
         rewrite(copied, lambda content, depth=depth: content["description"].update(depth=depth))
         assert read_bundle(copied).form == form
     # Bundles of format 1 do not say it: it was always by the range of their type.
     rewrite(copied, lambda c: (c.update(format=1), c["description"].pop("depth")))
-    assert read_bundle(copied).form == (32, "type")
+    assert read_bundle(copied).form == Form(32)
 
 
 def test_a_changed_byte_of_any_file_is_noticed(copied: Path):
@@ -96,6 +107,7 @@ def test_files_outside_of_the_folder_are_not_looked_at(copied: Path, name: str):
         (lambda c: c["description"].update(surprise=1), "description.surprise: Unexpected"),
         (lambda c: c["description"].update(stored_size="32"), "description.stored_size"),
         (lambda c: c["description"].update(depth="deep"), "description.depth"),
+        (lambda c: c["description"].update(fit="squeeze"), "description.fit"),
         (lambda c: c["decision"]["thresholds"].pop(), "not one over the labels"),
         (lambda c: c["decision"]["labels"].reverse(), "not one over the labels"),
         (lambda c: c["decision"].update(temperature=0.0), "not one over the labels"),

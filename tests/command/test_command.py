@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -99,16 +100,19 @@ def test_a_folder_and_a_csv_get_what_the_model_says(run: Run, bundle: Path, albu
         assert table["labels"].to_list() == labels
 
 
-def test_deep_photos_are_scaled_as_the_model_has_learnt_them(run: Run, bundle: Path, in_tmp: Path):
+@pytest.mark.parametrize("changed", [{"depth": "photo"}, {"fit": "crop"}, {"fit": "pad"}])
+def test_photos_are_brought_to_the_form_that_the_model_has_learnt(
+    run: Run, bundle: Path, in_tmp: Path, changed: dict[str, Any]
+):
     other = shutil.copytree(bundle, in_tmp / "bundle")
     manifest = json.loads((other / "bundle.json").read_text("utf-8"))
-    manifest["description"]["depth"] = "photo"
+    manifest["description"] |= changed
     (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
-    Image.fromarray(np.random.default_rng(0).integers(0, 4096, (32, 32), np.uint16)).save("x.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 4096, (32, 48), np.uint16)).save("x.png")
     content, model = Path("x.png").read_bytes(), load_model(bundle)
-    for folder, depth in ((bundle, "type"), (other, "photo")):
+    for folder, form in ((bundle, {}), (other, changed)):
         assert run("predict", "x.png", "-o", "x.parquet", "--bundle", folder).exit_code == 0
-        expected = model.probabilities(decode(content, 32, depth).pixels[None], None)
+        expected = model.probabilities(decode(content, 32, **form).pixels[None], None)
         assert (pl.read_parquet("x.parquet")["probabilities"].to_numpy() == expected).all()
     compared = run("compare", other, "x.png", "--bundle", bundle)
     assert compared.exit_code == 0, compared.stderr

@@ -193,3 +193,11 @@ def test_photos_scaled_otherwise_cannot_be_shown_to_it(champion: Path):
     describe_otherwise(champion / "bundle", deepen)
     said = judge(champion)["incomparable"]
     assert "scaled by (0.0, 4095.0), and they are scaled by type now" in said
+
+
+def test_photos_fitted_otherwise_cannot_be_shown_to_it(champion: Path):
+    describe_otherwise(
+        champion / "bundle", lambda content: content["description"].update(fit="pad")
+    )
+    said = judge(champion)["incomparable"]
+    assert "made square by pad, and that is done by stretch now (ingest.fit)" in said

@@ -40,8 +40,9 @@ def test_shards_are_kept_as_links(kept: Path) -> None:
     assert (kept / "00000.npy").samefile(images.IMAGES / "00000.npy")
 
 
-def test_another_size_knows_nothing(kept: Path) -> None:
-    assert decode_cache.load(Form(17)) is decode_cache.EMPTY
+@pytest.mark.parametrize("form", [Form(17), Form(16, "photo"), Form(16, fit="crop")])
+def test_another_form_knows_nothing(kept: Path, form: Form) -> None:
+    assert decode_cache.load(form) is decode_cache.EMPTY
 
 
 @pytest.mark.parametrize("file", ["index.parquet", "00000.npy"])

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
+from torchvision import transforms
 
 from stages.image_formats import register_heif
-from stages.ingest.decoder import decode, difference_hash
+from stages.ingest.decoder import BARS, decode, difference_hash
+from stages.ingest.form import Fit
 from stages.ingest.images import UnreadablePhoto
 
 
@@ -43,6 +45,56 @@ def test_exif_orientation_is_honoured(orientation: int, size: tuple[int, int]) -
     assert (photo.width, photo.height) == upright.size
     expected = np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR), np.int16)
     assert np.abs(photo.pixels - expected).mean() < 2
+
+
+SIZES = [(60, 40), (40, 60), (33, 97), (1000, 600), (17, 17)]
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (33, 97), (17, 17)])
+def test_a_crop_is_torchvisions(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    photo = decode(encoded(image, "PNG"), 32, fit="crop")
+    expected = np.asarray(transforms.CenterCrop(32)(transforms.Resize(32)(image)), np.int16)
+    # It resizes 97 pixels to 94, where 94.06 would keep the aspect.
+    assert np.abs(photo.pixels - expected).max() <= (6 if 97 in size else 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pad_shows_the_whole_photo_between_bars(size: tuple[int, int]) -> None:
+    image = quadrants(size)
+    pixels = decode(encoded(image, "PNG"), 32, fit="pad").pixels
+    sides = [round(32 * side / max(size)) for side in size]
+    left, top = ((32 - side) // 2 for side in sides)
+    inner = pixels[top : top + sides[1], left : left + sides[0]]
+    expected = image.resize(sides, Image.Resampling.BILINEAR)
+    assert (inner == np.asarray(expected)).all()
+    is_bar = np.ones((32, 32), bool)
+    is_bar[top : top + sides[1], left : left + sides[0]] = False
+    assert (pixels[is_bar] == BARS).all()
+    assert is_bar.sum() == 32 * 32 - sides[0] * sides[1]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(60, 40), (1000, 600)])
+def test_photos_are_fitted_upright(size: tuple[int, int], orientation: int, fit: Fit) -> None:
+    content = oriented(size, orientation)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    turned = decode(content, 32, fit=fit)
+    expected = decode(encoded(upright, "PNG"), 32, fit=fit)
+    assert np.abs(turned.pixels.astype(int) - expected.pixels).mean() < 2
+    # Which photos are the same does not hang on it.
+    assert (turned.dhash, turned.width) == (decode(content, 32).dhash, upright.width)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1, 1)])
+def test_a_photo_like_a_line_is_fitted(size: tuple[int, int]) -> None:
+    content = encoded(Image.new("RGB", size, (200, 0, 0)), "PNG")
+    for fit, red in (("crop", 32 * 32), ("pad", 32 * 32 if size == (1, 1) else 32)):
+        pixels = decode(content, 32, fit=fit).pixels
+        assert pixels.shape == (32, 32, 3)
+        assert (pixels == (200, 0, 0)).all(axis=2).sum() == red
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "MPO"])

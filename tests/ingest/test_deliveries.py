@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from stages import UserError
@@ -85,6 +86,23 @@ def test_deliveries_can_be_elsewhere_or_switched_off(
     assert len(records.read()) == 5
     with pytest.raises(UserError, match=r"\.\./later is not below ingest\.root"):
         ingest("kaggle-csv", OPTIONS, deliveries="../later")
+
+
+def test_photos_in_parquet(
+    in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None]
+) -> None:
+    for folder, seeds in (("raw", (0, 1)), ("raw/deliveries/may", (2, 3))):
+        names = [f"{seed}.jpg" if seed % 2 else None for seed in seeds]
+        photos = [{"bytes": photo(seed, (20 + seed, 20)), "path": name}
+                  for seed, name in zip(seeds, names, strict=True)]  # fmt: skip
+        Path(folder).mkdir(parents=True)
+        table = pl.DataFrame({"image": photos, "labels": [["cat"], ["dog"]]})
+        table.write_parquet(Path(folder, "a.parquet"))
+    ingest("table", {"file": "a.parquet", "image": "image", "id": None}, max_rejected=0)
+    ids = ["a.parquet:1", "1.jpg", "deliveries/may/a.parquet:1", "3.jpg"]
+    assert records.read()["id"].to_list() == ids
+    assert records.read()["width"].to_list() == [20, 21, 22, 23]
+    assert records.read()["delivery"].to_list() == [0, 0, 1, 1]
 
 
 def test_a_source_that_makes_its_photos_takes_no_deliveries(

@@ -20,6 +20,8 @@ from PIL import Image
 from stages import UserError
 from stages.image_formats import register_heif
 from stages.ingest import photos, records, spool, workers
+from stages.ingest.decoder import decode
+from stages.ingest.form import Form
 from stages.ingest.images import ImageStore
 from stages.ingest.sources import digits, kaggle_csv
 
@@ -167,6 +169,23 @@ def test_decoded_afresh_or_reused_the_bytes_are_the_same(
     ingest("kaggle-csv", {"test": None})
     assert sums() == first
     assert "20 photos, 20 decoded" in capsys.readouterr().out
+
+
+def test_another_fit_is_another_store_and_changes_nothing_else(
+    folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = None
+    for fit in ("stretch", "crop", "pad"):
+        ingest("kaggle-csv", {"test": None}, fit=fit)
+        assert "20 photos, 20 decoded" in capsys.readouterr().out
+        assert ImageStore().form == Form(16, fit=fit)
+        content = (folder / "data" / "3.jpg").read_bytes()
+        assert (ImageStore().photo(3) == decode(content, 16, fit=fit).pixels).all()
+        table = records.read() if table is None else table
+        assert records.read().equals(table)
+        shutil.rmtree("data/images")
+    ingest("kaggle-csv", {"test": None}, fit="crop")
+    assert "20 photos, 0 decoded" in capsys.readouterr().out
 
 
 def test_new_removed_and_renamed_photos(

@@ -14,6 +14,7 @@ from stages.ingest.params import Ingest
 from stages.params import read
 
 MakeHints = Callable[..., Hints]
+UNFETCHED = {"https://example.org/3.png": "example.org answers 500"}
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def hints(write_params: Callable[..., None]) -> MakeHints:
 
     def make(source: str = "kaggle-csv", **options: Any) -> Hints:
         write_params(source, {"photos": "photos"} | options)
-        return Hints(read(Ingest))
+        return Hints(read(Ingest), UNFETCHED)
 
     return make
 
@@ -78,6 +79,11 @@ def test_what_would_fit(hints: MakeHints, photo: str, hint: str) -> None:
 @pytest.mark.parametrize("photo", ["photos/0009.jpg", "photos/../secret.jpg"])
 def test_nothing_fits(hints: MakeHints, photo: str) -> None:
     assert hints().reason(photo, photo) == "the file is missing"
+
+
+def test_what_could_not_be_fetched(hints: MakeHints) -> None:
+    (address, reason), *_ = UNFETCHED.items()
+    assert hints().reason(address, address) == reason
 
 
 def test_a_folder_that_is_missing(hints: MakeHints) -> None:

@@ -47,6 +47,7 @@ def hugging_face() -> None:
 
 TABLES = rows_of("Tables")
 LATE, OPEN = "/m/0284d", "/m/011k07"
+AT, BUCKET = "https://example.org/photos/{}", "s3://bucket/2.jpg"
 EDEMA = "CheXpert-v1.0-small/train/patient0000{}/study{}/view1_frontal.jpg"
 EXPECTED: list[dict[str, tuple[list[str] | None, list[str]]]] = [
     {"1.jpg": (["cat", "dog"], []), "2.jpg": ([], [])},
@@ -64,6 +65,8 @@ EXPECTED: list[dict[str, tuple[list[str] | None, list[str]]]] = [
     {"1.jpg": (["cat"], []), "2.jpg": (["dog"], []), "3.jpg": (None, [])},
     {"1.jpg": (["cat", "dog"], []), "2.jpg": ([], [])},
     {"1.jpg": (["cat"], [])},
+    {AT.format("1.jpg?size=large"): (["cat"], []), BUCKET: (["dog"], []), "3.jpg": (["dog"], [])},
+    {"1": (["cat"], [])},
     {"1.jpg": (["cat", "dog"], []), "data/train-00000-of-00001.parquet:2": ([], [])},
 ]
 PHOTOS = {
@@ -73,6 +76,10 @@ PHOTOS = {
     "00000002_000.png": "images_002/images/00000002_000.png",
     "train_0": "train-jpg/train_0.jpg",
     "000a": "photos/000a.jpg",
+    AT.format("1.jpg?size=large"): AT.format("1.jpg?size=large"),
+    BUCKET: BUCKET,
+    "3.jpg": "photos/3.jpg",
+    "1": "s3://bucket/photos/1.jpg",
 }
 
 

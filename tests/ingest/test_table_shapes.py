@@ -1,7 +1,10 @@
 """The shapes of tables that docs/data.md lists, each as a small file and the lines that read it."""
 
 import gzip
+import io
 import json
+import sys
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,22 +225,66 @@ def test_json_lines_that_are_none(tmp_path: Path):
     assert "dog" in bad[2].reason
 
 
-def test_excel_without_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def missing(*_: Any, **__: Any) -> None:
-        raise ModuleNotFoundError("fastexcel")
+def workbook(rows: list[list[str | float | bool | None]]) -> bytes:
+    """An Excel file of one sheet, the least that is one (ECMA-376)."""
 
-    monkeypatch.setattr(pl, "read_excel", missing)
-    with pytest.raises(UserError, match=r"photos.xlsx.*pip install fastexcel"):
-        read(tmp_path, b"", "photos.xlsx")
+    def cell(value: str | float | bool | None, place: str) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+        kind = "b" if isinstance(value, bool) else "n"
+        return f'<c r="{place}" t="{kind}"><v>{value:d}</v></c>'
+
+    lines = "".join(
+        f'<row r="{row}">{"".join(map(cell, values, (f"{at}{row}" for at in "ABCDE")))}</row>'
+        for row, values in enumerate(rows, 1)
+    )
+    at, parts = "http://schemas.openxmlformats.org", "application/vnd.openxmlformats-officedocument"
+    links = f"{at}/officeDocument/2006/relationships"
+    link = f'<Relationship Id="r" Type="{links}/{{}}" Target="{{}}"/>'
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{at}/package/2006/content-types"><Default '
+        'Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/b.xml" ContentType="{parts}.spreadsheetml.sheet.main+xml"/>'
+        f'<Override PartName="/s.xml" ContentType="{parts}.spreadsheetml.worksheet+xml"/></Types>',
+        "_rels/.rels": link.format("officeDocument", "xl/workbook.xml"),
+        "xl/_rels/workbook.xml.rels": link.format("worksheet", "s.xml"),
+        "xl/workbook.xml": f'<workbook xmlns="{at}/spreadsheetml/2006/main" xmlns:r="{links}">'
+        '<sheets><sheet name="photos" sheetId="1" r:id="r"/></sheets></workbook>',
+        "xl/s.xml": f'<worksheet xmlns="{at}/spreadsheetml/2006/main"><sheetData>{lines}'
+        "</sheetData></worksheet>",
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            if name.endswith(".rels"):
+                of = f"{at}/package/2006/relationships"
+                archive.writestr(name, f'<Relationships xmlns="{of}">{content}</Relationships>')
+            else:
+                archive.writestr(name, content)
+    return stream.getvalue()
 
 
-def test_excel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # As Polars gives a sheet: numbers are floats, empty cells are null.
-    sheet = pl.DataFrame({"id": [1.0, 2.0, 3.0], "labels": ["cat dog", None, "[]"], "": [0, 1, 2]})
-    monkeypatch.setattr(pl, "read_excel", lambda *_, **__: sheet)
-    listed = read(tmp_path, b"", "photos.xlsx", pattern="{id}.jpg")
+def test_excel(tmp_path: Path):
+    rows = [["id", "labels", None, "sure"], [1, "cat dog", 0, True], [2, None, 1, False],
+            [3, "[]", 2, True]]  # fmt: skip
+    listed = read(tmp_path, workbook(rows), "photos.xlsx", pattern="{id}.jpg")
     assert labels(listed) == {"1": ["cat", "dog"], "2": [], "3": []}
     assert [row.row for row in listed] == [2, 3, 4]
+    hot = read(tmp_path, workbook(rows), "photos.xlsx", labels=None, exclude=["labels"])
+    assert labels(hot) == {"1": ["sure"], "2": [], "3": ["sure"]}
+
+
+def test_excel_that_is_none(tmp_path: Path):
+    with pytest.raises(UserError, match=r"photos\.xlsx cannot be read as Excel"):
+        read(tmp_path, b"id,labels", "photos.xlsx")
+
+
+def test_excel_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "fastexcel", None)
+    with pytest.raises(UserError, match=r"photos\.xlsx.*pip install 'tagloom\[excel\]'"):
+        read(tmp_path, workbook([["id", "labels"]]), "photos.xlsx")
 
 
 def test_dictionaries_of_a_parquet_file(tmp_path: Path):

@@ -167,9 +167,22 @@ def test_however_many_photos_there_are_they_take_no_more_room(tmp_path: Path, mo
     small = pictures.thumbnails(range(12), store, described)
     assert sum(map(len, small.sources.values())) <= pictures.ROOM * 4 / 3 + 12 * 30
     assert small.first(3) == small.sources[3] and small.first(3) is None
+    assert small.are_stretched
     monkeypatch.setattr(pictures, "ROOM", 100)
     with pytest.raises(UserError, match=r"lower report.photos or report.labels"):
         pictures.thumbnails(range(12), store, described)
+
+
+@pytest.mark.parametrize(
+    ("are_stretched", "shape"), [(True, "900 / 300"), (False, "1 / 1")], ids=["stretched", "square"]
+)
+def test_a_photo_that_kept_its_aspect_is_shown_as_the_square_that_it_is(
+    are_stretched: bool, shape: str
+):
+    template = page.templates().get_template("macros.html")
+    thumbnails = pictures.Thumbnails({3: "data:"}, set(), are_stretched)
+    frame = template.module.photo(thumbnails, 3, "3.jpg", 900, 300)
+    assert f"aspect-ratio: {shape}" in frame
 
 
 def test_a_heat_map_is_clear_where_nothing_speaks_for_the_label():

@@ -1,5 +1,6 @@
 """Photos that something is wrong with, made so, among those that are well."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import polars as pl
 import pytest
 from PIL import Image, ImageFilter
 
+from stages.files import write_json
 from stages.ingest import records
-from stages.ingest.images import ImageStore
+from stages.ingest.decoder import decode
+from stages.ingest.images import FIT, ImageStore
 from stages.report import photo_quality
-from stages.report.photo_quality import DUPLICATES, ODD, duplicates, measure, odd_photos
+from stages.report.photo_quality import DUPLICATES, ODD, duplicates, measure, measures, odd_photos
 from stages.split import folds
 
 SIDE = 48
@@ -25,6 +28,12 @@ def textured(seed: int) -> np.ndarray:
 
 def blurred(photo: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(6)))
+
+
+def png(photo: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def table(**columns: list) -> pl.DataFrame:
@@ -138,6 +147,17 @@ def test_photos_like_all_others_are_not_odd(tmp_path: Path):
     ids = [str(number) for number in range(24)]
     assert odd_photos(table(id=ids, image=rows), store(tmp_path, photos)).is_empty()
     assert odd_photos(table(id=[]), ImageStore(tmp_path)).schema == ODD
+
+
+def test_bars_beside_a_photo_are_none_of_it(tmp_path: Path):
+    night, noon = np.full((20, 40, 3), 20, np.uint8), np.full((20, 40, 3), 250, np.uint8)
+    photos = [decode(png(photo), SIDE, fit="pad").pixels for photo in (night, noon)]
+    padded = store(tmp_path, [*photos, *map(textured, range(8))])
+    write_json(tmp_path / FIT, "pad")
+    odd = odd_photos(table(width=[40] * 2 + [9] * 8, height=[20] * 2 + [9] * 8), padded)
+    assert odd.select("image", "measure").rows()[:2] == [(0, "dark"), (1, "bright")]
+    # So narrow that the Laplacian would have no room.
+    assert measures(table(width=[999], height=[1]), padded)["dark"].item() > 0
 
 
 def test_what_is_measured():

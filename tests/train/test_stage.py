@@ -22,7 +22,7 @@ from stages import UserError, metrics
 from stages.files import cache_folder, write_json
 from stages.ingest import records
 from stages.ingest.form import Depth, Form
-from stages.ingest.images import DEPTH, IMAGES, ImageStore
+from stages.ingest.images import DEPTH, FIT, IMAGES, ImageStore
 from stages.network.batches import Rows
 from stages.network.network import NETWORK, load_network, rows_for
 from stages.network.probabilities import read_probabilities
@@ -270,6 +270,9 @@ def test_the_network_says_how_the_deep_pixels_it_has_seen_were_scaled(prepared: 
     write_json(IMAGES / DEPTH, [0, 4095])
     main()
     assert load_network()[1].form == Form(32, (0, 4095))
+    write_json(IMAGES / FIT, "crop")
+    main()
+    assert load_network()[1].form == Form(32, (0, 4095), "crop")
 
 
 def test_a_lone_last_row_is_left_out(prepared: Path, params):

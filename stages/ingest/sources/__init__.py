@@ -7,8 +7,9 @@ A source is a module with two names; adding one is adding its file here:
 - ``rows(root, options)``: yields a ``Row`` a photo, in a fixed order, and ``Unreadable`` for what
   it cannot read as one. It opens no photo.
 
-It may have two more:
+It may have more:
 
+- ``MAKES_PHOTOS``: true where it makes them itself, so that no delivery can hold any;
 - ``MAY_LACK``: the options that name files or folders which a delivery need not have;
 - ``columns(root, options)``: the ``Columns`` of a table, of which some are labels and some are not.
 """
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from stages import UserError
+from stages.ingest.addresses import is_address
 from stages.ingest.params import Ingest
 from stages.params import Section, check
 
@@ -33,7 +35,8 @@ class Row(NamedTuple):
         file: the file that lists it, below the root.
         row: its line there (its row, where the file has no lines), from 1.
         id: the source's name for the photo.
-        photo: path of its file below the root, or a function that makes the file's bytes.
+        photo: path of its file below the root, its address, or a function that makes the file's
+            bytes.
         subset: ``train`` or ``test``.
         labels: None where they are not known; an empty list where there are none.
         delivery: 0 where the root itself lists it, else the number of the delivery that does.
@@ -124,6 +127,11 @@ def _of_root_and_deliveries(
 ) -> Iterator[Row | Unreadable]:
     yield from source.rows(root, options)
     for number, folder in enumerate(deliveries(root, name), 1):
+        if getattr(source, "MAKES_PHOTOS", False):
+            raise UserError(
+                f"{folder} holds photos, but ingest.source makes its own; set ingest.deliveries to "
+                "null"
+            )
         listed = list(source.rows(root / folder, _present(source, options, root / folder)))
         if not listed:
             raise UserError(f"the delivery {root / folder} lists no photo; complete it, or hide it")
@@ -150,14 +158,14 @@ def _present(source: ModuleType, options: Section, folder: Path) -> Section:
 
 def _delivered(row: Row | Unreadable, folder: str, number: int) -> Row | Unreadable:
     if isinstance(row, Unreadable):
-        photo = row.photo and f"{folder}/{row.photo}"
+        photo = row.photo and joined(folder, row.photo)
         return row._replace(file=f"{folder}/{row.file}", photo=photo)
-    if callable(row.photo):
-        raise UserError(
-            f"{folder} holds photos, but ingest.source makes its own; set ingest.deliveries to null"
-        )
-    file, photo = (f"{folder}/{path}" for path in (row.file, row.photo))
-    return row._replace(file=file, photo=photo, delivery=number)
+    delivered = row._replace(file=f"{folder}/{row.file}", delivery=number)
+    if not callable(row.photo):
+        return delivered._replace(photo=joined(folder, row.photo))
+    # A photo in Parquet that has no name is named after the file, as others before may be.
+    is_nameless = row.id == f"{row.file}:{row.row}"
+    return delivered._replace(id=f"{folder}/{row.id}") if is_nameless else delivered
 
 
 def below(root: Path, name: str) -> Path:
@@ -169,6 +177,11 @@ def below(root: Path, name: str) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"{name} is not below ingest.root ({root}); put it there")
     return root / name
+
+
+def joined(folder: str, name: str) -> str:
+    """``folder/name``; ``name`` alone where it is an address."""
+    return name if is_address(name) else f"{folder.rstrip('/')}/{name}"
 
 
 def plain_path(path: str) -> str:

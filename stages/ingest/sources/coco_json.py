@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from stages import UserError
 from stages.ingest import naming
-from stages.ingest.sources import Row, Unreadable, plain_path, read_text
+from stages.ingest.sources import Row, Unreadable, joined, plain_path, read_text
 from stages.params import Section
 
 MAY_LACK = ("captions", "validation", "validation_captions", "test")
@@ -70,7 +70,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
             if not _is_image(image):
                 yield Unreadable(file.name, number, "an image without id or file_name")
                 continue
-            photo, id = f"{file.folder}/{image['file_name']}", _key(image, "id")
+            photo, id = joined(file.folder, image["file_name"]), _key(image, "id")
             assert id is not None
             if id in labels.refused:
                 yield labels.refused[id]._replace(photo=photo)

@@ -17,6 +17,7 @@ from PIL import Image
 from stages.ingest.sources import Row
 from stages.params import Positive, Section, Seed
 
+MAKES_PHOTOS = True
 SIDE = 48  # pixels of a photo
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 HOW_MANY = [0.08, 0.30, 0.32, 0.20, 0.10]  # rate of photos with 0, 1, … 4 digits

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages import UserError
 from stages.csv_tables import parse
-from stages.ingest.sources import Row, Unreadable, read_text
+from stages.ingest.sources import Row, Unreadable, joined, read_text
 from stages.ingest.tables.cells import KEPT, NOT_KNOWN, LabelCell, Values
 from stages.params import Section
 
@@ -55,7 +55,7 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
                 file=file,
                 row=line,
                 id=record["ImageID"],
-                photo=f"{options.photos}/{record['ImageID']}",
+                photo=joined(options.photos, record["ImageID"]),
                 subset=subset,
                 # Nothing said of a test photo does not mean that it has none.
                 labels=labels or None if subset == "test" else labels,

@@ -6,6 +6,7 @@ from datetime import date, datetime, time
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from stages.ingest.addresses import is_address
 from stages.ingest.sources import plain_path
 from stages.ingest.tables.cells import MISSING, Kept
 from stages.ingest.tables.options import Options
@@ -104,7 +105,8 @@ def ids_of(cells: Sequence[Any], faults: dict[int, str]) -> list[str]:
 
 
 def _tidy(id: str) -> str:
-    is_meant = ".." in id or id[:1] == "/"  # and will not be found, or not be allowed
+    # Meant as they are: addresses, and what will not be found, or not be allowed.
+    is_meant = is_address(id) or ".." in id or id[:1] == "/"
     return id if is_meant or ("./" not in id and "//" not in id) else plain_path(id)
 
 

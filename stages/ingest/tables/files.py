@@ -1,6 +1,7 @@
 """Tables in files: CSV and its like, JSON Lines, Excel and Parquet, packed with gzip or not."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -163,12 +164,14 @@ def _excel(path: Path) -> Table:
         frame = pl.read_excel(path, infer_schema_length=None)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{path}: Polars needs fastexcel to read Excel; pip install fastexcel, or save the "
-            "sheet as CSV"
+            f"{path}: Excel needs fastexcel, which is missing: pip install 'tagloom[excel]', or "
+            "save the sheet as CSV"
         ) from error
     except Exception as error:  # each of Polars' engines has its own
         raise UserError(f"{path} cannot be read as Excel: {error}") from error
-    columns = frame.columns = _clear(frame.columns)
+    # As fastexcel calls a column without a name, by its place.
+    named = [re.sub(r"^__UNNAMED__\d+$", "", name) for name in frame.columns]
+    columns = frame.columns = _clear(named)
     frame = frame.with_columns(cs.string().fill_null(""))
 
     def read(names: Sequence[str]) -> Iterator[Batch]:

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from stages import UserError
+from stages.ingest.addresses import is_address
 from stages.ingest.images import UnreadablePhoto
-from stages.ingest.sources import below
+from stages.ingest.sources import below, joined
 
 WINDOW = 128  # rows whose photos are in memory at once
 
@@ -19,7 +20,8 @@ class Folders:
     """The files of photos below ``root``.
 
     Args:
-        folders: paths or patterns of them (``images_*``), looked through in this order.
+        folders: paths or patterns of them (``images_*``), looked through in this order, or
+            an address, as of a bucket, at which nobody looks.
         pattern: the name of an id's photo; holds ``{id}``, or ``{stem}``, which is the id without
             its extension.
 
@@ -34,7 +36,9 @@ class Folders:
         self._names: dict[str, frozenset[str]] = {}  # of the files in a folder
 
     def paths(self, ids: Sequence[str]) -> list[str]:
-        """The paths of the photos of ``ids`` below the root; where they should be, if nowhere.
+        """The paths of the photos of ``ids`` below the root, or their addresses.
+
+        Where there is no such file, the path is the one that it should have.
 
         Extensions may be written in capitals or not. With one folder and ids that are names of
         files, nobody looks.
@@ -42,17 +46,19 @@ class Folders:
         if self._looks:
             return [self._find(id) for id in ids]
         folder = self._folders[0]
-        return [f"{folder}/{id}" for id in ids]
+        return [joined(folder, id) for id in ids]
 
     def _find(self, id: str) -> str:
         name = self._pattern.replace("{id}", id).replace("{stem}", os.path.splitext(id)[0])
+        if is_address(name):
+            return name
         stem, extension = os.path.splitext(name)
         for ending in dict.fromkeys((extension, extension.lower(), extension.upper())):
             for folder in self._folders:
                 place, _, file = f"{folder}/{stem}{ending}".rpartition("/")
                 if file in self._files(place):
                     return f"{place}/{file}"
-        return f"{self._folders[0]}/{name}"
+        return joined(self._folders[0], name)
 
     def _files(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
@@ -71,7 +77,7 @@ def matching(root: Path, pattern: str) -> list[str]:
         UserError: nothing does, or it leaves the root.
     """
     below(root, pattern)
-    if not any(sign in pattern for sign in "*?["):
+    if is_address(pattern) or not any(sign in pattern for sign in "*?["):
         return [pattern]
     found = sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
     if not found:
