@@ -55,9 +55,14 @@ def create(
     if timm.get_pretrained_cfg(built["name"]).fixed_input_size:
         options["img_size"] = input_size
     if weights == "pretrained":
-        return _pretrained(name, options)
-    network: nn.Module = timm.create_model(built["name"], pretrained=False, **options)
-    if weights != "none":
+        network = _pretrained(name, options)
+    else:
+        network = timm.create_model(built["name"], pretrained=False, **options)
+    patches = getattr(network, "patch_embed", None)
+    for side in getattr(patches, "patch_size", ()):
+        if input_size % side:  # timm would cut off what is over
+            raise ValueError(f"its patches have {side}")
+    if weights not in ("none", "pretrained"):
         # From other sizes, and from the names of those who trained it.
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         state = read_state(weights)
