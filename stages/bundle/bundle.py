@@ -29,7 +29,7 @@ from stages.threshold.decision import Decision
 
 BUNDLE = Path("models/bundle")
 MANIFEST, CARD, ONNX = "bundle.json", "README.md", "network.onnx"
-FORMAT = 2  # goes up when a program that reads this one could not read the next
+FORMAT = 3  # goes up when a program that reads this one could not read the next
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

@@ -56,8 +56,8 @@ def build(
             raise _misfit(name, input_size, why, LEAST)
         ours = OURS[name](input_size)
         return ours, ours.features
-    if architecture is None:
-        _check_name(name)
+    # Only an architecture is built: nothing is asked of a hub for a name that has none.
+    _check_name(name if architecture is None else timm_backbones.PREFIX + architecture["name"])
     try:
         return _create(name, input_size, weights, auxiliary_outputs, architecture)
     except MISFITS as error:
@@ -152,6 +152,7 @@ def _check_name(name: str) -> None:
 
 
 def _misfit(name: str, input_size: int, reason: object, fitting: int | None) -> UserError:
+    reason = str(reason).splitlines()[0]
     way = f"it takes {fitting}: change" if fitting else "change"
     return UserError(
         f"train.backbone {name} cannot take photos of {input_size} pixels ({reason}); {way} "

@@ -112,7 +112,9 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
         ) from error
     if not timm.is_model(architecture):
         raise UserError(f"train.backbone {name} is of {architecture}, which timm does not have")
-    options.pop("img_size", None)  # ours is that of the photos
+    size = options.pop("img_size", None)  # ours is that of the photos
+    if size is not None:
+        configuration["input_size"] = (3, *((size, size) if isinstance(size, int) else size))
     return configuration, {"name": architecture, "options": options}
 
 
