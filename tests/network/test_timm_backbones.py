@@ -10,10 +10,13 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
+from torch import nn
 
 from stages import UserError
 from stages.ingest.decoder import decode
 from stages.network.nets import backbones
+from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import Concat
 from stages.network.network import load_network, new_network, save_network
 from stages.network.preprocess import prepare
 from tests import factories
@@ -40,9 +43,18 @@ def test_it_is_timms_network_without_its_head(name: str, features: int):
     theirs = timm.create_model(name, num_classes=0, img_size=64 if "vit" in name else None).eval()
     assert count == features
     assert torch.equal(ours(PHOTOS), theirs(PHOTOS))
-    learning = [weight for part in backbones.parts(ours) for weight in part.parameters()]
-    tokens = [weight for weight in ours.parameters(recurse=False)]
-    assert {*map(id, learning + tokens)} == {*map(id, ours.parameters())}
+
+
+def test_all_of_a_frozen_one_can_thaw():
+    backbone, features = backbones.build("timm/test_vit", 64)
+    head = Concat(features, 2, 0.0, nn.Identity())
+    network = Classifier(backbone, nn.Identity(), None, head, frozen=True)
+    parts = backbones.parts(backbone)
+    for thawed, learns in ((1, False), (len(parts), True)):
+        network.unfreeze(thawed)
+        assert backbone.pos_embed.requires_grad is learns
+        assert backbone.patch_embed.proj.weight.requires_grad is learns
+        assert backbone.norm.weight.requires_grad
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
