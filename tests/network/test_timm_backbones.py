@@ -108,6 +108,13 @@ def test_photos_are_prepared_as_its_configuration_says(name, mean, interpolation
     )
 
 
+@pytest.mark.parametrize("name", ["pvt_v2_b0", "xcit_nano_12_p16_224", "efficientvit_m0"])
+def test_patches_that_overlap_need_not_divide_the_photo(name: str):
+    with torch.device("meta"):
+        backbone, features = backbones.build(f"timm/{name}", 128)
+        assert backbone(torch.rand(2, 3, 128, 128)).shape == (2, features)
+
+
 def test_ours_are_prepared_as_they_were():
     assert backbones.preprocessing("small_cnn") == {}
 

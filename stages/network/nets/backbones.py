@@ -12,6 +12,7 @@ from stages import UserError
 from stages.network.nets import timm_backbones, torchvision_backbones
 from stages.network.nets.plain_cnn import PlainCNN
 from stages.network.nets.small_cnn import SmallCNN
+from stages.network.nets.weights import first_line
 
 OURS: dict[str, Callable[[int], SmallCNN | PlainCNN]] = {
     "small_cnn": lambda input_size: SmallCNN(),
@@ -152,9 +153,9 @@ def _check_name(name: str) -> None:
 
 
 def _misfit(name: str, input_size: int, reason: object, fitting: int | None) -> UserError:
-    reason = str(reason).splitlines()[0]
+    why = first_line(reason)
     way = f"it takes {fitting}: change" if fitting else "change"
     return UserError(
-        f"train.backbone {name} cannot take photos of {input_size} pixels ({reason}); {way} "
+        f"train.backbone {name} cannot take photos of {input_size} pixels ({why}); {way} "
         "ingest.image_size or train.augment.crop, or take another backbone"
     )

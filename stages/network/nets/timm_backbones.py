@@ -13,7 +13,7 @@ from torch import nn
 
 from stages import UserError
 from stages.files import project_root
-from stages.network.nets.weights import load_state, reach, read_state
+from stages.network.nets.weights import first_line, load_state, reach, read_state
 
 PREFIX = "timm/"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as models on the hub call theirs
@@ -49,6 +49,7 @@ def create(
             of that size.
     """
     import timm
+    from timm.layers import PatchEmbed
 
     built = architecture or {"name": name.removeprefix(PREFIX), "options": {}}
     options = {**built["options"], "num_classes": 0}
@@ -59,9 +60,8 @@ def create(
     else:
         network = timm.create_model(built["name"], pretrained=False, **options)
     patches = getattr(network, "patch_embed", None)
-    for side in getattr(patches, "patch_size", ()):
-        if input_size % side:  # timm would cut off what is over
-            raise ValueError(f"its patches have {side}")
+    if isinstance(patches, PatchEmbed) and any(input_size % side for side in patches.patch_size):
+        raise ValueError(f"its patches have {patches.patch_size[0]}")  # timm would cut off the rest
     if weights not in ("none", "pretrained"):
         # From other sizes, and from the names of those who trained it.
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
@@ -106,7 +106,7 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
             configuration, architecture, options = load_model_config_from_path(where)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"train.backbone {name}: its config.json cannot be had ({_first_line(error)}); check "
+            f"train.backbone {name}: its config.json cannot be had ({first_line(error)}); check "
             "the name, or download the model where the network allows and name its folder, "
             f"{PREFIX}local-dir:FOLDER"
         ) from error
@@ -145,7 +145,7 @@ def _pretrained(name: str, options: dict[str, Any]) -> nn.Module:
         return network
     except OSError as error:
         raise UserError(
-            f"train.weights pretrained: {place} cannot be downloaded ({_first_line(error)}). "
+            f"train.weights pretrained: {place} cannot be downloaded ({first_line(error)}). "
             "Download the weights where the network allows, and set train.weights to their file"
         ) from error
 
@@ -158,7 +158,3 @@ def _reach_hub(repository: str, *files: str) -> None:
     kept = (try_to_load_from_cache(name, file, revision=revision or None) for file in files)
     if not any(isinstance(file, str) for file in kept):
         reach(constants.ENDPOINT)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
