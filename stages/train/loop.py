@@ -181,7 +181,7 @@ def train_epoch(
         deadline: in seconds of ``time.perf_counter``.
     """
     params = optimization.params
-    normalisation = {"mean": description.mean, "std": description.std}
+    mean, std = description.mean, description.std
     network.train()
     seen = _Running(optimization.device, group)
     for stored in batches:
@@ -189,7 +189,12 @@ def train_epoch(
         assert shard is not None and targets is not None
         batch = stored.map_images(
             partial(
-                augment, params=params.augment, generator=generator, shard=shard, **normalisation
+                augment,
+                params=params.augment,
+                generator=generator,
+                shard=shard,
+                mean=mean,
+                std=std,
             )
         )
         with optimization.autocast():

@@ -53,7 +53,8 @@ def create(
 
     built = architecture or {"name": name.removeprefix(PREFIX), "options": {}}
     options = {**built["options"], "num_classes": 0}
-    if timm.get_pretrained_cfg(built["name"]).fixed_input_size:
+    registered = timm.get_pretrained_cfg(built["name"])
+    if registered is not None and registered.fixed_input_size:
         options["img_size"] = input_size
     if weights == "pretrained":
         network = _pretrained(name, options)
@@ -79,7 +80,7 @@ def preprocessing(name: str) -> dict[str, Any]:
     from timm.data import resolve_data_config
 
     configuration, architecture = _configuration(name)
-    known = resolve_data_config(pretrained_cfg=configuration)
+    known = resolve_data_config(pretrained_cfg=configuration)  # type: ignore[no-untyped-call]
     return {
         "mean": tuple(known["mean"]),
         "std": tuple(known["std"]),
@@ -97,7 +98,9 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
 
     source, _, where = _source(name).rpartition(":")
     if not source:
-        return timm.get_pretrained_cfg(where).to_dict(), None
+        registered = timm.get_pretrained_cfg(where)
+        assert registered is not None  # its name is known
+        return registered.to_dict(), None
     try:
         if source == "hf-hub":
             _reach_hub(where, "config.json")
