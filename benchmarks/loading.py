@@ -26,6 +26,7 @@ from stages.ingest.images import ImageStore, ImageWriter
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
+from stages.network.nets import backbones
 from stages.network.network import new_network
 from stages.params import check, load
 from stages.progress import Progress
@@ -168,7 +169,8 @@ class Trainer:
         generator, progress = torch.Generator().manual_seed(0), Progress("epoch", photos, "photos")
         wait_for(self._device)
         started = time.perf_counter()
-        train_epoch(self.network, self.optimization, batches, generator, progress, float("inf"))
+        what = self.network, self.optimization, self.description
+        train_epoch(*what, batches, generator, progress, float("inf"))
         wait_for(self._device)
         return photos / (time.perf_counter() - started)
 
@@ -185,12 +187,12 @@ def speed_of_network(backbone: str, ours: Rows, device: torch.device) -> float:
     return trainer.epoch(repeat(batch, 4), 4 * BATCH)
 
 
-def fill(files: list[Path], folder: Path) -> Rows:
+def fill(files: list[Path], folder: Path, size: int = published.RESIZED) -> Rows:
     """Those photos in a store, with targets drawn at random."""
     folder.mkdir()
-    with ImageWriter(folder, Form(published.RESIZED)) as store:
+    with ImageWriter(folder, Form(size)) as store:
         for file in files:
-            store.append(decode(file.read_bytes(), published.RESIZED).pixels)
+            store.append(decode(file.read_bytes(), size).pixels)
     targets = torch.rand(len(files), LABELS, generator=torch.Generator().manual_seed(0)) < 0.1
     return Rows(ImageStore(folder), np.arange(len(files)), None, targets.float())
 
@@ -216,6 +218,7 @@ def describe(params: Train, labels: list[str], stored_size: int) -> Description:
         precision=params.precision,
         text=params.text.model_dump(),
         vocabulary={},
+        **backbones.preprocessing(params.backbone),
     )
 
 

@@ -19,7 +19,9 @@ import torch
 
 HEADER = "| what | ours | beside it | ratio (spread) | goal | |\n|---|---|---|---|---|---|"
 WHOLE = 12_000  # photos of a whole run
-PACKAGES = "torch torchvision pillow numpy polars scikit-learn scikit-multilearn nltk dvc prefect"
+PACKAGES = (
+    "torch torchvision timm pillow numpy polars scikit-learn scikit-multilearn nltk dvc prefect"
+)
 
 
 @dataclass(frozen=True)

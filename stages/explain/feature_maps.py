@@ -75,7 +75,7 @@ def most_active(
     finally:
         for each in hooks:
             each.remove()
-    return [_most_varied(maps[layer.name], channels) for layer in layers]
+    return [_most_varied(layer.maps(maps[layer.name]), channels) for layer in layers]
 
 
 def _most_varied(maps: torch.Tensor, channels: int) -> torch.Tensor:

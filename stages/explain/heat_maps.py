@@ -77,5 +77,5 @@ def of_batch(network: Classifier, layer: Layer, batch: Batch, labels: torch.Tens
     # In eval mode no row knows of another, so the gradient of the sum is that of each.
     chosen = logits.gather(1, labels.to(logits.device)[:, None])
     (gradients,) = torch.autograd.grad(chosen.sum(), kept)
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
-    return (weights * kept.detach()).sum(dim=1).relu()
+    weights = layer.maps(gradients).mean(dim=(2, 3), keepdim=True)
+    return (weights * layer.maps(kept.detach())).sum(dim=1).relu()

@@ -77,6 +77,12 @@ def build_network(
             f"the network takes {megabytes:.1f} MB, more than train.max_mb = {params.max_mb:g}; "
             "choose a smaller train.backbone or raise the budget"
         )
+    native = description.native_size
+    if params.weights != "none" and group.is_first and native not in (None, description.input_size):
+        print(
+            f"train: {params.backbone} is made for photos of {native} pixels, and sees "
+            f"{description.input_size}; ingest.image_size and train.augment.crop set that"
+        )
     network.to(group.device).to(memory_format=torch.channels_last)
     group.synchronise(network)
     return network, words

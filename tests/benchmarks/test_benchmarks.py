@@ -5,7 +5,9 @@ from importlib import import_module
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.backbones import FAMILIES
 from benchmarks.table import Options, Row, in_turn
+from stages.network.nets import timm_backbones
 
 TINY = Options(photos=12, repeats=1)
 
@@ -46,6 +48,11 @@ def test_both_sides_are_measured_in_turn():
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_can_be_started(name: str):
     assert callable(import_module(f"benchmarks.{name}").rows)
+
+
+def test_ten_families_of_backbones_are_taken_through_everything():
+    assert len(FAMILIES) == 10
+    assert all(timm_backbones.is_known(name) for name in FAMILIES.values())
 
 
 @pytest.mark.parametrize("name", ["tables", "text", "threshold"])

@@ -66,6 +66,14 @@ def test_how_deep_pixels_were_scaled_is_told(copied: Path):
     assert read_bundle(copied).form == Form(32)
 
 
+def test_bundles_of_format_2_do_not_say_what_the_backbone_is_made_for(copied: Path):
+    new = ("interpolation", "native_size", "architecture")
+    rewrite(copied, lambda c: (c.update(format=2), [c["description"].pop(key) for key in new]))
+    description = read_bundle(copied).description
+    assert [getattr(description, key) for key in new] == ["bilinear", None, None]
+    assert load_model(copied).bundle.labels == description.labels
+
+
 def test_a_changed_byte_of_any_file_is_noticed(copied: Path):
     names = [file.name for file in copied.iterdir() if file.name != MANIFEST]
     for name in names:
@@ -163,6 +171,7 @@ def resealed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda c: c["description"].update(text={}), "describes no network"),
         (lambda c: c["description"].update(vocabulary={"word": []}), "describes no network"),
         (lambda c: c["description"].update(backbone="os.system"), "neither small_cnn"),
+        (lambda c: c["description"].update(backbone="timm/hf-hub:a/b"), "neither small_cnn"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(copied: Path, change, said: str):

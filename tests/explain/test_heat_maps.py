@@ -26,6 +26,7 @@ BACKBONES = [
     *("wide_resnet50_2", "resnext50_32x4d", "shufflenet_v2_x2_0", "mobilenet_v2"),
     *(f"efficientnet_b{number}" for number in range(5)),
     *("efficientnet_v2_s", "regnet_x_3_2gf", "squeezenet1_0", "squeezenet1_1", "swin_t"),
+    *("vit_b_32", "timm/test_vit", "timm/test_vit2", "timm/test_convnext"),
 ]
 
 
@@ -127,10 +128,55 @@ def test_backbones_by_name_have_early_and_late_layers():
     ]  # fmt: skip
 
 
-def test_a_vision_transformer_has_none():
-    # Its one map is the patches it cuts the photo into, before it has looked at them.
-    backbone, _ = backbones.build("vit_b_32", 64)
-    assert layers.find(backbone.eval(), 64) == []
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Behind their last attention only the class token counts.
+        ("vit_b_32", [Layer("encoder.layers.encoder_layer_10", 2, "ntc", 1)]),
+        ("timm/test_vit", [Layer("blocks.4", 4, "ntc", 1)]),
+        ("timm/test_vit2", [Layer("norm", 4, "ntc", 1)]),  # here the mean of the others does
+    ],
+)
+def test_the_map_of_a_vision_transformer_are_its_tokens(name: str, expected: list[Layer]):
+    backbone, _ = backbones.build(name, 64)
+    assert layers.find(backbone.eval(), 64) == expected
+
+
+def test_maps_whose_channels_come_last():
+    class Turn(nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return maps.permute(0, 2, 3, 1)
+
+    class Mean(nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return maps.mean(dim=(1, 2))
+
+    backbone = nn.Sequential(nn.Conv2d(3, 5, 1), Turn(), nn.Linear(5, 7), Mean())
+    (layer,) = layers.find(backbone.eval(), 4)
+    assert layer == Layer("2", 4, "nhwc")
+    assert layer.maps(torch.zeros(2, 4, 4, 7)).shape == (2, 7, 4, 4)
+
+
+def test_known_answer_of_tokens():
+    """As above, the same photo's places as tokens behind one that is of no place."""
+
+    class Tokens(nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return F.pad(maps.flatten(2).transpose(1, 2), (0, 0, 1, 0), value=9.0)
+
+    class Mean(nn.Module):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return tokens[:, 1:].mean(dim=1)
+
+    network = Classifier(
+        nn.Sequential(Tokens(), Mean()), nn.Identity(), None, Concat(3, 2, 0.0, nn.Identity())
+    )
+    network.fusion.head.weight.data = torch.tensor([[3.0, 0, 0], [-1, 2, 0]])
+    network.eval()
+    red, green = torch.tensor([[1.0, 0], [0, 0]]), torch.tensor([[1.0, 0], [0, 4]])
+    batch = seeing(torch.stack([red, green, torch.zeros(2, 2)]).expand(2, -1, -1, -1).clone())
+    heat = heat_maps.of_batch(network, Layer("0", 2, "ntc", 1), batch, torch.tensor([0, 1]))
+    assert torch.allclose(heat, torch.stack([3 / 4 * red, (2 * green - red) / 4]))
 
 
 @pytest.mark.gpu

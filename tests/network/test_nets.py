@@ -132,8 +132,12 @@ def test_an_unknown_backbone_names_the_nearest():
 
 @pytest.mark.parametrize("name", ["alexnet", "inception_v3", "vit_b_32"])
 def test_a_backbone_that_cannot_take_photos_so_small_says_so(name: str):
-    with pytest.raises(UserError, match=f"{name} cannot take photos of 40 pixels"):
+    with pytest.raises(UserError, match=f"{name} cannot take photos of 40 pixels") as refused:
         backbones.build(name, 40)
+    fitting = {"alexnet": 64, "inception_v3": 96, "vit_b_32": 64}[name]
+    assert f"it takes {fitting}:" in str(refused.value)
+    with torch.device("meta"):
+        backbones.build(name, fitting)
     with pytest.raises(UserError, match="plain_cnn cannot take photos of 12 pixels"):
         backbones.build("plain_cnn", 12)
 
@@ -155,6 +159,18 @@ def test_weights_come_from_a_file_whatever_its_head(tmp_path, suffix: str):
     original.fc = torch.nn.Identity()
     photos = torch.rand(2, 3, 64, 64)
     assert torch.equal(network.eval()(photos), original.eval()(photos))
+
+
+def test_a_vision_transformers_positions_are_resampled():
+    options = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
+    small, large = (models.VisionTransformer(size, 16, **options) for size in (64, 96))
+    state = torchvision_backbones._resampled(large.state_dict(), small)
+    small.load_state_dict(state)
+    before, after = large.encoder.pos_embedding, small.encoder.pos_embedding
+    assert torch.equal(before[:, 0], after[:, 0])  # the class token's stays
+    maps = before[:, 1:].transpose(1, 2).unflatten(2, (6, 6))
+    expected = nn.functional.interpolate(maps, 4, mode="bicubic", align_corners=True)
+    assert torch.allclose(after[:, 1:], expected.flatten(2).transpose(1, 2))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -12,6 +12,7 @@ from stages import UserError
 from stages.network.nets import timm_backbones, torchvision_backbones
 from stages.network.nets.plain_cnn import PlainCNN
 from stages.network.nets.small_cnn import SmallCNN
+from stages.network.nets.weights import first_line
 
 OURS: dict[str, Callable[[int], SmallCNN | PlainCNN]] = {
     "small_cnn": lambda input_size: SmallCNN(),
@@ -52,24 +53,55 @@ def build(
     """
     if name in OURS:
         if input_size < LEAST:
-            raise _too_small(name, input_size, f"it halves them to nothing below {LEAST}")
+            why = f"it halves them to nothing below {LEAST}"
+            raise _misfit(name, input_size, why, LEAST)
         ours = OURS[name](input_size)
         return ours, ours.features
-    if architecture is None:
-        _check_name(name)
+    # Only an architecture is built: nothing is asked of a hub for a name that has none.
+    _check_name(name if architecture is None else timm_backbones.PREFIX + architecture["name"])
     try:
-        if name.startswith(timm_backbones.PREFIX):
-            network = timm_backbones.create(name, input_size, weights, architecture)
-        else:
-            network = torchvision_backbones.create(name, input_size, weights, auxiliary_outputs)
-        photos = torch.zeros(2, 3, input_size, input_size)
-        with torch.inference_mode():
-            if auxiliary_outputs:  # heads at work in training only may need larger photos
-                copy.deepcopy(network).train()(photos)
-            features = network.eval()(photos)
+        return _create(name, input_size, weights, auxiliary_outputs, architecture)
     except MISFITS as error:
-        raise _too_small(name, input_size, error) from error
+        fitting = _fitting(name, input_size, auxiliary_outputs, architecture)
+        raise _misfit(name, input_size, error, fitting) from error
+
+
+def _create(
+    name: str,
+    input_size: int,
+    weights: str,
+    auxiliary_outputs: int,
+    architecture: Mapping[str, Any] | None,
+) -> tuple[nn.Module, int]:
+    """A backbone of a library that has seen photos, and its number of features."""
+    if name.startswith(timm_backbones.PREFIX):
+        network = timm_backbones.create(name, input_size, weights, architecture)
+    else:
+        network = torchvision_backbones.create(name, input_size, weights, auxiliary_outputs)
+    photos = torch.zeros(2, 3, input_size, input_size)
+    with torch.inference_mode():
+        if auxiliary_outputs:  # heads at work in training only may need larger photos
+            copy.deepcopy(network).train()(photos)
+        features = network.eval()(photos)
     return network, features.shape[1]
+
+
+def _fitting(
+    name: str, input_size: int, auxiliary_outputs: int, architecture: Mapping[str, Any] | None
+) -> int | None:
+    """A larger size that the backbone takes: of whole patches or strides, or its weights' own."""
+    steps = ((14, 1), (16, 1), (32, 1), (32, 2), (32, 4))
+    sizes = {(times * input_size // step + 1) * step for step, times in steps}
+    if architecture is None:
+        sizes.add(preprocessing(name)["native_size"])
+    for size in sorted(size for size in sizes if size > input_size):
+        try:
+            with torch.device("meta"):  # without memory for weights, and in no time
+                _create(name, size, "none", auxiliary_outputs, architecture)
+        except MISFITS:
+            continue
+        return size
+    return None
 
 
 def preprocessing(name: str) -> dict[str, Any]:
@@ -120,8 +152,10 @@ def _check_name(name: str) -> None:
     )
 
 
-def _too_small(name: str, input_size: int, error: object) -> UserError:
+def _misfit(name: str, input_size: int, reason: object, fitting: int | None) -> UserError:
+    why = first_line(reason)
+    way = f"it takes {fitting}: change" if fitting else "change"
     return UserError(
-        f"train.backbone {name} cannot take photos of {input_size} pixels ({error}); change "
+        f"train.backbone {name} cannot take photos of {input_size} pixels ({why}); {way} "
         "ingest.image_size or train.augment.crop, or take another backbone"
     )

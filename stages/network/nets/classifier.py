@@ -68,6 +68,8 @@ class Classifier(nn.Module):
         self._frozen = parts[: max(0, below)]
         for place, part in enumerate(parts):
             part.requires_grad_(place >= below)
+        for weight in self.backbone.parameters(recurse=False):  # as position embeddings
+            weight.requires_grad_(below <= 0)
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)

@@ -13,7 +13,7 @@ from torch import nn
 
 from stages import UserError
 from stages.files import project_root
-from stages.network.nets.weights import load_state, reach, read_state
+from stages.network.nets.weights import first_line, load_state, reach, read_state
 
 PREFIX = "timm/"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as models on the hub call theirs
@@ -49,15 +49,21 @@ def create(
             of that size.
     """
     import timm
+    from timm.layers import PatchEmbed
 
     built = architecture or {"name": name.removeprefix(PREFIX), "options": {}}
     options = {**built["options"], "num_classes": 0}
-    if timm.get_pretrained_cfg(built["name"]).fixed_input_size:
+    registered = timm.get_pretrained_cfg(built["name"])
+    if registered is not None and registered.fixed_input_size:
         options["img_size"] = input_size
     if weights == "pretrained":
-        return _pretrained(name, options)
-    network: nn.Module = timm.create_model(built["name"], pretrained=False, **options)
-    if weights != "none":
+        network = _pretrained(name, options)
+    else:
+        network = timm.create_model(built["name"], pretrained=False, **options)
+    patches = getattr(network, "patch_embed", None)
+    if isinstance(patches, PatchEmbed) and any(input_size % side for side in patches.patch_size):
+        raise ValueError(f"its patches have {patches.patch_size[0]}")  # timm would cut off the rest
+    if weights not in ("none", "pretrained"):
         # From other sizes, and from the names of those who trained it.
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         state = read_state(weights)
@@ -74,7 +80,7 @@ def preprocessing(name: str) -> dict[str, Any]:
     from timm.data import resolve_data_config
 
     configuration, architecture = _configuration(name)
-    known = resolve_data_config(pretrained_cfg=configuration)
+    known = resolve_data_config(pretrained_cfg=configuration)  # type: ignore[no-untyped-call]
     return {
         "mean": tuple(known["mean"]),
         "std": tuple(known["std"]),
@@ -92,7 +98,9 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
 
     source, _, where = _source(name).rpartition(":")
     if not source:
-        return timm.get_pretrained_cfg(where).to_dict(), None
+        registered = timm.get_pretrained_cfg(where)
+        assert registered is not None  # its name is known
+        return registered.to_dict(), None
     try:
         if source == "hf-hub":
             _reach_hub(where, "config.json")
@@ -101,13 +109,15 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
             configuration, architecture, options = load_model_config_from_path(where)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"train.backbone {name}: its config.json cannot be had ({_first_line(error)}); check "
+            f"train.backbone {name}: its config.json cannot be had ({first_line(error)}); check "
             "the name, or download the model where the network allows and name its folder, "
             f"{PREFIX}local-dir:FOLDER"
         ) from error
     if not timm.is_model(architecture):
         raise UserError(f"train.backbone {name} is of {architecture}, which timm does not have")
-    options.pop("img_size", None)  # ours is that of the photos
+    size = options.pop("img_size", None)  # ours is that of the photos
+    if size is not None:
+        configuration["input_size"] = (3, *((size, size) if isinstance(size, int) else size))
     return configuration, {"name": architecture, "options": options}
 
 
@@ -138,7 +148,7 @@ def _pretrained(name: str, options: dict[str, Any]) -> nn.Module:
         return network
     except OSError as error:
         raise UserError(
-            f"train.weights pretrained: {place} cannot be downloaded ({_first_line(error)}). "
+            f"train.weights pretrained: {place} cannot be downloaded ({first_line(error)}). "
             "Download the weights where the network allows, and set train.weights to their file"
         ) from error
 
@@ -151,7 +161,3 @@ def _reach_hub(repository: str, *files: str) -> None:
     kept = (try_to_load_from_cache(name, file, revision=revision or None) for file in files)
     if not any(isinstance(file, str) for file in kept):
         reach(constants.ENDPOINT)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

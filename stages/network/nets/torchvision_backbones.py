@@ -22,7 +22,8 @@ def names() -> list[str]:
     """Of the classification models."""
     from torchvision import models
 
-    return models.list_models(module=models)
+    known: list[str] = models.list_models(module=models)
+    return known
 
 
 def create(name: str, input_size: int, weights: str, auxiliary_outputs: int) -> nn.Module:
@@ -37,7 +38,7 @@ def create(name: str, input_size: int, weights: str, auxiliary_outputs: int) -> 
     """
     from torchvision import models
 
-    network = models.get_model(name, weights=None, **_options(name, input_size))
+    network: nn.Module = models.get_model(name, weights=None, **_options(name, input_size))
     head = _head(network)
     if weights != "none":
         state = _pretrained(name) if weights == "pretrained" else read_state(weights)
@@ -74,7 +75,7 @@ def _options(name: str, input_size: int) -> dict[str, Any]:
 
 def _head(network: nn.Module) -> str:
     """The name of the last layer with ``OUTPUTS`` outputs that is no auxiliary one."""
-    heads = [
+    heads: list[str] = [
         name
         for name, module in network.named_modules()
         if (isinstance(module, nn.Linear) and module.out_features == OUTPUTS)
@@ -103,7 +104,10 @@ def _resampled(state: Mapping[str, torch.Tensor], network: nn.Module) -> Mapping
 
     if not isinstance(network, VisionTransformer) or "encoder.pos_embedding" not in state:
         return state
-    return interpolate_embeddings(network.image_size, network.patch_size, {**state})
+    resampled: Mapping[str, torch.Tensor] = interpolate_embeddings(
+        network.image_size, network.patch_size, {**state}
+    )
+    return resampled
 
 
 def _pretrained(name: str) -> dict[str, torch.Tensor]:

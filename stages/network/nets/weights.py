@@ -73,3 +73,8 @@ def load_state(
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
+
+
+def first_line(error: object) -> str:
+    """Of what an error says; the name of its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
