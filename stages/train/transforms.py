@@ -46,36 +46,34 @@ def crop_flip(
 
 
 def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Brings each photo's own box to one size: bilinear, antialiased.
+    """Brings each photo's own box to one size: bilinear, antialiased, rounded to whole values.
 
-    Resizing is linear along either side, so it is two products of matrices. That antialiases as
-    torchvision does by default, where ``grid_sample`` would skip pixels.
+    So torchvision does it with photos of 8 bits. On CPUs that is done in integers, several times as
+    fast as in floats; on GPUs it is done in floats, and rounded.
 
     Args:
-        images: (n, 3, h, w), uint8 or float of any range.
+        images: uint8 (n, 3, h, w), in channels-last memory.
         boxes: int (n, 4): top, left, height and width of each, in pixels.
         size: height and width of what comes out.
 
     Returns:
-        float32 (n, 3, *size), in the range of ``images``.
+        (n, 3, *size) in channels-last memory, whole values of 0 to 255: uint8, float32 from a GPU.
     """
-    tops, lefts, heights, widths = _beside(images, boxes.float()).unbind(dim=1)
-    rows = _resizing(tops, heights, images.shape[2], size[0])
-    columns = _resizing(lefts, widths, images.shape[3], size[1])
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-    narrow = (pixels.flatten(1, 2) @ columns.mT).unflatten(1, pixels.shape[1:3])
-    return rows[:, None] @ narrow
-
-
-def _resizing(starts: torch.Tensor, lengths: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
-    """What each of ``pixels`` adds to each of ``size``, for each photo: (n, size, pixels)."""
-    starts, lengths = starts[:, None, None], lengths[:, None, None]
-    step = lengths / size
-    targets = torch.arange(size, device=starts.device)[:, None] + 0.5
-    sources = torch.arange(pixels, device=starts.device) + 0.5 - starts
-    weights = (1 - (sources - targets * step).abs() / step.clamp(min=1)).clamp(min=0)
-    weights = weights * ((sources > 0) & (sources < lengths))  # nothing from outside the box
-    return weights / weights.sum(dim=2, keepdim=True)
+    pixels = images if images.device.type == "cpu" else images.float()
+    resized = [
+        # In one piece: torch is twice as fast where it has not to step over what is beside the box.
+        F.interpolate(
+            photo[None, :, top : top + height, left : left + width].contiguous(
+                memory_format=torch.channels_last
+            ),
+            size,
+            mode="bilinear",
+            antialias=True,
+        )
+        for photo, (top, left, height, width) in zip(pixels, boxes.tolist(), strict=True)
+    ]
+    whole = torch.cat(resized)
+    return whole if whole.dtype == torch.uint8 else whole.round_()
 
 
 def affine(
@@ -252,13 +250,31 @@ def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tens
         centres: int (n, 2), row and column of the middle of each square.
         size: its side in pixels.
     """
-    starts = _beside(pixels, centres - size // 2)
-    places = [
-        torch.arange(side, device=pixels.device) - starts[:, i : i + 1]
-        for i, side in enumerate(pixels.shape[2:])
-    ]
-    rows, columns = ((place >= 0) & (place < size) for place in places)
-    return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+    starts = centres - size // 2
+    return pixels.masked_fill(_inside(pixels, torch.cat([starts, starts + size], dim=1)), 0)
+
+
+def blend(
+    pixels: torch.Tensor, others: torch.Tensor, boxes: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Lets the other photo shine through in a box of each; outside, each stays as it is.
+
+    Args:
+        pixels, others: of any range.
+        boxes: int (n, 4): top, left, and below and right of the last row and column.
+        weights: of the photo itself in its box, 0 to 1, the other one's being the rest of 1.
+    """
+    own = torch.where(_inside(pixels, boxes), _each(pixels, weights), 1.0)
+    return (pixels * own).add_(others * (1 - own))
+
+
+def _inside(pixels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Whether a pixel is in its photo's box, as ``blend`` has them: bool (n, 1, h, w)."""
+    edges = _beside(pixels, boxes)[:, :, None]
+    rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
+    in_rows = (rows >= edges[:, 0]) & (rows < edges[:, 2])
+    in_columns = (columns >= edges[:, 1]) & (columns < edges[:, 3])
+    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
 
 
 def _luma(pixels: torch.Tensor) -> torch.Tensor:
