@@ -9,8 +9,10 @@ from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
+from stages.train import progressive
 from stages.train.distributed import Group
 from stages.train.params import Train
+from stages.train.recomputation import recompute_parts
 from stages.vocab import vocabulary
 
 
@@ -74,6 +76,9 @@ def build_network(
             f"the network takes {megabytes:.1f} MB, more than train.max_mb = {params.max_mb:g}; "
             "choose a smaller train.backbone or raise the budget"
         )
+    if params.recompute:
+        recompute_parts(network)
+    progressive.check(network.backbone, params, description.input_size)
     network.to(group.device).to(memory_format=torch.channels_last)
     group.synchronise(network)
     return network, words
