@@ -64,7 +64,8 @@ def compile_backbone(
             backbone(images)
     except Exception as error:  # compilers raise many kinds
         backbone._compiled_call_impl = None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        cause = getattr(error, "inner_exception", error)  # of torch's own, what a back end raised
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         print(f"train: torch.compile fails ({reason}); going on without train.compile")
     finally:
         network.zero_grad(set_to_none=True)

@@ -185,11 +185,10 @@ class SyncedNorm(_BatchNorm):
         mean = _Total.apply(values.sum(axes)) / count
         centred = values - mean.view(shape)
         variance = _Total.apply(centred.square().sum(axes)) / count
-        if self.track_running_stats:  # off where a pass is done once more
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scaled = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             scaled = scaled * self.weight.view(shape) + self.bias.view(shape)

@@ -21,6 +21,8 @@ STEP = 8  # pixels: sides are multiples of it, for the sake of GPUs and of small
 def side_at(epoch: int, params: Train, full: int) -> int:
     """The side of photos in an epoch, from 1, where it is ``full`` in the last, in pixels."""
     stage = ceil(STAGES * epoch / params.epochs) - 1
+    if params.progressive == 1 or stage == STAGES - 1:
+        return full
     fraction = params.progressive + (1 - params.progressive) * stage / (STAGES - 1)
     return min(full, max(STEP, round(fraction * full / STEP) * STEP))
 

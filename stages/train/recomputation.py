@@ -54,11 +54,13 @@ def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractCo
 
 @contextmanager
 def _without_statistics(part: nn.Module) -> Iterator[None]:
-    norms = [m for m in part.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+    """Lets batch norms keep their statistics in copies, which are forgotten."""
+    norms = [module for module in part.modules() if isinstance(module, _BatchNorm)]
+    kept = [(norm, name, buffer) for norm in norms for name, buffer in norm.named_buffers()]
+    for norm, name, buffer in kept:
+        setattr(norm, name, buffer.clone())
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, name, buffer in kept:
+            setattr(norm, name, buffer)

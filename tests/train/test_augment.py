@@ -42,6 +42,9 @@ NOTHING: dict[str, Any] = {
     "randaugment": 0,
     "magnitude": 9,
     "cutout": 0,
+    "mixup": 0,
+    "cutmix": 0,
+    "mixed": 0.5,
 }
 EVERYTHING = NOTHING | {
     "crop": 24,

@@ -260,6 +260,24 @@ def test_the_loss_counts_all_that_is_to_count():
     assert float(loss) == pytest.approx(float(expected.detach()))
 
 
+@pytest.mark.parametrize(("norm", "is_met"), [(0.0, False), (1e-3, True), (1e3, False)])
+def test_gradients_are_clipped_to_a_norm(norm: float, is_met: bool):
+    network, optimization = started(changed(clip=norm, optimizer="sgd", momentum=0, lr=1,
+                                            weight_decay=0, schedule={"name": "none"}))  # fmt: skip
+    before = [weight.clone() for weight in network.parameters()]
+    rows, targets = rows_of(0)
+    optimization.backward(network(rows), targets)
+    gradients = torch.cat([weight.grad.flatten() for weight in network.parameters()])
+    optimization.step()
+    assert all(weight.grad is None for weight in network.parameters())
+    moved = torch.cat(
+        [(b - w).flatten() for b, w in zip(before, network.parameters(), strict=True)]
+    ).detach()
+    length = float(gradients.norm())
+    assert float(moved.norm()) == pytest.approx(norm if is_met else length, rel=1e-4)
+    assert torch.allclose(moved / moved.norm(), gradients / length, atol=1e-3)
+
+
 def test_balanced_weights_are_those_of_the_training_rows():
     targets = rows_of(0)[1]
     _, optimization = started(changed(loss={"positive_weight": "balanced"}))
