@@ -40,8 +40,7 @@ DETERMINISTIC: dict[str, Any] = {
 RUNS = {
     "batch norm": DETERMINISTIC,
     "mixed, in pieces": DETERMINISTIC | {
-        "backbone": "plain_cnn", "accumulate": 2, "clip": 0.5, "lr": 0.005,
-        "loss": {"unknown": "ignore"},
+        "freeze": True, "accumulate": 2, "clip": 0.5, "loss": {"unknown": "ignore"},
         "augment": DETERMINISTIC["augment"] | {"mixup": 0.4, "cutmix": 1.0, "mixed": 0.7},
     },
     "late, thawing": DETERMINISTIC | {
