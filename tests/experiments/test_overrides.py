@@ -103,7 +103,7 @@ WITHOUT_EFFECT = [
     ("train.augment.magnitude=3", "train.augment.randaugment=0", "train.augment.randaugment=2"),
     ("train.augment.mixed=.3", "train.augment.cutout=.1", "train.augment.cutmix=1"),
     ("train.augment.mixed=.3", "train.augment.cutout=.1", "train.augment.mixup=.2"),
-    ("train.layer_decay=.8", "train.weights=none", "train.weights=imagenet"),
+    ("train.layer_decay=.8", "train.weights=none", "train.weights=pretrained"),
     ("train.progressive=.5", "train.epochs=1", "train.epochs=2"),
     ("train.progressive=.5", "train.inputs=caption", "train.inputs=image"),
     ("train.compile=true", "train.inputs=caption", "train.inputs=image"),
