@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from stages.network.batches import Batch, Shard
+from stages.network.description import MEAN, STD
 from stages.network.preprocess import normalise
 from stages.train import transforms
 from stages.train.mixing import mix
@@ -32,17 +33,20 @@ def augmented(
     generator: torch.Generator,
     side: int | None = None,
     shard_of: Callable[[int], Shard] = Shard.all,
+    mean: tuple[float, ...] = MEAN,
+    std: tuple[float, ...] = STD,
 ) -> Batch:
     """A batch as it is stored → what the network learns from, photos augmented and mixed.
 
     Args:
         side: of the photos that the network sees, in pixels; None: as they are stored or cropped.
         shard_of: as of ``Rows.batches``; with mixing, the batch was read ``with_partners`` of it.
+        mean, std: of the normalisation, as in ``Description``.
     """
     if side is not None:
         batch, params = shrink(batch, params, side)
     batch = batch.map_images(
-        partial(augment, params=params, generator=generator, shard=batch.shard)
+        lambda images: augment(images, params, generator, batch.shard, mean, std)
     )
     if params.mixes:
         assert batch.shard is not None
@@ -51,7 +55,12 @@ def augmented(
 
 
 def augment(
-    images: torch.Tensor, params: Augment, generator: torch.Generator, shard: Shard | None = None
+    images: torch.Tensor,
+    params: Augment,
+    generator: torch.Generator,
+    shard: Shard | None = None,
+    mean: tuple[float, ...] = MEAN,
+    std: tuple[float, ...] = STD,
 ) -> torch.Tensor:
     """uint8 (n, 3, h, w) → normalised float32, cropped, moved and recoloured at random.
 
@@ -62,6 +71,7 @@ def augment(
         shard: which rows of a batch that several devices share ``images`` are; None: all of it.
             Numbers are drawn for the whole batch, so that a photo draws the same on any number of
             devices.
+        mean, std: of the normalisation, as in ``Description``.
 
     Returns:
         (n, 3, crop, crop), or of the stored size without ``crop``; in channels-last memory.
@@ -72,7 +82,7 @@ def augment(
     changes = [
         *_geometry(shard.whole, (height, width), sides, params, generator),
         *_colour(shard.whole, params, generator),
-        *_regularise(shard.whole, sides, params, generator),
+        *_regularise(shard.whole, sides, params, generator, partial(normalise, mean=mean, std=std)),
     ]
     augmented = torch.empty(
         (count, 3, *sides), device=images.device, memory_format=torch.channels_last
@@ -150,13 +160,17 @@ def _colour(count: int, params: Augment, generator: torch.Generator) -> Iterator
 
 
 def _regularise(
-    count: int, sides: tuple[int, int], params: Augment, generator: torch.Generator
+    count: int,
+    sides: tuple[int, int],
+    params: Augment,
+    generator: torch.Generator,
+    normalisation: Callable[[torch.Tensor], torch.Tensor],
 ) -> Iterator[Change]:
     """RandAugment, normalisation and cutout, which blanks to the mean."""
     if params.randaugment:
         drawn = sample_operations(count, params.randaugment, generator)
         yield partial(_randaugment, magnitude=params.magnitude), tuple(each.T for each in drawn)
-    yield normalise, ()
+    yield normalisation, ()
     if params.cutout:
         size = max(1, round(params.cutout * min(sides)))
         yield partial(transforms.cutout, size=size), (sample_places(count, *sides, generator),)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,9 @@ def fit(
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
             figures = train_epoch(
-                learner, optimization, batches, generator, progress, deadline, group, side
+                *(learner, optimization, description, batches, generator, progress, deadline),
+                group,
+                side,
             )
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
         figures |= validate(optimization, description, validation, group)
@@ -171,6 +174,7 @@ class _Run:
 def train_epoch(
     network: nn.Module,
     optimization: Optimization,
+    description: Description,
     batches: Iterator[Batch],
     generator: torch.Generator,
     progress: Progress,
@@ -188,10 +192,19 @@ def train_epoch(
         side: of the photos that the network is to see; None: as ``train.augment.crop`` says.
     """
     params = optimization.params
+    prepare = partial(
+        augmented,
+        params=params.augment,
+        generator=generator,
+        side=side,
+        shard_of=group.shard,
+        mean=description.mean,
+        std=description.std,
+    )
     network.train()
     seen = _Running(optimization.device, group)
     for stored in batches:
-        batch = augmented(stored, params.augment, generator, side, group.shard)
+        batch = prepare(stored)
         for piece in pieces(batch, params.accumulate, group.size):
             shard, targets = piece.shard, piece.targets
             assert shard is not None and targets is not None
