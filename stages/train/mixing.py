@@ -56,11 +56,14 @@ def mix(batch: Batch, own: slice, params: Augment, generator: torch.Generator) -
     shares = own_shares(boxes, weights, sides)
     partners = torch.arange(shard.whole) - 1
     partners[0] = min(1, shard.whole - 1)
-    there = (partners[own] - shard.rows.start).to(images.device, non_blocking=True)
+    theirs = partners[own] - shard.rows.start
+    there = theirs.to(images.device, non_blocking=True)
     share = shares[own, None].to(images.device, non_blocking=True)
     mixed = replace(
         single,
-        images=blend(single.images, images[there], boxes[own], weights[own]),
+        images=blend(
+            single.images, (images[row] for row in theirs.tolist()), boxes[own], weights[own]
+        ),
         targets=share * targets[rows] + (1 - share) * targets[there],
     )
     is_mixed = shares < 1

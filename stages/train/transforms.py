@@ -4,6 +4,8 @@ Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a 
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 
@@ -254,31 +256,38 @@ def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tens
         centres: int (n, 2), row and column of the middle of each square.
         size: its side in pixels.
     """
-    starts = centres - size // 2
-    return pixels.masked_fill(_inside(pixels, torch.cat([starts, starts + size], dim=1)), 0)
+    starts = _beside(pixels, centres - size // 2)
+    places = [
+        torch.arange(side, device=pixels.device) - starts[:, i : i + 1]
+        for i, side in enumerate(pixels.shape[2:])
+    ]
+    rows, columns = ((place >= 0) & (place < size) for place in places)
+    return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
 def blend(
-    pixels: torch.Tensor, others: torch.Tensor, boxes: torch.Tensor, weights: torch.Tensor
+    pixels: torch.Tensor,
+    others: Iterable[torch.Tensor],
+    boxes: torch.Tensor,
+    weights: torch.Tensor,
 ) -> torch.Tensor:
-    """Lets the other photo shine through in a box of each; outside, each stays as it is.
+    """Lets another photo shine through in a box of each; outside, each stays as it is.
 
     Args:
-        pixels, others: of any range.
+        pixels: of any range.
+        others: (3, h, w) each.
         boxes: int (n, 4): top, left, and below and right of the last row and column.
         weights: of the photo itself in its box, 0 to 1, the other one's being the rest of 1.
     """
-    own = torch.where(_inside(pixels, boxes), _each(pixels, weights), 1.0)
-    return (pixels * own).add_(others * (1 - own))
-
-
-def _inside(pixels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Whether a pixel is in its photo's box, as ``blend`` has them: bool (n, 1, h, w)."""
-    edges = _beside(pixels, boxes)[:, :, None]
-    rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
-    in_rows = (rows >= edges[:, 0]) & (rows < edges[:, 2])
-    in_columns = (columns >= edges[:, 1]) & (columns < edges[:, 3])
-    return (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+    blended = pixels.clone()
+    # Photo by photo: so what lies outside of the boxes costs no more than to be copied.
+    for photo, other, (top, left, bottom, right), weight in zip(
+        blended, others, boxes.tolist(), weights.tolist(), strict=True
+    ):
+        if weight < 1:
+            box = (slice(None), slice(top, bottom), slice(left, right))
+            photo[box].mul_(weight).add_(other[box], alpha=1 - weight)
+    return blended
 
 
 def _luma(pixels: torch.Tensor) -> torch.Tensor:
