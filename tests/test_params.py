@@ -197,6 +197,7 @@ def test_wrong_values_are_told_by_name(
         ),
         ({"progressive": 0.5, "freeze": True, "unfreeze": 0}, "train.progressive is 0.5, but with"),
         ({"accumulate": 5, "batch_size": 8}, "train.accumulate is 5, but train.batch_size, 8,"),
+        ({"compile": True, "recompute": True}, "train.compile and train.recompute exclude"),
         ({"ema": 1}, "train.ema should be less than 1"),
         ({"schedule__warmup": 0}, "train.schedule.warmup should be greater than 0"),
         (

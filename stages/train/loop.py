@@ -184,6 +184,8 @@ def train_epoch(
 ) -> Figures:
     """One pass over ``batches``; loss and micro-F1 of it, and the learning rate at its end.
 
+    Where photos are mixed, both figures are against the mixed labels.
+
     Args:
         network: as ``group`` has made it parallel.
         batches: this device's shards of them, with targets.

@@ -229,6 +229,15 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
+    def _compiled_or_recomputed(self) -> "Train":
+        if self.compile and self.recompute:
+            raise ValueError(
+                "train.compile and train.recompute exclude each other: torch.compile decides by "
+                "itself what is computed again; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _momentum_can_be_cycled(self) -> "Train":
         lowest = self.schedule.momentum
         if lowest is None:
