@@ -138,7 +138,7 @@ EFFECTS = [
     Effect("train.progressive", "train.epochs of 2 or more", lambda p: p["train.epochs"] > 1),
     Effect(
         "train.recompute",
-        "a part that may be recomputed and learns (a backbone, not frozen, or a transformer)",
+        "a backbone that learns (train.freeze false, or train.unfreeze), or a transformer",
         lambda p: _backbone_learns(p) or _reads_by_transformer(p),
     ),
     Effect(
