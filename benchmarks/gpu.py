@@ -193,7 +193,8 @@ def on_one_batch(trainer: Trainer, batch: Batch, steps: int, device: torch.devic
 def step(trainer: Trainer, batch: Batch) -> None:
     with trainer.optimization.autocast():
         output = trainer.network(batch)
-    trainer.optimization.step(output, batch.targets)
+    trainer.optimization.backward(output, batch.targets)
+    trainer.optimization.step()
 
 
 if __name__ == "__main__":

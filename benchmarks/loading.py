@@ -12,6 +12,7 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from stages.network.nets import backbones
 from stages.network.network import new_network
 from stages.params import check, load
 from stages.progress import Progress
-from stages.train.augment import augment
+from stages.train.augment import augmented
 from stages.train.loop import train_epoch
 from stages.train.params import Augment, Train
 from stages.train.recipe import Optimization
@@ -46,6 +47,14 @@ CHANGES = (
     *("horizontal_flip", "vertical_flip", "rotation"),
     *("brightness", "contrast", "saturation", "hue", "grey"),
 )
+# Recipes of today: what they switch on, the side of photos where another one, and the goal.
+RECIPES: dict[str, tuple[dict[str, Any], int | None, str]] = {
+    "resized crop": ({"resized_crop": (0.08, 1.0)}, None, "≥ 0.5"),
+    "RandAugment": ({"randaugment": 2}, None, ""),
+    "mixup": ({"mixup": 0.2, "mixed": 1.0}, None, "≥ 0.5"),
+    "cutmix": ({"cutmix": 1.0, "mixed": 1.0}, None, "≥ 0.5"),
+    "progressive, at 128 of 224": ({}, 128, "≥ 1"),
+}
 NO_GPU = "torch sees no GPU here; where it does: python -m benchmarks loading --gpu"
 
 
@@ -63,6 +72,7 @@ def rows(options: Options) -> Iterator[Row]:
         for backbone in STEPS:
             yield fed(backbone, ours, device, options)
         yield from ready(ours, files, device, options)
+        yield from recipes(ours, device, options)
         targets, files = ours.targets[:TRAINED], files[:TRAINED]
         ours = replace(ours, images=ours.images[:TRAINED], targets=targets)
         for backbone in ("mobilenet_v2", "efficientnet_b0"):
@@ -115,13 +125,28 @@ def ready(ours: Rows, files: list[Path], device: torch.device, options: Options)
         yield Row(what, way, "photos/s", *figures, goal, "without workers, whose sending costs")
 
 
-def make_ready(ours: Rows, params: Augment, device: torch.device) -> float:
+def recipes(ours: Rows, device: torch.device, options: Options) -> Iterator[Row]:
+    """What each recipe costs, beside a random crop that is all there is to do."""
+    crop = s0("mobilenet_v2").augment
+    crop = crop.model_copy(update=dict.fromkeys(CHANGES, 0))
+    for name, (changes, side, goal) in RECIPES.items():
+        changed = crop.model_copy(update=changes)
+        figures = in_turn(
+            options.repeats,
+            partial(make_ready, ours, changed, device, side),
+            lambda: make_ready(ours, crop, device),
+        )
+        what = f"{named(device)}photos made ready by a core, {name}"
+        yield Row(what, "a random crop alone", "photos/s", *figures, goal)
+
+
+def make_ready(ours: Rows, params: Augment, device: torch.device, side: int | None = None) -> float:
     """Photos per second of a core's time that are on the device, as a network wants them."""
     order, generator = np.random.default_rng(0).permutation(len(ours)), torch.Generator()
     with published.one_core():
         started = time.process_time()
         for batch in ours.batches(BATCH, device, order):
-            batch.map_images(partial(augment, params=params, generator=generator))
+            augmented(batch, params, generator, side)
         wait_for(device)
         return len(ours) / (time.process_time() - started)
 

@@ -74,9 +74,12 @@ def _has_input(name: str) -> Callable[[Values], bool]:
     return lambda values: name in values["train.inputs"]
 
 
+def _backbone_learns(p: Values) -> bool:
+    return "image" in p["train.inputs"] and (not p["train.freeze"] or p["train.unfreeze"] > 0)
+
+
 def _pretrained_backbone_learns(p: Values) -> bool:
-    learns = not p["train.freeze"] or p["train.unfreeze"] > 0
-    return "image" in p["train.inputs"] and p["train.weights"] != "none" and learns
+    return _backbone_learns(p) and p["train.weights"] != "none"
 
 
 def _reads_by_transformer(p: Values) -> bool:
@@ -86,7 +89,7 @@ def _reads_by_transformer(p: Values) -> bool:
 EFFECTS = [
     Effect(
         "train.backbone train.weights train.freeze train.unfreeze train.feature_norm "
-        "train.augment.* train.test_time_flip",
+        "train.augment.* train.test_time_flip train.compile train.progressive",
         "image in train.inputs",
         _has_input("image"),
     ),
@@ -124,15 +127,22 @@ EFFECTS = [
         _is("train.loss.name", "asymmetric"),
     ),
     Effect(
-        "train.pretrained_lr train.optimizer train.lr train.momentum train.weight_decay "
+        "train.pretrained_lr train.layer_decay train.optimizer train.lr train.momentum "
+        "train.weight_decay train.clip train.accumulate train.recompute train.compile "
         "train.decay train.ema train.early_stopping train.metric train.schedule.* "
         "train.loss.unknown "
         f"train.freeze train.unfreeze train.dropout train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,
     ),
+    Effect("train.progressive", "train.epochs of 2 or more", lambda p: p["train.epochs"] > 1),
     Effect(
-        "train.pretrained_lr",
+        "train.recompute",
+        "a backbone that learns (train.freeze false, or train.unfreeze), or a transformer",
+        lambda p: _backbone_learns(p) or _reads_by_transformer(p),
+    ),
+    Effect(
+        "train.pretrained_lr train.layer_decay",
         "something that comes with weights and learns (train.weights, not frozen, or a "
         "transformer)",
         lambda p: _pretrained_backbone_learns(p) or _reads_by_transformer(p),
@@ -166,6 +176,11 @@ EFFECTS = [
         "train.augment.magnitude",
         "train.augment.randaugment of 1 or more",
         lambda p: p["train.augment.randaugment"] > 0,
+    ),
+    Effect(
+        "train.augment.mixed",
+        "train.augment.mixup or train.augment.cutmix",
+        lambda p: p["train.augment.mixup"] > 0 or p["train.augment.cutmix"] > 0,
     ),
     Effect("threshold.shrinkage", "threshold.scope label", _is("threshold.scope", "label")),
     Effect("bundle.tolerance", "bundle.precision auto", _is("bundle.precision", "auto")),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ class Batch:
         known_share: how much of the whole batch is known, the rows of other devices counted.
         shard: which rows of the batch these are: all of them, where one device has no other to
             share with; None where ``Rows`` did not make it.
+        whole_known: as ``known``, of all rows of the whole batch, on the CPU.
     """
 
     images: torch.Tensor | None
@@ -55,6 +56,12 @@ class Batch:
     known: torch.Tensor | None = None
     known_share: float = 1.0
     shard: Shard | None = None
+    whole_known: torch.Tensor | None = None
+
+    def part(self, rows: slice) -> "Batch":
+        """These of its rows; ``shard``, and what is told of the whole batch, stay as they are."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "whole_known"}
+        return replace(self, **{n: t[rows] for n, t in values.items() if torch.is_tensor(t)})
 
     def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         """This batch with ``function`` applied to its images; as it is where it has none."""
@@ -121,7 +128,8 @@ class Rows:
                 tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
-        share = 1.0 if self.known is None else float(self.known[chunk].float().mean())
+        whole_known = None if self.known is None else self.known[chunk]
+        share = 1.0 if whole_known is None else float(whole_known.float().mean())
         chunk = chunk[shard.rows]
         images = features = words = lengths = targets = known = None
         if self.features is not None:
@@ -137,4 +145,7 @@ class Rows:
             targets = on_device(self.targets[chunk])
         if self.known is not None:
             known = on_device(self.known[chunk])
-        return Batch(images, features, words, lengths, targets, known, share, shard)
+        return Batch(
+            *(images, features, words, lengths, targets, known, share, shard),
+            whole_known=whole_known,
+        )

@@ -218,13 +218,13 @@ def rows_for(
 
 
 @contextmanager
-def memory_for(key: str, batch_size: int) -> Iterator[None]:
+def memory_for(key: str, batch_size: int, remedy: str = "lower it") -> Iterator[None]:
     """Turns a GPU that is too small for the block into a sentence about the parameter ``key``."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"{key} = {batch_size} takes more memory than this GPU has; lower it"
+            f"{key} = {batch_size} takes more memory than this GPU has; {remedy}"
         ) from error
 
 

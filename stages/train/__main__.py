@@ -55,7 +55,8 @@ def train(params: Train, group: Group) -> None:
     checkpoint = Checkpoint(params, network, store.form, precision)
     group.check_same(checkpoint.path.name)
     feature_seconds = 0.0
-    with memory_for("train.batch_size", params.batch_size), curves(group) as report:
+    remedy = "raise train.accumulate, or lower it"
+    with memory_for("train.batch_size", params.batch_size, remedy), curves(group) as report:
         if features.are_constant(params):
             (train_rows, validation_rows), feature_seconds = features.in_place_of_photos(
                 (train_rows, validation_rows), network, description, params, precision, group

@@ -10,11 +10,13 @@ from functools import partial
 
 import torch
 
-from stages.network.batches import Shard
+from stages.network.batches import Batch, Shard
 from stages.network.description import MEAN, STD
 from stages.network.preprocess import normalise
 from stages.train import transforms
+from stages.train.mixing import mix
 from stages.train.params import Augment
+from stages.train.progressive import shrink
 from stages.train.randaugment import randaugment, sample_operations
 
 TRIES = 10  # at a box of a drawn area and aspect that fits, as torchvision
@@ -23,6 +25,33 @@ PHOTOS_A_CORE = 2
 
 # What changes photos, and the numbers it was drawn, a row a photo.
 Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
+
+
+def augmented(
+    batch: Batch,
+    params: Augment,
+    generator: torch.Generator,
+    side: int | None = None,
+    shard_of: Callable[[int], Shard] = Shard.all,
+    mean: tuple[float, ...] = MEAN,
+    std: tuple[float, ...] = STD,
+) -> Batch:
+    """A batch as it is stored → what the network learns from, photos augmented and mixed.
+
+    Args:
+        side: of the photos that the network sees, in pixels; None: as they are stored or cropped.
+        shard_of: as of ``Rows.batches``; with mixing, the batch was read ``with_partners`` of it.
+        mean, std: of the normalisation, as in ``Description``.
+    """
+    if side is not None:
+        batch, params = shrink(batch, params, side)
+    batch = batch.map_images(
+        lambda images: augment(images, params, generator, batch.shard, mean, std)
+    )
+    if params.mixes:
+        assert batch.shard is not None
+        batch = mix(batch, shard_of(batch.shard.whole).rows, params, generator)
+    return batch
 
 
 def augment(

@@ -33,8 +33,10 @@ from stages.train.params import Train
 
 def are_constant(params: Train) -> bool:
     """Whether a photo's features are the same in every epoch, training and validation alike."""
-    # These two only say how others do what they do.
-    moved = any(value for name, value in params.augment if name not in ("aspect", "magnitude"))
+    # These only say how others do what they do.
+    moved = any(
+        value for name, value in params.augment if name not in ("aspect", "magnitude", "mixed")
+    )
     fixed = params.freeze and not params.unfreeze and not params.test_time_flip
     return "image" in params.inputs and fixed and not moved
 

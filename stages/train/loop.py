@@ -16,8 +16,11 @@ from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import find_share, logits
 from stages.progress import Progress
-from stages.train.augment import augment
+from stages.train import mixing, progressive
+from stages.train.accumulation import pieces
+from stages.train.augment import augmented
 from stages.train.checkpoint import Checkpoint
+from stages.train.compilation import compile_on_gpu
 from stages.train.distributed import ALONE, Group
 from stages.train.losses import decision_weights
 from stages.train.params import Train
@@ -89,18 +92,24 @@ def fit(
         print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
         for figures in run.history:
             report(figures)
+    if params.compile:
+        compile_on_gpu(network, train, description.input_size, optimization, group.size)
     learner = group.parallel(network)
+    shard_of = mixing.with_partners(group.shard) if params.augment.mixes else group.shard
     while not run.is_over():
         epoch, started = len(run.history) + 1, time.perf_counter()
         if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
             learner = group.parallel(network)
         order, generator = _seeded(params.seed, epoch, len(train), group.rank)
-        batches = train.batches(params.batch_size, optimization.device, order[:rows], group.shard)
+        batches = train.batches(params.batch_size, optimization.device, order[:rows], shard_of)
+        side = progressive.side_at(epoch, params, description.input_size)
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
             figures = train_epoch(
-                learner, optimization, description, batches, generator, progress, deadline, group
+                *(learner, optimization, description, batches, generator, progress, deadline),
+                group,
+                side,
             )
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
         figures |= validate(optimization, description, validation, group)
@@ -171,36 +180,44 @@ def train_epoch(
     progress: Progress,
     deadline: float,
     group: Group = ALONE,
+    side: int | None = None,
 ) -> Figures:
     """One pass over ``batches``; loss and micro-F1 of it, and the learning rate at its end.
+
+    Where photos are mixed, both figures are against the mixed labels.
 
     Args:
         network: as ``group`` has made it parallel.
         batches: this device's shards of them, with targets.
         generator: of the augmentation's numbers.
         deadline: in seconds of ``time.perf_counter``.
+        side: of the photos that the network is to see; None: as ``train.augment.crop`` says.
     """
     params = optimization.params
-    mean, std = description.mean, description.std
+    prepare = partial(
+        augmented,
+        params=params.augment,
+        generator=generator,
+        side=side,
+        shard_of=group.shard,
+        mean=description.mean,
+        std=description.std,
+    )
     network.train()
     seen = _Running(optimization.device, group)
     for stored in batches:
-        shard, targets = stored.shard, stored.targets
-        assert shard is not None and targets is not None
-        batch = stored.map_images(
-            partial(
-                augment,
-                params=params.augment,
-                generator=generator,
-                shard=shard,
-                mean=mean,
-                std=std,
+        batch = prepare(stored)
+        for piece in pieces(batch, params.accumulate, group.size):
+            shard, targets = piece.shard, piece.targets
+            assert shard is not None and targets is not None
+            with optimization.autocast():
+                output = network(piece)
+            loss = optimization.backward(
+                output, targets, shard.weight, piece.known, piece.known_share
             )
-        )
-        with optimization.autocast():
-            output = network(batch)
-        loss = optimization.step(output, targets, shard.weight, stored.known, stored.known_share)
-        seen.add(loss, output.logits, targets, stored.known, shard)
+            seen.add(loss, output.logits, targets, piece.known, shard)
+        optimization.step()
+        seen.steps += 1
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
         progress.advance(shard.whole)
@@ -290,7 +307,6 @@ class _Running:
         shard: Shard,
     ) -> None:
         with torch.no_grad():
-            self.steps += 1
             self._loss += loss
             if shard.weight:
                 predicted = (logits > 0 if known is None else (logits > 0) & known).float()

@@ -1,5 +1,8 @@
 """Losses on logits, float32 (n, labels), against targets of 0 and 1 of the same shape.
 
+A target between the two, of photos that are mixed, stands for both: the loss is that of 1 and that
+of 0 in these shares (Zhang et al. 2018).
+
 Where it is not known of some decisions whether they are true, weights say what each counts.
 """
 
@@ -45,17 +48,17 @@ def loss_function(params: Loss, positive_weights: torch.Tensor | None = None) ->
     def focal(
         logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        losses = _focal(logits * (2 * targets - 1), params.gamma)
+        true, untrue = _focal(logits, params.gamma), _focal(-logits, params.gamma)
         if params.alpha is not None:
-            losses = losses * torch.where(targets > 0.5, params.alpha, 1 - params.alpha)
-        return _mean(losses, weights)
+            true, untrue = true * params.alpha, untrue * (1 - params.alpha)
+        return _mean(_either(targets, true, untrue), weights)
 
     def asymmetric(
         logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
         true = _focal(logits, params.gamma_positive)
         untrue = _shifted(logits, params.gamma_negative, params.margin)
-        return _mean(torch.where(targets > 0.5, true, untrue), weights)
+        return _mean(_either(targets, true, untrue), weights)
 
     def mse(
         logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
@@ -126,6 +129,11 @@ def balancing_weights(
 
 def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     return (losses if weights is None else losses * weights).mean()
+
+
+def _either(targets: torch.Tensor, true: torch.Tensor, untrue: torch.Tensor) -> torch.Tensor:
+    """What is lost where the target is 1, and where it is 0, in the shares that it stands for."""
+    return targets * true + (1 - targets) * untrue
 
 
 def _focal(logits: torch.Tensor, gamma: float) -> torch.Tensor:

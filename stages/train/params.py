@@ -102,6 +102,14 @@ class Augment(Section):
     randaugment: Count
     magnitude: Annotated[int, Field(ge=0, le=30)]
     cutout: Annotated[float, Field(ge=0, lt=1)]
+    mixup: Exponent
+    cutmix: Exponent
+    mixed: PositiveFraction
+
+    @property
+    def mixes(self) -> bool:
+        """Whether photos are mixed with others."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @model_validator(mode="after")
     def _ranges_go_up(self) -> "Augment":
@@ -128,15 +136,21 @@ class Train(Section):
     optimizer: Literal["sgd", "adadelta", "adam", "amsgrad", "adamw", "rmsprop"]
     lr: PositiveNumber
     pretrained_lr: PositiveFraction
+    layer_decay: PositiveFraction
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     decay: Literal["all", "weights"]
+    clip: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     schedule: Schedule
     epochs: Count
+    progressive: PositiveFraction
     early_stopping: Count
     metric: Literal["micro_f1", "macro_f1", "mean_average_precision"]
     batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
+    accumulate: Positive
+    recompute: bool
+    compile: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     devices: Literal["auto"] | int
     augment: Augment
@@ -174,6 +188,52 @@ class Train(Section):
             raise ValueError(
                 f"train.unfreeze is {self.unfreeze}, but nothing is frozen; set train.freeze to "
                 "true, or train.unfreeze to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mixed_photos_leave_captions_to_learn_from(self) -> "Train":
+        if not self.augment.mixes or self.inputs != "image+caption":
+            return self
+        if self.fusion == "late":
+            key = "mixup" if self.augment.mixup else "cutmix"
+            raise ValueError(
+                f"train.augment.{key} is {getattr(self.augment, key):g}, but mixed photos are "
+                "learnt without captions, and with train.fusion late captions learn alone, from "
+                "all photos; set it to 0, or fuse in another way"
+            )
+        if self.augment.mixed == 1:
+            raise ValueError(
+                "train.augment.mixed is 1, but mixed photos are learnt without captions, so no "
+                "caption would be learnt; lower it, or set train.inputs to image"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _photos_grow_for_what_learns(self) -> "Train":
+        if self.progressive < 1 and self.freeze and not self.unfreeze:
+            raise ValueError(
+                f"train.progressive is {self.progressive:g}, but with train.freeze the backbone "
+                "does not learn, and of smaller photos it gives other features; set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pieces_hold_two_rows(self) -> "Train":
+        if self.accumulate > 1 and 2 * self.accumulate > self.batch_size:
+            raise ValueError(
+                f"train.accumulate is {self.accumulate}, but train.batch_size, "
+                f"{self.batch_size}, has not two rows for each piece; lower the one or raise the "
+                "other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_or_recomputed(self) -> "Train":
+        if self.compile and self.recompute:
+            raise ValueError(
+                "train.compile and train.recompute exclude each other: torch.compile decides by "
+                "itself what is computed again; set one of them to false"
             )
         return self
 

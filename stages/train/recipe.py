@@ -18,14 +18,12 @@ from stages.train.losses import (
     loss_function,
     unknown_weight,
 )
+from stages.train.parameter_groups import parameter_groups
 from stages.train.params import Schedule, Train
 
 
 def optimizer(network: Classifier, params: Train) -> torch.optim.Optimizer:
-    """The optimiser, with all weights that learn, or may learn later by gradual unfreezing.
-
-    The first of its groups holds the weights that started at random.
-    """
+    """The optimiser, fresh, of the network's ``parameter_groups``."""
     optimizers: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
         "sgd": (torch.optim.SGD, {"momentum": params.momentum}),
         "adadelta": (torch.optim.Adadelta, {}),
@@ -35,25 +33,9 @@ def optimizer(network: Classifier, params: Train) -> torch.optim.Optimizer:
         "rmsprop": (torch.optim.RMSprop, {"momentum": params.momentum}),
     }
     kind, options = optimizers[params.optimizer]
-    return kind(_groups(network, params), lr=params.lr, weight_decay=params.weight_decay, **options)
-
-
-def _groups(network: Classifier, params: Train) -> list[dict[str, Any]]:
-    """The weights in groups of one rate and decay each."""
-    pretrained = {id(w) for part in network.pretrained_parts() for w in part.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for weight in network.parameters():
-        if weight.requires_grad or params.unfreeze:
-            slower = params.pretrained_lr != 1 and id(weight) in pretrained
-            # Norms and biases are the weights with one axis.
-            spared = params.decay == "weights" and weight.ndim < 2
-            groups.setdefault((slower, spared), []).append(weight)
-    rates = {False: params.lr, True: params.lr * params.pretrained_lr}
-    decays = {False: params.weight_decay, True: 0.0}
-    return [
-        {"params": weights, "lr": rates[slower], "weight_decay": decays[spared]}
-        for (slower, spared), weights in sorted(groups.items(), key=lambda item: item[0])
-    ]
+    return kind(
+        parameter_groups(network, params), lr=params.lr, weight_decay=params.weight_decay, **options
+    )
 
 
 Curve = Callable[[float, float, float], float]  # from, to, done of it in [0, 1]
@@ -197,7 +179,8 @@ def _floats(network: nn.Module) -> list[torch.Tensor]:
 class Optimization:
     """How a network learns: loss, optimiser, learning rate, loss scaling, average of the weights.
 
-    ``step`` makes a step of them all; ``state_dict`` holds their states, for a restart.
+    ``backward`` takes the gradients of a batch, or of its pieces one after the other, and ``step``
+    makes a step of them; ``state_dict`` holds all states, for a restart.
 
     Attributes:
         eval_network: the network to validate and to keep: the average where there is one.
@@ -234,7 +217,7 @@ class Optimization:
         self.average = Average(network, params.ema) if params.ema else None
         self.eval_network = network if self.average is None else self.average.network
 
-    def step(
+    def backward(
         self,
         output: Output,
         targets: torch.Tensor,
@@ -242,7 +225,7 @@ class Optimization:
         known: torch.Tensor | None = None,
         known_share: float = 1.0,
     ) -> torch.Tensor:
-        """Makes a step down the loss of ``output``, and returns that loss.
+        """Adds the gradients of the loss of ``output`` to those there are, and returns the loss.
 
         Args:
             targets: (n, labels), on the device of ``output``.
@@ -258,14 +241,21 @@ class Optimization:
             for share, logits in output.weighted_logits
         ]
         loss = torch.stack(losses).sum()
-        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        return loss.detach()
+
+    def step(self) -> None:
+        """Makes a step down the gradients there are, and leaves none."""
+        if self.params.clip:
+            self.scaler.unscale_(self.optimizer)
+            weights = [w for group in self.optimizer.param_groups for w in group["params"]]
+            nn.utils.clip_grad_norm_(weights, self.params.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
         self.rate.after_step()
         if self.average is not None:
             self.average.after_step()
-        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts().items()}

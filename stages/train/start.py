@@ -10,8 +10,10 @@ from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
+from stages.train import progressive
 from stages.train.distributed import Group
 from stages.train.params import Train
+from stages.train.recomputation import recompute_parts
 from stages.vocab import vocabulary
 
 
@@ -83,6 +85,9 @@ def build_network(
             f"train: {params.backbone} is made for photos of {native} pixels, and sees "
             f"{description.input_size}; ingest.image_size and train.augment.crop set that"
         )
+    if params.recompute:
+        recompute_parts(network)
+    progressive.check(network.backbone, params, description.input_size)
     network.to(group.device).to(memory_format=torch.channels_last)
     group.synchronise(network)
     return network, words

@@ -4,6 +4,8 @@ Pixels are float32 (n, 3, h, w) in [0, 1], on any device; numbers are a value a 
 CPU, where they were drawn. Each photo comes out as torchvision's transform of that name makes it.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 
@@ -45,37 +47,39 @@ def crop_flip(
     return torch.stack(changed).permute(0, 3, 1, 2)
 
 
-def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Brings each photo's own box to one size: bilinear, antialiased.
+def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Brings photos to a height and width: bilinear, antialiased, rounded to whole values.
 
-    Resizing is linear along either side, so it is two products of matrices. That antialiases as
-    torchvision does by default, where ``grid_sample`` would skip pixels.
+    So torchvision does it with photos of 8 bits. On CPUs that is done in integers, several times as
+    fast as in floats; on GPUs it is done in floats, and rounded.
 
     Args:
-        images: (n, 3, h, w), uint8 or float of any range.
-        boxes: int (n, 4): top, left, height and width of each, in pixels.
-        size: height and width of what comes out.
+        images: (n, 3, h, w), uint8 or whole values of 0 to 255.
 
     Returns:
-        float32 (n, 3, *size), in the range of ``images``.
+        (n, 3, *size) in channels-last memory, whole values: uint8, float32 from a GPU.
     """
-    tops, lefts, heights, widths = _beside(images, boxes.float()).unbind(dim=1)
-    rows = _resizing(tops, heights, images.shape[2], size[0])
-    columns = _resizing(lefts, widths, images.shape[3], size[1])
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-    narrow = (pixels.flatten(1, 2) @ columns.mT).unflatten(1, pixels.shape[1:3])
-    return rows[:, None] @ narrow
+    # In channels-last memory, and in one piece where it is a box of a photo: twice as fast.
+    pixels = images.contiguous(memory_format=torch.channels_last)
+    if pixels.device.type != "cpu":
+        pixels = pixels.float()
+    resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return resized if resized.dtype == torch.uint8 else resized.round_()
 
 
-def _resizing(starts: torch.Tensor, lengths: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
-    """What each of ``pixels`` adds to each of ``size``, for each photo: (n, size, pixels)."""
-    starts, lengths = starts[:, None, None], lengths[:, None, None]
-    step = lengths / size
-    targets = torch.arange(size, device=starts.device)[:, None] + 0.5
-    sources = torch.arange(pixels, device=starts.device) + 0.5 - starts
-    weights = (1 - (sources - targets * step).abs() / step.clamp(min=1)).clamp(min=0)
-    weights = weights * ((sources > 0) & (sources < lengths))  # nothing from outside the box
-    return weights / weights.sum(dim=2, keepdim=True)
+def resized_crop(images: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Brings each photo's own box to one size, as ``resize`` does.
+
+    Args:
+        images: as for ``resize``.
+        boxes: int (n, 4): top, left, height and width of each, in pixels.
+        size: height and width of what comes out.
+    """
+    resized = [
+        resize(photo[None, :, top : top + height, left : left + width], size)
+        for photo, (top, left, height, width) in zip(images, boxes.tolist(), strict=True)
+    ]
+    return torch.cat(resized)
 
 
 def affine(
@@ -259,6 +263,31 @@ def cutout(pixels: torch.Tensor, centres: torch.Tensor, size: int) -> torch.Tens
     ]
     rows, columns = ((place >= 0) & (place < size) for place in places)
     return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+
+
+def blend(
+    pixels: torch.Tensor,
+    others: Iterable[torch.Tensor],
+    boxes: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
+    """Lets another photo shine through in a box of each; outside, each stays as it is.
+
+    Args:
+        pixels: of any range.
+        others: (3, h, w) each.
+        boxes: int (n, 4): top, left, and below and right of the last row and column.
+        weights: of the photo itself in its box, 0 to 1, the other one's being the rest of 1.
+    """
+    blended = pixels.clone()
+    # Photo by photo: so what lies outside of the boxes costs no more than to be copied.
+    for photo, other, (top, left, bottom, right), weight in zip(
+        blended, others, boxes.tolist(), weights.tolist(), strict=True
+    ):
+        if weight < 1:
+            box = (slice(None), slice(top, bottom), slice(left, right))
+            photo[box].mul_(weight).add_(other[box], alpha=1 - weight)
+    return blended
 
 
 def _luma(pixels: torch.Tensor) -> torch.Tensor:

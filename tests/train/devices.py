@@ -39,6 +39,10 @@ DETERMINISTIC: dict[str, Any] = {
 }  # fmt: skip
 RUNS = {
     "batch norm": DETERMINISTIC,
+    "mixed, in pieces": DETERMINISTIC | {
+        "freeze": True, "accumulate": 2, "clip": 0.5, "loss": {"unknown": "ignore"},
+        "augment": DETERMINISTIC["augment"] | {"mixup": 0.4, "cutmix": 1.0, "mixed": 0.7},
+    },
     "late, thawing": DETERMINISTIC | {
         "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},

@@ -61,7 +61,7 @@ class Run(NamedTuple):
 def changed(**changes) -> Train:
     given = read(Train, ROOT / "params.yaml").model_dump()
     given["text"] |= {"embedding": 8, "hidden": 8}
-    for section in ("schedule", "loss"):
+    for section in ("schedule", "loss", "augment"):
         given[section] |= changes.pop(section, {})
     return Train(**given | {"batch_size": 8, "epochs": 4} | changes)
 
@@ -140,6 +140,12 @@ EVERYTHING = {
         EVERYTHING | {"optimizer": "sgd", "lr": 0.3, "ema": 0.0, "early_stopping": 3},
         {"optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
         {"loss": {"positive_weight": "balanced"}, "schedule": {"name": "cosine"}},
+        {
+            "augment": {"mixup": 0.4, "cutmix": 1.0, "resized_crop": (0.5, 1)},
+            "accumulate": 3,
+            "clip": 0.5,
+            "progressive": 0.5,
+        },
     ],
 )
 def test_interrupted_it_ends_with_the_same_weights(train, changes):

@@ -122,6 +122,16 @@ def test_below_the_margin_what_is_not_true_costs_nothing():
     assert above > 0
 
 
+@pytest.mark.parametrize("options", EVERY)
+def test_a_target_between_stands_for_both_in_its_shares(options):
+    def gradients(target: float) -> torch.Tensor:
+        logits = torch.tensor([[-3.0, -0.5, 0.0, 2.0]], dtype=torch.float64, requires_grad=True)
+        loss_of(**options)(logits, torch.full_like(logits, target)).backward()
+        return logits.grad
+
+    assert torch.allclose(gradients(0.3), 0.3 * gradients(1.0) + 0.7 * gradients(0.0))
+
+
 def test_balancing_weights_are_the_counts_of_the_rows():
     targets = torch.tensor([[1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 0, 1]]).float()
     weights = balancing_weights(targets)

@@ -202,7 +202,8 @@ def stepped(network: Small, optimization: recipe.Optimization, steps: range) -> 
     losses = []
     for step in steps:
         rows, targets = rows_of(step)
-        losses.append(float(optimization.step(network(rows), targets)))
+        losses.append(float(optimization.backward(network(rows), targets)))
+        optimization.step()
         optimization.rate.after_epoch(-losses[-1])
     return losses
 
@@ -255,8 +256,26 @@ def test_the_loss_counts_all_that_is_to_count():
     answer = network(rows).logits
     aside = answer * -2
     expected = optimization.loss_of(answer, targets) + 0.3 * optimization.loss_of(aside, targets)
-    loss = optimization.step(Output(answer, [(1.0, answer), (0.3, aside)]), targets)
+    loss = optimization.backward(Output(answer, [(1.0, answer), (0.3, aside)]), targets)
     assert float(loss) == pytest.approx(float(expected.detach()))
+
+
+@pytest.mark.parametrize(("norm", "is_met"), [(0.0, False), (1e-3, True), (1e3, False)])
+def test_gradients_are_clipped_to_a_norm(norm: float, is_met: bool):
+    network, optimization = started(changed(clip=norm, optimizer="sgd", momentum=0, lr=1,
+                                            weight_decay=0, schedule={"name": "none"}))  # fmt: skip
+    before = [weight.clone() for weight in network.parameters()]
+    rows, targets = rows_of(0)
+    optimization.backward(network(rows), targets)
+    gradients = torch.cat([weight.grad.flatten() for weight in network.parameters()])
+    optimization.step()
+    assert all(weight.grad is None for weight in network.parameters())
+    moved = torch.cat(
+        [(b - w).flatten() for b, w in zip(before, network.parameters(), strict=True)]
+    ).detach()
+    length = float(gradients.norm())
+    assert float(moved.norm()) == pytest.approx(norm if is_met else length, rel=1e-4)
+    assert torch.allclose(moved / moved.norm(), gradients / length, atol=1e-3)
 
 
 def test_balanced_weights_are_those_of_the_training_rows():
@@ -277,7 +296,7 @@ def test_what_is_unknown_counts_as_it_is_asked_to(unknown: str, counts: float):
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     weights = torch.where(known, 1.0, counts)
     share = float(known.float().mean())
-    loss = optimization.step(Output(logits, [(1.0, logits)]), targets, 1.0, known, share)
+    loss = optimization.backward(Output(logits, [(1.0, logits)]), targets, 1.0, known, share)
     assert float(loss) == pytest.approx(float(((each * weights).sum() / weights.sum()).detach()))
 
 
@@ -310,16 +329,19 @@ def test_without_an_average_there_is_no_copy():
 def test_a_step_does_not_wait_for_the_gpu(name: str, loss: str):
     balanced = "balanced" if loss == "bce" else "none"
     options = {"name": loss, "alpha": 0.25, "positive_weight": balanced}
-    params = changed(optimizer=name, ema=0.9, precision="bf16", loss=options)
+    params = changed(optimizer=name, ema=0.9, clip=1.0, precision="bf16", loss=options)
     rows, targets = (tensor.cuda() for tensor in rows_of(0))
     network = Small().cuda()
     known = targets > 0
     optimization = recipe.Optimization(network, params, targets.cpu(), 10, known.cpu())
-    optimization.step(network(rows), targets)  # the first one makes the optimiser's state
+    optimization.backward(network(rows), targets)
+    optimization.step()  # the first one makes the optimiser's state
     torch.cuda.set_sync_debug_mode("error")
     try:
-        optimization.step(network(rows), targets)
-        optimization.step(network(rows), targets, known=known, known_share=0.5)
+        optimization.backward(network(rows), targets)
+        optimization.step()
+        optimization.backward(network(rows), targets, known=known, known_share=0.5)
+        optimization.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

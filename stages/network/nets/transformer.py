@@ -34,10 +34,14 @@ class TransformerEncoder(nn.Module):
         self.model, self._config = model, config
         self.features: int = config.hidden_size
 
+    def layers(self) -> nn.ModuleList:
+        """The model's layers, from the tokens to the states: its longest list of modules."""
+        stacks = (module for module in self.model.modules() if isinstance(module, nn.ModuleList))
+        return max(stacks, key=len)
+
     def freeze(self, count: int) -> None:
         """Keeps the ``count`` lowest layers, and what comes before them, as they are."""
-        stacks = (module for module in self.model.modules() if isinstance(module, nn.ModuleList))
-        layers = max(stacks, key=len)
+        layers = self.layers()
         if count > len(layers):
             raise UserError(
                 f"train.text.frozen_layers is {count}, but the transformer has {len(layers)} layers"
