@@ -22,6 +22,7 @@ from stages.train.distributed import ALONE, Group
 from stages.train.losses import decision_weights
 from stages.train.params import Train
 from stages.train.recipe import Optimization
+from stages.train.start import start_at_rates
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
 
@@ -65,6 +66,8 @@ def fit(
     After each epoch the whole state goes to ``checkpoint``; where that holds a state already,
     training goes on from it. ``report`` gets each epoch's figures, those before a restart first.
 
+    It starts from the labels' rates (``start_at_rates``), unless no epoch is asked for.
+
     Every epoch seeds its own order, augmentation and dropout, so that an epoch does not care
     whether it was reached in one go. With ``train.ema``, the average of the weights is what is
     validated and kept.
@@ -76,6 +79,8 @@ def fit(
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
+    if params.epochs:  # what is to learn nothing is not to know the labels' rates either
+        start_at_rates(network, params, train.targets, train.known)
     optimization = Optimization(network, params, train.targets, steps, train.known)
     if params.epochs == 0:
         figures = validate(optimization, description, validation, group)

@@ -117,9 +117,12 @@ def test_auxiliary_heads_count_while_training_and_are_not_saved():
     assert {logits.shape for _, logits in output.weighted_logits} == {(2, 3)}
     assert torch.equal(output.weighted_logits[0][1], output.logits)
     assert len(network.eval()(batch_of(2, 64)).weighted_logits) == 1
+    auxiliary = [network.backbone.aux1.fc2, network.backbone.aux2.fc2]
+    assert network.heads() == [network.fusion.head, *auxiliary]
     assert not [name for name in weights_of(network) if "aux" in name]
     bare = image_classifier("googlenet", 64, outputs=3)
     bare.backbone, _ = backbones.build("googlenet", 64)
+    assert bare.heads() == [bare.fusion.head]
     bare.load_state_dict(weights_of(network))
     batch = batch_of(2, 64)
     assert torch.equal(bare.eval()(batch).logits, network.eval()(batch).logits)

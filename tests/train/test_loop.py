@@ -49,6 +49,7 @@ class Memory:
 class Run(NamedTuple):
     network: Classifier
     result: Result
+    train: Rows
     validation: Rows
     description: Description
     reported: list[dict[str, float]]
@@ -110,7 +111,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
 
         memory = checkpoint or Memory()
         result = fit(network, description, train, validation, params, memory, report)
-        return Run(network, result, validation, description, reported)
+        return Run(network, result, train, validation, description, reported)
 
     return run
 
@@ -232,6 +233,14 @@ def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
     below = [False] * (len(parts) - 2)
     none, one, two = [*below, False, False], [*below, False, True], [*below, True, True]
     assert learnt == [none, none, one, one, two, two]
+
+
+@pytest.mark.parametrize("changes", [{"fusion": "late"}, {"ema": 0.5}])
+def test_it_starts_from_the_labels_rates(train, changes):
+    known = KNOWN | (np.arange(LABELS) > 0)
+    run = train(changed(epochs=1, lr=1e-9, **changes), known=known)
+    rates = run.train.targets.sum(dim=0).numpy() / run.train.known.sum(dim=0).numpy()
+    assert np.abs(run.probabilities() - rates).max() < 0.1
 
 
 @pytest.mark.parametrize("ema", [0, 0.5])

@@ -9,6 +9,7 @@ from stages.network.batches import Batch
 from stages.network.nets import backbones
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.fusion import Concat, Late, Output
+from stages.network.nets.torchvision_backbones import auxiliary_heads
 from stages.network.nets.transformer import TransformerEncoder
 
 AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015)
@@ -59,6 +60,11 @@ class Classifier(nn.Module):
     def pretrained_parts(self) -> list[nn.Module]:
         """The parts whose rate ``train.pretrained_lr`` scales."""
         return self._pretrained
+
+    def heads(self) -> list[nn.Linear]:
+        """The last layers, those of the backbone's auxiliary heads included."""
+        auxiliary = [] if self.backbone is None else auxiliary_heads(self.backbone)
+        return [*self.fusion.heads, *auxiliary]
 
     def unfreeze(self, count: int) -> None:
         """Lets the ``count`` topmost parts of a frozen backbone learn, and no others."""

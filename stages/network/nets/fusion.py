@@ -29,6 +29,11 @@ class Concat(nn.Module):
         self.between, self.dropout = between, nn.Dropout(dropout)
         self.head = nn.Linear(features, outputs)
 
+    @property
+    def heads(self) -> list[nn.Linear]:
+        """The last layers, which give logits that a loss is taken of."""
+        return [self.head]
+
     def forward(self, features: list[torch.Tensor], given: torch.Tensor | None) -> Output:
         """Features of the inputs, float32 (n, …) each → logits; ``given`` is not asked."""
         logits = self.head(self.dropout(self.between(torch.cat(features, dim=1))))
@@ -50,6 +55,11 @@ class Late(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.image, self.caption = nn.Linear(image, outputs), nn.Linear(caption, outputs)
         self.register_buffer("share", torch.tensor(0.5))
+
+    @property
+    def heads(self) -> list[nn.Linear]:
+        """The last layers, which give logits that a loss is taken of."""
+        return [self.image, self.caption]
 
     def forward(self, features: list[torch.Tensor], given: torch.Tensor) -> Output:
         """Features of the photo and of the caption, float32 (n, …) each → logits.
