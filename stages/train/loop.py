@@ -14,7 +14,7 @@ from stages import UserError, metrics
 from stages.network.batches import Batch, Rows, Shard
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
-from stages.network.network import find_share, logits
+from stages.network.network import fit_fusion, logits
 from stages.progress import Progress
 from stages.train.augment import augment
 from stages.train.checkpoint import Checkpoint
@@ -219,13 +219,13 @@ def validate(
 ) -> Figures:
     """Loss, F1 at 0.5 and mean average precision on ``rows``, over what is known of their labels.
 
-    In late fusion the photo's share in the answer is found before, on the same rows.
+    How much experts of photo and caption count in the answer is fit before, to the same rows.
     """
     network, precision = optimization.eval_network, optimization.precision
     batch_size = optimization.params.batch_size
-    if network.finds_share:
+    if network.has_experts:
         batches = _part(rows, batch_size, optimization.device, group)
-        find_share(network, description, batches, precision, group.join)
+        fit_fusion(network, description, batches, precision, group.join)
     probabilities = predict(network, description, rows, batch_size, precision, group)
     return group.from_first(lambda: measure(optimization, probabilities, rows))
 

@@ -9,6 +9,7 @@ from stages.ingest.form import Form
 from stages.network.description import Description
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import Product
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
 from stages.train.distributed import Group
@@ -105,3 +106,5 @@ def start_at_rates(
         for head in network.heads():
             nn.init.normal_(head.weight, std=HEAD_STD)
             head.bias.copy_(logits)
+        if isinstance(network.fusion, Product):
+            network.fusion.prior.copy_(logits)

@@ -83,6 +83,7 @@ WITHOUT_EFFECT = [
     ("train.fusion=late", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.fusion=late", "train.fusion=concat-relu"),
+    ("train.text.caption_dropout=.1", "train.fusion=product", "train.fusion=concat"),
     ("report.captions=9", "train.inputs=image", "train.inputs=caption"),
     ("train.text.hidden=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("vocab.min_count=9", "train.text.encoder=transformer", "train.text.encoder=gru"),

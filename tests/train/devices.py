@@ -39,8 +39,8 @@ DETERMINISTIC: dict[str, Any] = {
 }  # fmt: skip
 RUNS = {
     "batch norm": DETERMINISTIC,
-    "late, thawing": DETERMINISTIC | {
-        "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
+    "product, thawing": DETERMINISTIC | {
+        "fusion": "product", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
         "loss": {"positive_weight": "balanced", "unknown": "weak-negative"}, "epochs": 5,
     },
