@@ -114,7 +114,8 @@ def plain(content: dict[str, Any]) -> dict[str, Any]:
         content,
         tree(
             "train.inputs=image+caption", "train.backbone=resnet18", "train.weights=none",
-            "train.freeze=false", "train.unfreeze=0", "train.text.encoder=gru",
+            "train.freeze=false", "train.unfreeze=0", "train.fusion=concat",
+            "train.text.encoder=gru",
             "train.text.transformer=folder", "train.text.embeddings=null", "train.epochs=9",
             "train.loss.name=bce", "train.loss.positive_weight=none", "train.optimizer=sgd",
             "train.schedule.name=one-cycle", "train.schedule.momentum=null",

@@ -163,9 +163,10 @@ class Product(Experts):
             value = F.binary_cross_entropy_with_logits(joined, truth, weight)
             return float(value), slopes.numpy()
 
+        # To the end (tol), so that rounding, as of several devices, does not decide where it stops.
         bounds = [(0, MOST_WEIGHT)] * 2
-        found = minimize(loss, [0.5, 0.5], jac=True, bounds=bounds, method="L-BFGS-B").x
-        self.weights.copy_(torch.from_numpy(found))
+        found = minimize(loss, [0.5, 0.5], jac=True, bounds=bounds, method="L-BFGS-B", tol=1e-12)
+        self.weights.copy_(torch.from_numpy(found.x))
 
 
 def mix(image: torch.Tensor, caption: torch.Tensor, share: torch.Tensor | float) -> torch.Tensor:
