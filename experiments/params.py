@@ -103,8 +103,8 @@ EFFECTS = [
     ),
     Effect(
         "train.text.caption_dropout",
-        "train.fusion other than late",
-        lambda p: p["train.fusion"] != "late",
+        "train.fusion other than late and product",
+        lambda p: p["train.fusion"] not in ("late", "product"),
     ),
     Effect(
         f"{RECURRENT} vocab.*",

@@ -73,7 +73,7 @@ class Rows:
     """Part of the data in the form of a network's inputs, read batch by batch.
 
     Attributes:
-        store: where the photos are; None where photos are not looked at.
+        store: where the photos are; None where photos are not looked at, or left out.
         images: int (rows,), each row's place in the store.
         words: int64 (rows, maximum length) from ``Vocabulary.encode`` or ``Tokens.encode``; None
             without captions.

@@ -16,7 +16,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages import UserError
 from stages.files import project_root, whole, write_json
@@ -27,7 +26,7 @@ from stages.network.embeddings import read_vectors
 from stages.network.nets import backbones, torchvision_backbones, transformer
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier, Encoder
-from stages.network.nets.fusion import Concat, Late, Output, mix
+from stages.network.nets.fusion import Concat, Experts, Late, Output, Product
 from stages.network.nets.transformer import TransformerEncoder
 from stages.network.precision import autocast
 from stages.network.preprocess import prepare
@@ -36,6 +35,7 @@ from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 
 NETWORK = Path("models/network")
+EXPERTS: dict[str, type[Experts]] = {"late": Late, "product": Product}  # by ``train.fusion``
 MB = 2**20  # bytes; the sizes that the studies publish count so
 
 
@@ -112,11 +112,11 @@ def _assemble(
     )
 
 
-def _fusion(description: Description, image: int, caption: int) -> Concat | Late:
+def _fusion(description: Description, image: int, caption: int) -> Concat | Experts:
     """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
     outputs, dropout = len(description.labels), description.dropout
-    if image and caption and description.fusion == "late":
-        return Late(image, caption, outputs, dropout)
+    if image and caption and description.fusion in EXPERTS:
+        return EXPERTS[description.fusion](image, caption, outputs, dropout)
     between: nn.Module = nn.Identity()
     if image and caption and description.fusion == "concat-relu":
         between = nn.ReLU()
@@ -273,27 +273,24 @@ def logits(
             yield batch, answer(network, batch, description.flip)
 
 
-def find_share(
+def fit_fusion(
     network: Classifier,
     description: Description,
     batches: Iterator[Batch],
     precision: str,
     join: Callable[[torch.Tensor], torch.Tensor] = lambda rows: rows,
-) -> float:
-    """Sets the photo's share in a late fusion to what suits ``batches`` best, and returns it.
+) -> None:
+    """Sets how much photo and caption count in the answer of experts to what suits ``batches``.
 
-    That is the share, in [0, 1], for which the log loss of the mixed probabilities is least, over
-    what is known. One number out of thousands of rows hardly flatters, but it is judged by the rows
-    it is made from.
+    That is where the log loss of the answer is least, over what is known. One number or two out of
+    thousands of rows hardly flatter, but they are judged by the rows they are made from.
 
     Args:
-        network: of late fusion.
+        network: of experts.
         batches: of photos and captions, with targets.
         join: concatenates the rows, (n, labels), of several processes, each with its own batches.
     """
-    from scipy.optimize import minimize_scalar  # half a second, and seldom wanted
-
-    assert isinstance(network.fusion, Late)
+    assert isinstance(network.fusion, Experts)
     empty = torch.zeros(0, len(description.labels))
     images, captions, targets, weights = [empty], [empty], [empty], [empty]
     for batch, output in outputs(network, description, batches, precision):
@@ -305,15 +302,9 @@ def find_share(
         targets.append(batch.targets[given].cpu())
         known = torch.ones_like(batch.targets) if batch.known is None else batch.known.float()
         weights.append(known[given].cpu())
-    # In double precision: near the least loss, single cannot tell one share from the next.
+    # In double precision: near the least loss, single cannot tell one place from the next.
     image, caption, truth, weight = (
         join(torch.cat(parts)).double() for parts in (images, captions, targets, weights)
     )
-
-    def loss(share: float) -> float:
-        mixed = mix(image, caption, share)
-        return float(binary_cross_entropy_with_logits(mixed, truth, weight))
-
-    share = float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x) if len(truth) else 0.5
-    network.fusion.share.fill_(share)
-    return share
+    if len(truth):
+        network.fusion.fit(image, caption, truth, weight)

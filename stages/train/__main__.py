@@ -19,7 +19,7 @@ from stages.train.curves import curves
 from stages.train.distributed import Group
 from stages.train.loop import fit, predict
 from stages.train.params import Train
-from stages.train.run_metrics import cost, outcome
+from stages.train.run_metrics import cost, left_out, outcome
 from stages.train.start import build_network, check, describe
 
 
@@ -64,15 +64,14 @@ def train(params: Train, group: Group) -> None:
         result = fit(
             network, description, train_rows, validation_rows, params, checkpoint, report, group
         )
-    probabilities = predict(
-        network, description, validation_rows, params.batch_size, precision, group
-    )
+    asked = network, description, validation_rows, params.batch_size, precision, group
+    probabilities, without = predict(*asked), left_out(*asked)
     figures = cost(network, description, precision, group)
     if group.is_first:
         save_network(network, description, words)
         columns = validation["id"], validation["labels"], probabilities, validation["unknown"]
         write_probabilities(probability_table(*columns), label_names)
-        metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds))
+        metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds) | without)
         checkpoint.remove()
 
 

@@ -14,7 +14,7 @@ from stages import UserError, metrics
 from stages.network.batches import Batch, Rows, Shard
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
-from stages.network.network import find_share, logits
+from stages.network.network import fit_fusion, logits
 from stages.progress import Progress
 from stages.train import mixing, progressive
 from stages.train.accumulation import pieces
@@ -25,6 +25,7 @@ from stages.train.distributed import ALONE, Group
 from stages.train.losses import decision_weights
 from stages.train.params import Train
 from stages.train.recipe import Optimization
+from stages.train.start import start_at_rates
 
 STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
 
@@ -68,6 +69,8 @@ def fit(
     After each epoch the whole state goes to ``checkpoint``; where that holds a state already,
     training goes on from it. ``report`` gets each epoch's figures, those before a restart first.
 
+    It starts from the labels' rates (``start_at_rates``), unless no epoch is asked for.
+
     Every epoch seeds its own order, augmentation and dropout, so that an epoch does not care
     whether it was reached in one go. With ``train.ema``, the average of the weights is what is
     validated and kept.
@@ -79,6 +82,8 @@ def fit(
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
     rows = len(train) - (len(train) > 1 and len(train) % params.batch_size == 1)
     steps = -(-rows // params.batch_size) * params.epochs
+    if params.epochs:  # what is to learn nothing is not to know the labels' rates either
+        start_at_rates(network, params, train.targets, train.known)
     optimization = Optimization(network, params, train.targets, steps, train.known)
     if params.epochs == 0:
         figures = validate(optimization, description, validation, group)
@@ -240,13 +245,13 @@ def validate(
 ) -> Figures:
     """Loss, F1 at 0.5 and mean average precision on ``rows``, over what is known of their labels.
 
-    In late fusion the photo's share in the answer is found before, on the same rows.
+    How much experts of photo and caption count in the answer is fit before, to the same rows.
     """
     network, precision = optimization.eval_network, optimization.precision
     batch_size = optimization.params.batch_size
-    if network.finds_share:
+    if network.has_experts:
         batches = _part(rows, batch_size, optimization.device, group)
-        find_share(network, description, batches, precision, group.join)
+        fit_fusion(network, description, batches, precision, group.join)
     probabilities = predict(network, description, rows, batch_size, precision, group)
     return group.from_first(lambda: measure(optimization, probabilities, rows))
 

@@ -73,6 +73,22 @@ def loss_function(params: Loss, positive_weights: torch.Tensor | None = None) ->
     return functions[params.name]
 
 
+def training_loss(
+    params: Loss, targets: torch.Tensor, known: torch.Tensor | None, device: torch.device
+) -> LossFunction:
+    """The loss that ``params`` name for training rows, balanced by them where it is to be.
+
+    Args:
+        targets: 0 or 1, (rows, labels).
+        known: bool, (rows, labels), which are known; None: all.
+        device: of the logits to come.
+    """
+    if params.positive_weight == "none":
+        return loss_function(params)
+    unknown = unknown_weight(params, targets.shape[1])
+    return loss_function(params, balancing_weights(targets, known, unknown).to(device))
+
+
 def unknown_weight(params: Loss, labels: int) -> float:
     """What a decision of which it is not known whether it is true counts, as one that is not true.
 
@@ -125,6 +141,36 @@ def balancing_weights(
         without -= (1 - unknown) * (~known).sum(dim=0)
     weights = without / carried
     return torch.where((weights > 0) & weights.isfinite(), weights, 1.0).float()
+
+
+def least_loss_logits(
+    loss: LossFunction, targets: torch.Tensor, known: torch.Tensor | None = None, unknown: float = 0
+) -> torch.Tensor:
+    """The logits for which ``loss`` is least where each label has the same one in every row.
+
+    With ``bce`` and ``mse`` they are the log-odds of the labels' rates, balanced 0. Losses that
+    weigh decisions by their probabilities are least elsewhere. Half a row with each label and half
+    a row without are added to the rows (Jeffreys' prior), so that the logits are finite.
+
+    Args:
+        targets, known, unknown: as for ``balancing_weights``.
+
+    Returns:
+        float32 (labels,).
+    """
+    rows = torch.full(targets.shape[1:], len(targets), dtype=torch.float64)
+    if known is not None:
+        rows -= (1 - unknown) * (~known).sum(dim=0)
+    rates = (targets.sum(dim=0, dtype=torch.float64) + 0.5) / (rows + 1)
+    answers = torch.stack([torch.ones_like(rates), torch.zeros_like(rates)])
+    weights = torch.stack([rates, 1 - rates])
+    low, high = torch.full_like(rates, -20), torch.full_like(rates, 20)
+    for _ in range(40):  # halvings; float32 could not tell what is left from one more
+        logits = ((low + high) / 2).requires_grad_()
+        (slopes,) = torch.autograd.grad(loss(logits.expand(2, -1), answers, weights), logits)
+        logits = logits.detach()
+        low, high = torch.where(slopes < 0, logits, low), torch.where(slopes < 0, high, logits)
+    return logits.float()
 
 
 def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:

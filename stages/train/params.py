@@ -129,7 +129,7 @@ class Train(Section):
     freeze: bool
     unfreeze: Count
     feature_norm: Literal["none", "layer", "batch"]
-    fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late"]
+    fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late", "product"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     text: Text
     loss: Loss

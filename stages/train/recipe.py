@@ -12,12 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Output
 from stages.network.precision import autocast, precision_for
-from stages.train.losses import (
-    balancing_weights,
-    decision_weights,
-    loss_function,
-    unknown_weight,
-)
+from stages.train.losses import decision_weights, training_loss, unknown_weight
 from stages.train.parameter_groups import parameter_groups
 from stages.train.params import Schedule, Train
 
@@ -204,12 +199,8 @@ class Optimization:
         self.params = params
         self.precision = precision_for(device, params.precision)
         self.autocast = autocast(device, self.precision)
-        balanced = params.loss.positive_weight == "balanced"
         self._unknown_weight = unknown_weight(params.loss, targets.shape[1])
-        weights = (
-            balancing_weights(targets, known, self._unknown_weight).to(device) if balanced else None
-        )
-        self.loss_of = loss_function(params.loss, weights)
+        self.loss_of = training_loss(params.loss, targets, known, device)
         self.optimizer = optimizer(network, params)
         self.rate = LearningRate(self.optimizer, params, steps)
         # Without it, fp16 gradients below 6e-8 become zero.

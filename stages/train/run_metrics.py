@@ -2,17 +2,20 @@
 
 import resource
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from stages import metrics
+from stages.network.batches import Rows
 from stages.network.description import Description
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier
 from stages.network.network import MB, size_mb
 from stages.train.distributed import Group
-from stages.train.loop import Result
+from stages.train.loop import Result, predict
 
 
 def cost(
@@ -62,6 +65,42 @@ def outcome(result: Result, megabytes: float, feature_seconds: float) -> dict[st
         "f1_per_hour": micro_f1 / hours if hours else None,
         "f1_per_mb": micro_f1 / megabytes,
     }
+
+
+def left_out(
+    network: Classifier,
+    description: Description,
+    rows: Rows,
+    batch_size: int,
+    precision: str,
+    group: Group,
+) -> dict[str, Any]:
+    """What a network of both inputs scores on validation rows with one of them left out, at 0.5.
+
+    So the figures of the photo alone, the caption alone and both are of one training. Every process
+    of ``group`` has to call it.
+
+    Returns:
+        ``without_captions`` and ``without_photos``, with micro-F1 and mean average precision each;
+        nothing where the network has one input anyway.
+    """
+    if description.inputs != "image+caption":
+        return {}
+    assert rows.words is not None and rows.targets is not None
+    parts = {
+        "without_captions": replace(rows, words=torch.zeros_like(rows.words)),
+        "without_photos": replace(rows, store=None, features=None),
+    }
+    truth = rows.targets.numpy() > 0.5
+    known = None if rows.known is None else rows.known.numpy()
+    figures = {}
+    for name, part in parts.items():
+        probabilities = predict(network, description, part, batch_size, precision, group)
+        figures[name] = {
+            "micro_f1": metrics.micro_f1(truth, probabilities >= 0.5, known),
+            "mean_average_precision": metrics.mean_average_precision(truth, probabilities, known),
+        }
+    return figures
 
 
 def peak_memory_mb(device: torch.device) -> float:

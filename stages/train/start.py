@@ -2,19 +2,24 @@
 
 import polars as pl
 import torch
+from torch import nn
 
 from stages import UserError
 from stages.ingest.form import Form
 from stages.network.description import Description
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import Product
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
 from stages.train import progressive
 from stages.train.distributed import Group
+from stages.train.losses import least_loss_logits, training_loss, unknown_weight
 from stages.train.params import Train
 from stages.train.recomputation import recompute_parts
 from stages.vocab import vocabulary
+
+HEAD_STD = 0.01  # of a head's weights at the start (Lin et al. 2017)
 
 
 def check(params: Train, captions: pl.Series, stored_size: int) -> None:
@@ -91,3 +96,27 @@ def build_network(
     network.to(group.device).to(memory_format=torch.channels_last)
     group.synchronise(network)
     return network, words
+
+
+def start_at_rates(
+    network: Classifier, params: Train, targets: torch.Tensor, known: torch.Tensor | None = None
+) -> None:
+    """Sets the heads so that training starts from the labels' rates.
+
+    The biases become the logits for which the loss is least while all photos look alike, and the
+    weights so small that nearly all do (the prior of Lin et al., Focal Loss, 2017). Otherwise
+    hundreds of steps go by until the biases have crept there.
+
+    Args:
+        targets: of the training rows, 0 or 1, (rows, labels).
+        known: bool (rows, labels), which of ``targets`` are known; None: all.
+    """
+    loss = training_loss(params.loss, targets, known, targets.device)
+    unknown = unknown_weight(params.loss, targets.shape[1])
+    logits = least_loss_logits(loss, targets, known, unknown)
+    with torch.no_grad():
+        for head in network.heads():
+            nn.init.normal_(head.weight, std=HEAD_STD)
+            head.bias.copy_(logits)
+        if isinstance(network.fusion, Product):
+            network.fusion.prior.copy_(logits)

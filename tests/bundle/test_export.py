@@ -69,7 +69,7 @@ def test_as_onnx_it_says_what_it_says_in_torch(description: Description):
 def test_a_transformer_as_onnx(tmp_path: Path):
     bert = tiny_bert.write(tmp_path / "bert")
     text = {"encoder": "transformer", "transformer": str(bert)}
-    answer, inputs = built(described("image+caption", text, fusion="late"))
+    answer, inputs = built(described("image+caption", text, fusion="product"))
     session = onnxruntime.InferenceSession(graph.export(answer).SerializeToString())
     for rows, words in ((1, 3), (2, 5), (len(CAPTIONS), 12)):
         given = {"photos": PHOTOS[:rows], "words": inputs["words"][:rows, :words]}

@@ -83,6 +83,7 @@ WITHOUT_EFFECT = [
     ("train.fusion=late", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.fusion=late", "train.fusion=concat-relu"),
+    ("train.text.caption_dropout=.1", "train.fusion=product", "train.fusion=concat"),
     ("report.captions=9", "train.inputs=image", "train.inputs=caption"),
     ("train.text.hidden=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("vocab.min_count=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
@@ -121,7 +122,8 @@ def plain(content: dict[str, Any]) -> dict[str, Any]:
         content,
         tree(
             "train.inputs=image+caption", "train.backbone=resnet18", "train.weights=none",
-            "train.freeze=false", "train.unfreeze=0", "train.text.encoder=gru",
+            "train.freeze=false", "train.unfreeze=0", "train.fusion=concat",
+            "train.text.encoder=gru",
             "train.text.transformer=folder", "train.text.embeddings=null", "train.epochs=9",
             "train.loss.name=bce", "train.loss.positive_weight=none", "train.optimizer=sgd",
             "train.schedule.name=one-cycle", "train.schedule.momentum=null",

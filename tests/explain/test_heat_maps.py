@@ -85,7 +85,7 @@ def test_any_backbone_and_nothing_of_it_is_touched(name: str):
     assert not any(module._forward_hooks for module in network.modules())
 
 
-@pytest.mark.parametrize("fusion", ["concat", "concat-relu", "concat-batchnorm", "late"])
+@pytest.mark.parametrize("fusion", ["concat", "concat-relu", "concat-batchnorm", "late", "product"])
 def test_beside_a_caption(fusion: str):
     described = factories.description("image+caption", words=["red", "dog"], fusion=fusion)
     network, _ = new_network(described)

@@ -19,7 +19,7 @@ from stages.network.embeddings import read_vectors
 from stages.network.nets import backbones, torchvision_backbones
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import AUXILIARY_WEIGHT, Classifier
-from stages.network.nets.fusion import Concat, Late, mix
+from stages.network.nets.fusion import Concat, Late, Product, mix
 from stages.network.network import size_mb, weights_of
 
 # A small one of each way to end: linear, in a sequence, a convolution, with auxiliary heads, …
@@ -117,9 +117,12 @@ def test_auxiliary_heads_count_while_training_and_are_not_saved():
     assert {logits.shape for _, logits in output.weighted_logits} == {(2, 3)}
     assert torch.equal(output.weighted_logits[0][1], output.logits)
     assert len(network.eval()(batch_of(2, 64)).weighted_logits) == 1
+    auxiliary = [network.backbone.aux1.fc2, network.backbone.aux2.fc2]
+    assert network.heads() == [network.fusion.head, *auxiliary]
     assert not [name for name in weights_of(network) if "aux" in name]
     bare = image_classifier("googlenet", 64, outputs=3)
     bare.backbone, _ = backbones.build("googlenet", 64)
+    assert bare.heads() == [bare.fusion.head]
     bare.load_state_dict(weights_of(network))
     batch = batch_of(2, 64)
     assert torch.equal(bare.eval()(batch).logits, network.eval()(batch).logits)
@@ -293,6 +296,7 @@ JOINTS = {
     "concat-relu": Concat(132, 3, 0.1, nn.ReLU()),
     "concat-batchnorm": Concat(132, 3, 0.1, nn.BatchNorm1d(132)),
     "late": Late(128, 4, 3, 0.1),
+    "product": Product(128, 4, 3, 0.1),
 }
 
 
@@ -329,26 +333,51 @@ def test_a_caption_left_out_is_as_one_that_is_not_there():
     assert not torch.allclose(network.eval()(batch).logits, network(without).logits)
 
 
-def test_in_late_fusion_no_caption_is_left_out():
-    assert joint(JOINTS["concat"], caption_dropout=0.5).caption_dropout == 0.5
-    assert joint(JOINTS["late"], caption_dropout=0.5).caption_dropout == 0.0
-
-
-def test_late_fusion_trains_each_network_alone_and_averages_their_probabilities():
+@pytest.mark.parametrize("name", JOINTS)
+def test_a_photo_that_is_missing_is_as_features_of_zero(name: str):
     torch.manual_seed(0)
-    network = joint(Late(128, 4, 3, 0.0)).eval()
-    network.fusion.share.fill_(0.3)
+    network, batch = joint(JOINTS[name]).eval(), batch_of(4)
+    network.norm = nn.Identity()
+    without = network(replace(batch, images=None)).logits
+    zeros = replace(batch, images=None, features=torch.zeros(4, 128))
+    if name in ("late", "product"):  # the caption's expert decides, and no photo's bias counts
+        _, (_, expected) = network(zeros).weighted_logits
+    else:
+        expected = network(zeros).logits
+    assert torch.equal(without, expected)
+
+
+@pytest.mark.parametrize("name", ["late", "product"])
+def test_experts_know_nothing_of_each_other(name: str):
+    torch.manual_seed(0)
+    network = joint(JOINTS[name], caption_dropout=0.5)
+    assert network.caption_dropout == 0.0
+    assert joint(JOINTS["concat"], caption_dropout=0.5).caption_dropout == 0.5
     batch = batch_of(4)
-    batch.words[0] = 0
-    batch.lengths[0] = 0
-    output = network(batch)
+    batch.words[0], batch.lengths[0] = 0, 0
+    output = network.eval()(batch)
     (_, image), (_, caption) = output.weighted_logits
-    expected = 0.3 * image.sigmoid() + 0.7 * caption.sigmoid()
-    expected[0] = image[0].sigmoid()  # without a caption the photo decides alone
-    assert torch.allclose(output.logits.sigmoid(), expected, atol=1e-6)
-    image.sum().backward()
+    assert torch.equal(output.logits[0], image[0])  # without a caption the photo decides alone
+    assert not (output.logits[1:] == image[1:]).any()
+    image.sum().backward(retain_graph=True)
     assert all(weight.grad is None for weight in network.captions.parameters())
     assert all(weight.grad is not None for weight in network.backbone.parameters())
+    network.zero_grad()
+    caption.sum().backward()
+    assert all(weight.grad is None for weight in network.backbone.parameters())
+
+
+def test_late_fusion_averages_probabilities_and_the_product_adds_evidence():
+    image, caption = torch.randn(2, 4, 3).unbind()
+    late, product = Late(128, 4, 3, 0.0), Product(128, 4, 3, 0.0)
+    assert set(late.state_dict()) - set(product.state_dict()) == {"share"}  # as in older bundles
+    late.share.fill_(0.3)
+    expected = 0.3 * image.sigmoid() + 0.7 * caption.sigmoid()
+    assert torch.allclose(late.join(image, caption).sigmoid(), expected, atol=1e-6)
+    product.prior.copy_(torch.tensor([-2.0, 0.0, 1.0]))
+    product.weights.copy_(torch.tensor([0.25, 1.0]))
+    odds = (image - product.prior).exp() ** 0.25 * caption.exp()
+    assert torch.allclose(product.join(image, caption).exp(), odds, rtol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])

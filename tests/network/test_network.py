@@ -12,8 +12,10 @@ from sklearn.metrics import log_loss
 from stages.ingest.images import ImageStore
 from stages.network.batches import Rows
 from stages.network.description import Description
+from stages.network.nets.classifier import Classifier
+from stages.network.nets.fusion import MOST_WEIGHT, Product
 from stages.network.network import (
-    find_share,
+    fit_fusion,
     load_network,
     logits,
     new_network,
@@ -87,7 +89,7 @@ def logits_of(network, description: Description, rows: Rows) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("encoder", ["gru", "transformer"])
-@pytest.mark.parametrize("fusion", ["concat-batchnorm", "late"])
+@pytest.mark.parametrize("fusion", ["concat-batchnorm", "late", "product"])
 def test_loaded_it_gives_the_same_logits(tmp_path: Path, store: ImageStore, encoder, fusion):
     torch.manual_seed(0)
     bert = tiny_bert.write(tmp_path / "bert") if encoder == "transformer" else None
@@ -119,40 +121,60 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
     assert torch.allclose(both, (plain + mirrored) / 2, atol=1e-5)
 
 
-def test_the_share_of_late_fusion_has_the_least_log_loss(store: ImageStore):
-    torch.manual_seed(0)
-    description = replace(DESCRIPTION, fusion="late")
-    network, words = new_network(description)
-    network.fusion.image.weight.data *= 5  # so that the best share is inside
-    rows = rows_of(description, words, store)
-    share = find_share(network, description, rows.batches(5, CPU), "fp32")
-    assert float(network.fusion.share) == pytest.approx(share)
+# What is fit in each fusion of experts, and a grid around it.
+FIT = {
+    "late": ("share", [torch.tensor(each) for each in np.linspace(0, 1, 21)]),
+    "product": ("weights", list(torch.cartesian_prod(*[torch.linspace(0, 2, 9)] * 2))),
+}
 
-    def loss(share: float) -> float:
-        network.fusion.share.fill_(share)
+
+def experts(fusion: str, store: ImageStore) -> tuple[Classifier, Description, Rows]:
+    torch.manual_seed(0)
+    description = replace(DESCRIPTION, fusion=fusion)
+    network, words = new_network(description)
+    network.fusion.image.weight.data *= 5  # so that what is best lies inside
+    return network, description, rows_of(description, words, store)
+
+
+@pytest.mark.parametrize("fusion", FIT)
+def test_experts_are_joined_with_the_least_log_loss(store: ImageStore, fusion: str):
+    network, description, rows = experts(fusion, store)
+    if fusion == "product":
+        network.fusion.prior.copy_(torch.tensor([-1.0, 0.5, 1.0]))
+    fit_fusion(network, description, rows.batches(5, CPU), "fp32")
+    name, grid = FIT[fusion]
+    fitted = getattr(network.fusion, name)
+
+    def loss(value: torch.Tensor) -> float:
+        fitted.copy_(value)
         probabilities = logits_of(network, description, rows).sigmoid()
         return log_loss(rows.targets.numpy().ravel(), probabilities.numpy().ravel())
 
-    least = loss(share)
-    assert all(least <= loss(other) + 1e-6 for other in np.linspace(0, 1, 21))
-    assert 0 <= share <= 1
+    least = loss(fitted.clone())
+    assert all(least <= loss(other) + 1e-6 for other in grid)
 
 
-def test_the_share_of_late_fusion_is_found_on_what_is_known(store: ImageStore):
-    torch.manual_seed(0)
-    description = replace(DESCRIPTION, fusion="late")
-    network, words = new_network(description)
-    network.fusion.image.weight.data *= 5
-    rows = rows_of(description, words, store)
+@pytest.mark.parametrize("fusion", FIT)
+def test_experts_are_joined_by_what_is_known(store: ImageStore, fusion: str):
+    network, description, rows = experts(fusion, store)
     known = torch.rand(rows.targets.shape) < 0.5
-    share, other = (
-        find_share(
-            network, description, replace(rows, targets=t, known=known).batches(5, CPU), "fp32"
-        )
-        for t in (rows.targets, torch.where(known, rows.targets, 1 - rows.targets))
+
+    def fitted(rows: Rows) -> torch.Tensor:
+        fit_fusion(network, description, rows.batches(5, CPU), "fp32")
+        return getattr(network.fusion, FIT[fusion][0]).clone()
+
+    one, other = (
+        fitted(replace(rows, targets=targets, known=known))
+        for targets in (rows.targets, torch.where(known, rows.targets, 1 - rows.targets))
     )
-    assert share == pytest.approx(other, abs=1e-9)
-    assert share != pytest.approx(find_share(network, description, rows.batches(5, CPU), "fp32"))
+    assert torch.allclose(one, other, atol=1e-5)
+    assert not torch.allclose(one, fitted(rows), atol=1e-2)
+
+
+def test_experts_that_never_err_have_finite_weights():
+    product, truth = Product(2, 2, 3, 0.0), torch.rand(9, 3).double().round()
+    product.fit(2 * truth - 1, 2 * truth - 1, truth, torch.ones_like(truth))
+    assert torch.equal(product.weights, torch.full((2,), MOST_WEIGHT))
 
 
 def test_word_vectors_in_a_file_are_where_training_starts(tmp_path: Path):

@@ -32,7 +32,8 @@ PHOTOS, SIDE, TRAINED = 64, 20, 45  # 45 rows, 8 at a time: the last batch has 5
 # Dropout differs from device to device; without it, nothing does. Not with Adam, which makes a step
 # of the slightest difference where a gradient is next to nothing.
 DETERMINISTIC: dict[str, Any] = {
-    "dropout": 0.0, "optimizer": "sgd", "lr": 0.02, "epochs": 3, "batch_size": 8,
+    "fusion": "concat", "dropout": 0.0, "optimizer": "sgd", "lr": 0.02, "epochs": 3,
+    "batch_size": 8,
     "schedule": {"name": "one-cycle", "momentum": 0.85},
     "augment": {"crop": 16, "horizontal_flip": 0.5, "rotation": 10, "brightness": 0.2, "hue": 0.1,
                 "grey": 0.2, "randaugment": 1, "cutout": 0.2},
@@ -43,8 +44,8 @@ RUNS = {
         "freeze": True, "accumulate": 2, "clip": 0.5, "loss": {"unknown": "ignore"},
         "augment": DETERMINISTIC["augment"] | {"mixup": 0.4, "cutmix": 1.0, "mixed": 0.7},
     },
-    "late, thawing": DETERMINISTIC | {
-        "fusion": "late", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
+    "product, thawing": DETERMINISTIC | {
+        "fusion": "product", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
         "loss": {"positive_weight": "balanced", "unknown": "weak-negative"}, "epochs": 5,
     },

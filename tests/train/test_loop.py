@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from stages.network.nets.classifier import Classifier
 from stages.network.nets.small_cnn import SmallCNN
 from stages.network.network import new_network
 from stages.params import read
+from stages.train.distributed import ALONE
 from stages.train.loop import Result, fit, predict
 from stages.train.params import Train
-from stages.train.run_metrics import outcome
+from stages.train.run_metrics import left_out, outcome
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT
@@ -50,6 +52,7 @@ class Memory:
 class Run(NamedTuple):
     network: Classifier
     result: Result
+    train: Rows
     validation: Rows
     description: Description
     reported: list[dict[str, float]]
@@ -112,7 +115,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
 
         memory = checkpoint or Memory()
         result = fit(network, description, train, validation, params, memory, report)
-        return Run(network, result, validation, description, reported)
+        return Run(network, result, train, validation, description, reported)
 
     return run
 
@@ -139,7 +142,11 @@ EVERYTHING = {
         EVERYTHING,
         EVERYTHING | {"optimizer": "sgd", "lr": 0.3, "ema": 0.0, "early_stopping": 3},
         {"optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
-        {"loss": {"positive_weight": "balanced"}, "schedule": {"name": "cosine"}},
+        {
+            "loss": {"positive_weight": "balanced"},
+            "schedule": {"name": "cosine"},
+            "fusion": "product",
+        },
         {
             "augment": {"mixup": 0.4, "cutmix": 1.0, "resized_crop": (0.5, 1)},
             "accumulate": 3,
@@ -165,7 +172,7 @@ def test_interrupted_it_ends_with_the_same_weights(train, changes):
         assert {**one, timed: 0} == {**other, timed: 0}
 
 
-@pytest.mark.parametrize("fusion", ["concat", "late"])
+@pytest.mark.parametrize("fusion", ["concat", "product"])
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_what_was_validated_is_what_is_kept(train, fusion: str, ema: float):
     memory = Memory()
@@ -184,7 +191,7 @@ def test_what_was_validated_is_what_is_kept(train, fusion: str, ema: float):
 KNOWN = np.random.default_rng(2).random((PHOTOS, LABELS)) > 0.4
 
 
-@pytest.mark.parametrize("fusion", ["concat", "late"])
+@pytest.mark.parametrize("fusion", ["concat", "late", "product"])
 def test_what_is_unknown_is_not_measured(train, fusion: str):
     run = train(changed(fusion=fusion), known=KNOWN)
     truth, known = run.validation.targets.numpy() > 0.5, run.validation.known.numpy()
@@ -206,10 +213,30 @@ def test_with_everything_known_it_ends_with_the_same_weights(train, changes):
     assert plain.result.best["validation/loss"] == masked.result.best["validation/loss"]
 
 
-def test_late_fusion_finds_the_share_of_the_photo(train):
+def test_the_expert_that_knows_more_counts_more(train):
     # The photos are noise, the captions tell all.
-    run = train(changed(fusion="late", lr=0.03))
-    assert float(run.network.fusion.share) < 0.3
+    late, product = (train(changed(fusion=f, lr=0.03)).network.fusion for f in ("late", "product"))
+    assert float(late.share) < 0.3
+    image, caption = product.weights.tolist()
+    assert image < 0.3 * caption
+
+
+@pytest.mark.parametrize("fusion", ["concat", "product"])
+def test_what_each_input_says_without_the_other_is_measured(train, fusion: str):
+    run = train(changed(fusion=fusion, lr=0.03), known=KNOWN)
+    asked = run.network, run.description, run.validation, 8, "fp32", ALONE
+    figures = left_out(*asked)
+    # The photos are noise, the captions tell all.
+    precision = {name: each["mean_average_precision"] for name, each in figures.items()}
+    assert precision["without_photos"] > precision["without_captions"]
+    silent = replace(run.validation, words=torch.zeros_like(run.validation.words))
+    truth, known = silent.targets.numpy() > 0.5, silent.known.numpy()
+    probabilities = predict(run.network, run.description, silent, 8, "fp32")
+    assert figures["without_captions"] == {
+        "micro_f1": metrics.micro_f1(truth, probabilities >= 0.5, known),
+        "mean_average_precision": metrics.mean_average_precision(truth, probabilities, known),
+    }
+    assert left_out(run.network, replace(run.description, inputs="image"), *asked[2:]) == {}
 
 
 def test_nothing_thaws_where_photos_are_not_looked_at(train):
@@ -240,6 +267,18 @@ def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
     below = [False] * (len(parts) - 2)
     none, one, two = [*below, False, False], [*below, False, True], [*below, True, True]
     assert learnt == [none, none, one, one, two, two]
+
+
+@pytest.mark.parametrize("changes", [{"fusion": "product"}, {"ema": 0.5}])
+def test_it_starts_from_the_labels_rates(train, changes):
+    known = KNOWN | (np.arange(LABELS) > 0)
+    params = changed(epochs=1, lr=1e-9, **changes)
+    run = train(params, known=known)
+    rates = run.train.targets.sum(dim=0).numpy() / run.train.known.sum(dim=0).numpy()
+    assert np.abs(run.probabilities() - rates).max() < 0.1
+    if params.fusion == "product":
+        prior = run.network.fusion.prior.sigmoid().numpy()
+        assert np.abs(prior - rates).max() < 0.05  # half a row more on either side
 
 
 @pytest.mark.parametrize("ema", [0, 0.5])

@@ -11,7 +11,9 @@ from stages.train.distributed import Group
 from stages.train.losses import (
     balancing_weights,
     decision_weights,
+    least_loss_logits,
     loss_function,
+    training_loss,
     unknown_weight,
 )
 from stages.train.params import Loss
@@ -229,3 +231,57 @@ def test_balancing_weights_count_what_is_known():
     assert balancing_weights(targets, known, unknown=0.5).tolist() == [2.5, 1.5, 1.5]
     everything = torch.ones_like(known)
     assert torch.equal(balancing_weights(targets, everything), balancing_weights(targets))
+
+
+RATES = torch.tensor([0.0, 0.01, 0.3, 0.8, 1.0])
+
+
+def carried(rates: torch.Tensor, rows: int = 200) -> torch.Tensor:
+    """Targets of which the first rows, as many as the rates say, carry each label."""
+    return (torch.arange(rows)[:, None] < (rates * rows).round()).float()
+
+
+@pytest.mark.parametrize("name", ["bce", "mse"])
+def test_the_least_loss_without_a_photo_is_at_the_log_odds_of_the_rates(name: str):
+    logits = least_loss_logits(loss_of(name=name), carried(RATES))
+    expected = ((200 * RATES + 0.5) / 201).logit()
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", EVERY)
+def test_no_other_logit_has_less_loss_without_a_photo(changes):
+    loss = loss_of(**changes)
+    # The last two rows are the half a row with each label and the half without.
+    targets = torch.cat([carried(torch.tensor([0.01, 0.3, 0.8])), torch.eye(2)[:, [0, 0, 0]]])
+    weights = torch.ones_like(targets)
+    weights[-2:] = 0.5
+
+    def losses(logits: torch.Tensor) -> list[float]:
+        answers = logits.expand_as(targets).T
+        columns = zip(answers, targets.T, weights.T, strict=True)
+        return [float(loss(*column)) for column in columns]
+
+    least = losses(least_loss_logits(loss, targets[:-2]))
+    for other in torch.linspace(-8, 8, 33):
+        assert all(np.less_equal(least, np.add(losses(other.expand(3)), 1e-6)))
+
+
+def test_balanced_the_least_loss_without_a_photo_is_at_even_odds():
+    targets = carried(torch.tensor([0.05, 0.9]))
+    params = Loss(**EVEN | {"name": "bce", "positive_weight": "balanced"})
+    logits = least_loss_logits(training_loss(params, targets, None, targets.device), targets)
+    assert logits.abs().max() < 0.06  # what half a row more or less makes
+
+
+def test_the_least_loss_without_a_photo_counts_what_is_unknown_as_the_loss_does():
+    targets, loss = carried(torch.tensor([0.1, 0.2, 0.0])), loss_of(name="bce")
+    known = torch.ones_like(targets, dtype=torch.bool)
+    known[100:] = False
+    known[:, 2] = False
+    ignored = least_loss_logits(loss, targets, known)
+    assert torch.allclose(ignored, torch.tensor([20.5 / 101, 40.5 / 101, 0.5]).logit(), atol=1e-5)
+    weak = least_loss_logits(loss, targets, known, 0.5)
+    assert torch.allclose(
+        weak, torch.tensor([20.5 / 151, 40.5 / 151, 0.5 / 101]).logit(), atol=1e-5
+    )

@@ -8,7 +8,8 @@ from torch import nn
 from stages.network.batches import Batch
 from stages.network.nets import backbones
 from stages.network.nets.caption import CaptionEncoder
-from stages.network.nets.fusion import Concat, Late, Output
+from stages.network.nets.fusion import Concat, Experts, Output
+from stages.network.nets.torchvision_backbones import auxiliary_heads
 from stages.network.nets.transformer import TransformerEncoder
 
 AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015)
@@ -26,7 +27,7 @@ class Classifier(nn.Module):
         fusion: maps the features to an ``Output``.
         caption_dropout: fraction of the captions left out while training on both, so that the
             photo has to be learnt as well (a modality is dropped whole: Neverova et al. 2015).
-            Not in late fusion, where each of the two learns alone.
+            Not where each of the two learns alone (``Experts``).
         frozen: the backbone stays as it is, running statistics of batch norm included.
         pretrained: those of the parts above that did not start from random weights.
     """
@@ -36,14 +37,14 @@ class Classifier(nn.Module):
         backbone: nn.Module | None,
         norm: nn.Module,
         captions: Encoder | None,
-        fusion: Concat | Late,
+        fusion: Concat | Experts,
         caption_dropout: float = 0.0,
         frozen: bool = False,
         pretrained: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.backbone, self.norm, self.captions, self.fusion = backbone, norm, captions, fusion
-        alone = backbone is None or isinstance(fusion, Late)
+        alone = backbone is None or isinstance(fusion, Experts)
         self.caption_dropout = 0.0 if alone else caption_dropout
         self._frozen: list[nn.Module] = []
         self._pretrained = list(pretrained)
@@ -52,13 +53,18 @@ class Classifier(nn.Module):
             backbone.requires_grad_(False)
 
     @property
-    def finds_share(self) -> bool:
-        """Whether the photo's share in the answer has to be found (late fusion)."""
-        return isinstance(self.fusion, Late)
+    def has_experts(self) -> bool:
+        """Whether photo and caption have an expert each, whose answers are joined."""
+        return isinstance(self.fusion, Experts)
 
     def pretrained_parts(self) -> list[nn.Module]:
         """The parts whose rate ``train.pretrained_lr`` scales."""
         return self._pretrained
+
+    def heads(self) -> list[nn.Linear]:
+        """The last layers, those of the backbone's auxiliary heads included."""
+        auxiliary = [] if self.backbone is None else auxiliary_heads(self.backbone)
+        return [*self.fusion.heads, *auxiliary]
 
     def unfreeze(self, count: int) -> None:
         """Lets the ``count`` topmost parts of a frozen backbone learn, and no others."""
@@ -78,23 +84,29 @@ class Classifier(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> Output:
-        """A batch with features of the photos, or float images (n, 3, h, w) → its ``Output``."""
-        features: list[torch.Tensor] = []
+        """A batch with features of the photos, or float images (n, 3, h, w) → its ``Output``.
+
+        With neither, the photos are missing: what the captions say without them.
+        """
+        features: list[torch.Tensor | None] = []
         auxiliary: list[torch.Tensor] = []
         given: torch.Tensor | None = None
         if self.backbone is not None:
-            seen = batch.features if batch.features is not None else self.backbone(batch.images)
+            seen = batch.features
+            if batch.images is not None:
+                seen = self.backbone(batch.images)
             image, *auxiliary = seen if isinstance(seen, tuple) else (seen,)
-            features.append(self.norm(image))
+            features.append(None if image is None else self.norm(image).float())
         if self.captions is not None:
             assert batch.words is not None
             # A photo without a caption has features of zero, as one whose caption is left out.
             given = batch.words[:, :1] != 0
             if self.training and self.caption_dropout:
                 given &= torch.rand(given.shape, device=given.device) >= self.caption_dropout
-            features.append(self.captions(batch.words, batch.lengths) * given)
+            features.append((self.captions(batch.words, batch.lengths) * given).float())
         # In single precision: with the 8 bits of bf16 many probabilities would be equal.
-        with torch.autocast(features[0].device.type, enabled=False):
-            output: Output = self.fusion([part.float() for part in features], given)
+        device = next(self.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            output: Output = self.fusion(features, given)
         output.weighted_logits.extend((AUXILIARY_WEIGHT, logits.float()) for logits in auxiliary)
         return output

@@ -98,6 +98,13 @@ def _set_auxiliary(network: nn.Module, outputs: int) -> None:
             network.register_module(name, None)
 
 
+def auxiliary_heads(backbone: nn.Module) -> list[nn.Linear]:
+    """The last layers of the auxiliary heads, which few backbones have."""
+    heads = [head for name in AUXILIARY if (head := getattr(backbone, name, None)) is not None]
+    layers = [[m for m in head.modules() if isinstance(m, nn.Linear)] for head in heads]
+    return [linear[-1] for linear in layers]
+
+
 def _resampled(state: Mapping[str, torch.Tensor], network: nn.Module) -> Mapping[str, torch.Tensor]:
     """``state`` with a vision transformer's position embeddings for the size of ``network``."""
     from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
