@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.table import HEADER, Row, add_options, machine
 
 # In the order of the pipeline. benchmarks.coco18, which compares how good networks are, takes an
-# hour and prints a table of its own.
+# hour and prints a table of its own; benchmarks.search takes as long, and is run alone.
 BENCHMARKS = (
     *("ingest", "tables", "text", "split", "loading", "gpu", "features", "unknown", "threshold"),
     *("predict", "serve", "pipeline", "memory"),
