@@ -7,6 +7,7 @@ an error.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -281,10 +282,15 @@ def merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     return first | second | both
 
 
-def check_params(root: Path, changes: Sequence[str] = ()) -> None:
+def check_params(
+    root: Path, changes: Sequence[str] = (), each: Sequence[Sequence[str]] = ()
+) -> None:
     """Checks every value of ``params.yaml`` in ``root`` with ``changes``, each KEY=VALUE, in it.
 
     What a value may be is the project's to say; ``root`` may be a clone, with another commit's.
+
+    Args:
+        each: further changes, a list of them at a time, each of which is checked by itself.
 
     Raises:
         PlanError: says which is wrong, and what it may be.
@@ -293,8 +299,9 @@ def check_params(root: Path, changes: Sequence[str] = ()) -> None:
         return
     module = CHECK.removesuffix(".py").replace("/", ".")
     done = subprocess.run(
-        [sys.executable, "-m", module, *changes],
+        [sys.executable, "-m", module, *(["--each"] if each else []), *changes],
         cwd=root,
+        input="".join(f"{json.dumps(list(further))}\n" for further in each),
         capture_output=True,
         text=True,
         check=False,
@@ -317,11 +324,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "python -m experiments.params", description="Checks params.yaml with these changes in it."
     )
     parser.add_argument("override", nargs="*", help="KEY=VALUE, as in train.lr=5e-4")
-    changes: dict[str, Any] = {}
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="check further changes, a line of standard input at a time: a JSON list of them",
+    )
+    options = parser.parse_args(arguments)
     try:
-        for text in parser.parse_args(arguments).override:
-            changes = merge(changes, tree_of(text))
-        check_overrides(load(Path(PARAMS)), changes)
+        content = load(Path(PARAMS))
+        for further in map(json.loads, sys.stdin) if options.each else [[]]:
+            changes: dict[str, Any] = {}
+            for text in (*options.override, *further):
+                changes = merge(changes, tree_of(text))
+            try:
+                check_overrides(content, changes)
+            except UserError as error:
+                raise UserError(f"{' '.join(further)}: {error}" if further else error) from error
     except (PlanError, UserError) as error:
         sys.exit(str(error))
     except OSError as error:

@@ -95,7 +95,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
 
 def read(root: Path) -> Params:
     """The values of the project's ``params.yaml``; PlanError where it cannot be read."""
-    return flatten(_load(root / PARAMS))
+    return flatten(load(root / PARAMS))
 
 
 def differences(actual: Params, wanted: Params) -> list[str]:
@@ -113,7 +113,7 @@ def _parts(root: Path, files: Sequence[str]) -> Iterator[tuple[list[tuple[str, P
     """For each file, the presets and the grid it stands for; plain presets are one part."""
     plain: list[tuple[str, Params]] = []
     for file in files:
-        content = _load(root / file)
+        content = load(root / file)
         if not SWEEP_KEYS & content.keys():
             plain.append(_preset(root, file))
             continue
@@ -143,7 +143,7 @@ def _preset(root: Path, file: str) -> tuple[str, Params]:
         parts = list(path.relative_to(root.resolve()).with_suffix("").parts)
     if len(parts) > 1 and parts[0] == PRESETS:
         del parts[0]
-    return "-".join(map(_slug, parts)), flatten(_load(path))
+    return "-".join(map(slug, parts)), flatten(load(path))
 
 
 def _experiments(
@@ -156,9 +156,9 @@ def _experiments(
     labels = {key: _label(key, current) for key in grid}
     for (name, changes), point in product(presets, product(*grid.values())):
         values = dict(zip(grid, point, strict=True))
-        texts = [f"{labels[key]}={_slug(value)}" for key, value in values.items()]
+        texts = [f"{labels[key]}={slug(value)}" for key, value in values.items()]
         whole = "-".join(filter(None, [prefix, name, *texts]))
-        yield Planned(_slug(whole), changes | common | values)
+        yield Planned(slug(whole), changes | common | values)
 
 
 def complaint(planned: Planned, current: Params) -> str:
@@ -206,7 +206,8 @@ def assignment(text: str, before: str = "", after: str = "") -> tuple[str, Any]:
         raise PlanError(f"{text!r}: the value is not YAML; put quotes around it") from error
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; PlanError where it cannot be read, or holds none."""
     try:
         return parse(path.read_text("utf-8"), str(path))
     except OSError as error:
@@ -225,10 +226,10 @@ def _label(key: str, current: Params) -> str:
     return key
 
 
-def _slug(value: Any) -> str:
+def slug(value: Any) -> str:
     """A value as part of an experiment's name, which Git and a shell have to bear."""
     if isinstance(value, list):
-        text = ",".join(map(_slug, value))
+        text = ",".join(map(slug, value))
     elif value is None or isinstance(value, bool):
         text = str(value).lower() if value is not None else "null"
     elif isinstance(value, float):

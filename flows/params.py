@@ -10,8 +10,13 @@ from experiments import params
 from experiments.plan import PARAMS, PlanError
 
 
-def check_params(root: Path, changes: Sequence[str] = ()) -> None:
+def check_params(
+    root: Path, changes: Sequence[str] = (), each: Sequence[Sequence[str]] = ()
+) -> None:
     """Checks every value of ``params.yaml`` in ``root`` with ``changes``, each KEY=VALUE, in it.
+
+    Args:
+        each: further changes, a list of them at a time, each of which is checked by itself.
 
     Raises:
         PlanError: says which is wrong, and what it may be.
@@ -24,4 +29,4 @@ def check_params(root: Path, changes: Sequence[str] = ()) -> None:
             first = error.errors()[0]
             reason = first["msg"].removeprefix("Value error, ")
             raise PlanError(f"{PARAMS}: retrain.{first['loc'][0]}: {reason}") from None
-    params.check_params(root, changes)
+    params.check_params(root, changes, each)

@@ -1,49 +1,36 @@
-"""Many experiments as one flow: presets × a grid, some at a time, none lost.
+"""Many experiments as one flow: presets × a grid, or a search; some at a time, none lost.
 
 ``python -m flows.sweep [preset or sweep file …] [--grid train.lr=1e-4,1e-3] [-S train.epochs=5]``
+``python -m flows.sweep --search presets/sweeps/search.yaml --trials 40``
 """
 
 import argparse
 import json
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated, Any, get_args
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import (
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from evaluation.judge.params import Metric
 from experiments.devices import slots
-from experiments.dvc_project import Project, ProjectError, Queue
-from experiments.plan import (
-    PATIENCE,
-    Params,
-    PlanError,
-    Planned,
-    complaint,
-    differences,
-    plan,
-    read,
-)
-from experiments.results import common_stages, headline, results, unusable
+from experiments.dvc_project import Project, Queue
+from experiments.plan import Params, PlanError, Planned, complaint, plan, read
+from experiments.results import common_stages, headline, results
+from experiments.search import read_search
 from flows.command import run
 from flows.params import check_params
 from flows.reproduce import Override
 from flows.retries import failed_or_retried
+from flows.runs import Begun, Slot, keep, run_all, run_experiment, sentence
+from flows.search import run_search
 from stages.cores import cores
 
 EPILOG = """\
@@ -56,14 +43,14 @@ Stopped and started again it goes on with what is left; what failed is tried aga
 or other parameters have changed meanwhile, the names are taken: commit the change, or say --force
 or --prefix.
 
+A search draws values from ranges and choices, and learns from each trial where to look next; what
+it tried and the pages on that are in searches/.
+
   python -m flows.sweep presets/s4/*.yaml
   python -m flows.sweep presets/sweeps/s1-batch.yaml -S train.epochs=1 --prefix short
   python -m flows.sweep --grid train.batch_size=16,32,64 --grid train.lr=1e-5,1e-4,1e-3
+  python -m flows.sweep --search presets/sweeps/search.yaml --trials 40 -j 2
 """
-
-# Seconds of waiting at a time: where a source has imported Polars, Ctrl-C does not end a wait, for
-# Polars handles SIGINT with SA_RESTART.
-LOOK = 1
 
 
 @flow(description="Runs presets × a grid as DVC experiments; goes on where it was stopped.")
@@ -75,6 +62,9 @@ def sweep(
     jobs: Annotated[int, Field(ge=1)] | None = None,
     prefix: str = "",
     force: bool = False,
+    search: str | None = None,
+    trials: Annotated[int, Field(ge=1)] | None = None,
+    metric: Metric | None = None,
 ) -> State:
     """Runs those experiments that are not there yet, in the DVC project in the current folder.
 
@@ -88,7 +78,16 @@ def sweep(
         jobs: How many experiments run at a time. None: one for each GPU, one without any.
         prefix: Begins the name of every experiment.
         force: Replace experiments of the same name that had other parameters or other code.
+        search: A search file, like presets/sweeps/search.yaml, in place of a grid: values are
+            drawn from its ranges, better ones from trial to trial.
+        trials: Of a search, how many in all, those before it was stopped counted.
+        metric: Of a search, what is to be high on the validation photos. None: micro_f1.
     """
+    check_search_options(search, trials, metric, grid)
+    if search and trials:
+        return run_search(
+            search, trials, metric or "micro_f1", files, overrides, slots(jobs), prefix, force
+        )
     log = get_run_logger()
     root = Path.cwd()
     planned = plan(root, files, grid, overrides, prefix)
@@ -105,12 +104,20 @@ def sweep(
             queue.add(left)
         states = {
             name: keep.with_options(name=name, task_run_name=name)(
-                _sentence(headline(experiment)), return_state=True
+                sentence(headline(experiment)), return_state=True
             )
             for name, experiment in done.items()
         }
-        wanted = {name: current | changes for name, changes in left.items()}
-        states |= run_all(queue, wanted, slots(jobs), shared, len(planned))
+        waiting = iter(left.items())
+
+        def start(slot: Slot, begun: Begun) -> tuple[str, PrefectFuture[State]] | None:
+            if (each := next(waiting, None)) is None:
+                return None
+            name, changes = each
+            task_run = run_experiment.with_options(name=name, task_run_name=name)
+            return name, task_run.submit(queue, name, current | changes, slot, begun)
+
+        states |= run_all(start, lambda *_: None, slots(jobs), shared, len(done), len(planned))
         rows = table(queue, {each.name: states[each.name] for each in planned})
     create_table_artifact(rows, key="sweep", description=f"{len(rows)} experiments")
     log.info("Side by side, with intervals and costs: python -m experiments.compare")
@@ -118,6 +125,18 @@ def sweep(
     if failed:
         return Failed(message=f"{len(failed)} of {len(states)} failed: {', '.join(failed)}")
     return Completed(message=f"{len(left)} ran, {len(done)} were there already")
+
+
+def check_search_options(
+    search: str | None, trials: int | None, metric: str | None, grid: Sequence[str]
+) -> None:
+    """Raises PlanError where options of a search and of a grid are mixed, or one is missing."""
+    if search and grid:
+        raise PlanError("A search draws its own values: leave out the grid, or the search")
+    if search and not trials:
+        raise PlanError("How many trials is the search to have? --trials 40")
+    if not search and (trials or metric):
+        raise PlanError("Trials and metric are of a search: name its file, --search FILE")
 
 
 def check(root: Path, planned: Sequence[Planned], current: Params) -> None:
@@ -141,85 +160,6 @@ def check(root: Path, planned: Sequence[Planned], current: Params) -> None:
         raise PlanError("\n".join(errors))
 
 
-def run_all(
-    queue: Queue,
-    wanted: Mapping[str, Params],
-    free: list[dict[str, str]],
-    shared: set[str],
-    total: int,
-) -> dict[str, State]:
-    """Runs queued experiments, one on each of the slots ``free`` at a time; returns their states.
-
-    The first one runs alone until it is past the stages that are ``shared``, and leaves these in
-    DVC's cache: else each of the first ones would run them.
-    """
-    states: dict[str, State] = {}
-    waiting = deque(wanted)
-    running: dict[PrefectFuture[State], tuple[str, dict[str, str]]] = {}
-    events: SimpleQueue[PrefectFuture[State] | None] = SimpleQueue()  # one ended, or None: begun
-    at_a_time, most = 1, len(free)
-    bar = create_progress_artifact(100 * (1 - len(wanted) / total), key="sweep-progress")
-    assert isinstance(bar, UUID)  # a coroutine in asynchronous code only
-
-    def begun(stage: str) -> None:
-        if stage not in shared:
-            events.put(None)
-
-    while waiting or running:
-        while waiting and free and len(running) < at_a_time:
-            name, slot = waiting.popleft(), free.pop(0)
-            task_run = run_experiment.with_options(name=name, task_run_name=name)
-            future = task_run.submit(queue, name, wanted[name], slot, begun)
-            running[future] = name, slot
-            future.add_done_callback(events.put)
-        try:
-            ended = events.get(timeout=LOOK)
-        except Empty:
-            continue
-        at_a_time = most
-        if ended is None:
-            continue
-        name, slot = running.pop(ended)
-        free.append(slot)
-        ended.wait()  # it is over, but only then the state is its last
-        states[name] = ended.state
-        done = total - len(waiting) - len(running)
-        update_progress_artifact(bar, 100 * done / total, f"{done} of {total}, {name} last")
-    return states
-
-
-@task(cache_policy=NO_CACHE, persist_result=False)
-def keep(sentence: str) -> State:
-    """Says of an experiment that was there already what came of it."""
-    return Completed(name="Cached", message=f"ran before: {sentence}")
-
-
-@task(cache_policy=NO_CACHE, persist_result=False)
-def run_experiment(
-    queue: Queue, name: str, wanted: Params, slot: dict[str, str], begun: Callable[[str], None]
-) -> State:
-    """Runs one queued experiment: its output to the log, how it ended as the state."""
-    log = get_run_logger()
-    start = time.perf_counter()
-    if slot:
-        log.info(" ".join(f"{key}={value}" for key, value in slot.items()))
-    try:
-        for line in queue.run(name, slot, wanted.get(PATIENCE)):
-            log.info(line.text)
-            if line.outcome and line.stage:
-                begun(line.stage)
-    except ProjectError as error:
-        return Failed(message=str(error))
-    # That it went well is DVC's word; that its result is there, and of what it should be, is seen.
-    experiment = queue.result(name)
-    if experiment is None:
-        return Failed(message="It ran to its end, but DVC did not keep the result; see the log")
-    if problem := unusable(experiment) or ", ".join(differences(experiment.params, wanted)):
-        return Failed(message=f"It ran to its end, but is no result: {problem}")
-    seconds = time.perf_counter() - start
-    return Completed(message=f"{_sentence(headline(experiment))}; ran for {seconds:.1f} s")
-
-
 def table(queue: Queue, states: Mapping[str, State]) -> list[dict[str, Any]]:
     """A row an experiment: its figures, as DVC has them now, or its error."""
     figures = {
@@ -236,10 +176,6 @@ def table(queue: Queue, states: Mapping[str, State]) -> list[dict[str, Any]]:
         }
         for name, state in states.items()
     ]
-
-
-def _sentence(figures: Mapping[str, Any]) -> str:
-    return ", ".join(f"{label} {value}" for label, value in figures.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -271,10 +207,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("-j", "--jobs", type=_count, metavar="N", help="so many at a time; default: one a GPU")
     add("--prefix", default="", help="begins the name of every experiment")
     add("-f", "--force", action="store_true", help="replace experiments that were made otherwise")
+    add("--search", metavar="FILE", help="draw values from the ranges of this file")
+    add("--trials", type=_count, metavar="N", help="of a search: so many in all")
+    add("--metric", choices=get_args(Metric), help="of a search: what is to be high; micro_f1")
     options = vars(parser.parse_args(arguments))
     try:
         # What can be seen at once is said at once, before Prefect starts a server.
-        plan(Path.cwd(), *(options[key] for key in ("files", "grid", "overrides", "prefix")))
+        check_search_options(*(options[key] for key in ("search", "trials", "metric", "grid")))
+        root = Path.cwd()
+        files, grid, *others = (options[k] for k in ("files", "grid", "overrides", "prefix"))
+        if options["search"]:
+            read_search(root, options["search"], files, *others)
+        else:
+            plan(root, files, grid, *others)
     except PlanError as error:
         sys.exit(f"sweep: {error}")
     try:

@@ -10,14 +10,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from experiments.params import check_overrides, flatten, merge, overlay
+from experiments.search import read_search
 from stages import params as parameters
 from tests.conftest import ROOT, SMALL
 from tests.network import tiny_bert
 
 yaml = YAML(typ="safe", pure=True)
 FOLDER = ROOT / "presets"
-SWEEPS = sorted((FOLDER / "sweeps").glob("*.yaml"))
-PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - set(SWEEPS))
+SEARCHES = [FOLDER / "sweeps/search.yaml"]
+SWEEPS = sorted(set((FOLDER / "sweeps").glob("*.yaml")) - set(SEARCHES))
+PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - {*SWEEPS, *SEARCHES})
 OWN = parameters.load(ROOT / "params.yaml")
 
 
@@ -72,11 +74,21 @@ def test_a_sweep_is_presets_times_a_grid_and_every_point_is_sound(file: Path):
     assert len(distinct) == len(experiments) >= 2
 
 
+@pytest.mark.parametrize("file", SEARCHES, ids=name)
+def test_every_end_of_a_search_is_sound(file: Path):
+    assert file.read_text("utf-8").startswith("# ")
+    search = read_search(ROOT, str(file))
+    points = search.points()
+    for changes in points:
+        check_overrides(OWN, nested(changes))
+    assert all(any(key in point for point in points) for key in search.space)
+
+
 def test_the_readme_names_every_preset_and_sweep():
     text = (FOLDER / "README.md").read_text("utf-8")
     for file in PRESETS:
         assert f"`{file.stem}`" in text, name(file)
-    for file in SWEEPS:
+    for file in (*SWEEPS, *SEARCHES):
         assert f"sweeps/{file.name}" in text, name(file)
 
 

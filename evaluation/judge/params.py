@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 
 from stages.params import PositiveFraction, PositiveNumber, Section, Seed
 
+Metric = Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
+
 
 class Retrain(Section):
     """Of no stage: when to retrain, and what a new model must be to take the place of the old."""
@@ -14,7 +16,7 @@ class Retrain(Section):
     cron: str | None
     timezone: str
     notify: str | None
-    metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
+    metric: Metric
     min_gain: float
     max_label_drop: PositiveFraction
     bootstrap: Annotated[int, Field(ge=100)]

@@ -6,7 +6,7 @@ The one package that touches DVC's Python API and command line. Runs happen in a
 off the lines that DVC itself prints.
 """
 
-from experiments.dvc_project.errors import ProjectError, Silent, Transient
+from experiments.dvc_project.errors import EndedEarly, ProjectError, Silent, Transient
 from experiments.dvc_project.experiments import (
     WORKSPACE,
     Experiment,
@@ -34,6 +34,7 @@ __all__ = [
     "RESTORED",
     "UNCHANGED",
     "WORKSPACE",
+    "EndedEarly",
     "Experiment",
     "Line",
     "Project",

@@ -11,3 +11,7 @@ class Transient(ProjectError):
 
 class Silent(ProjectError):
     """A stage that has said nothing for longer than it may."""
+
+
+class EndedEarly(ProjectError):
+    """An experiment that was ended before it was done, because it promised too little."""

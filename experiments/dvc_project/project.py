@@ -31,6 +31,7 @@ from experiments.dvc_project.output import (
 )
 from experiments.dvc_project.processes import dvc
 from experiments.sources import complaint, listed, unreadable
+from stages.files import digest
 
 
 class Project:
@@ -154,6 +155,15 @@ class Project:
         if os.path.isabs(path):
             return _stats(path, self.root)
         return hash_of(next(iter(self._stages.values())), path)
+
+    def hashes(self) -> dict[str, str]:
+        """By path, a hash of what stages depend on, or are defined by, and none of them makes."""
+        stage = next(iter(self._stages.values()))
+        there = [path for path in sources(self._repo) if (self.root / path).exists()]
+        files = {each.path_in_repo for each in self._repo.index.stages}
+        return {path: hash_of(stage, path) for path in there} | {
+            path: digest(self.root / path) for path in sorted(files)
+        }
 
     def metrics(self) -> dict[str, Any]:
         """The content of each metrics file in the workspace, by path; without unreadable ones."""

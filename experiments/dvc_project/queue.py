@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +21,14 @@ from dvc.stage import PipelineStage
 from dvc.utils.serialize import parse_yaml
 
 from experiments.dvc_project import worker
-from experiments.dvc_project.errors import ProjectError, Silent, Transient
+from experiments.dvc_project.errors import EndedEarly, ProjectError, Silent, Transient
 from experiments.dvc_project.experiments import Experiment, of_state
 from experiments.dvc_project.git import git, git_file, git_or_none, head
 from experiments.dvc_project.output import ERROR, Line, last_words, mark, output_lines
 from experiments.dvc_project.processes import child_process, environment, locked_file
 from experiments.dvc_project.project import hash_of
+
+LOOK = 1.0  # seconds between two looks at an experiment that is watched
 
 
 class Queue:
@@ -103,10 +106,21 @@ class Queue:
             name: [f"{key}={hydra(value)}" for key, value in changed.items()]
             for name, changed in experiments.items()
         }
+        self._tell("queue", overrides)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Takes experiments that did not end well off the queue, as if they had never run.
+
+        Raises Transient where one is being run.
+        """
+        self._tell("remove", list(names))
+
+    def _tell(self, command: str, content: Any) -> None:
+        """Runs ``worker`` with ``content``, as JSON, for it to read."""
         with tempfile.TemporaryFile("w+") as file:
-            json.dump(overrides, file)
+            json.dump(content, file)
             file.seek(0)
-            with self._program(["queue"], file) as process:
+            with self._program([command], file) as (process, _):
                 texts = list(output_lines(process))
                 if code := process.wait():
                     errors = [text for text in texts if text.startswith(ERROR)] or texts[-1:]
@@ -118,16 +132,33 @@ class Queue:
         name: str,
         variables: Mapping[str, str] | None = None,
         patience: float | None = None,
+        is_hopeless: Callable[[Path], bool] | None = None,
     ) -> Iterator[Line]:
         """Runs the experiment that is queued as ``name``; yields its output as it comes.
 
-        ``variables`` are added to its environment. Raises ProjectError with the reason when it
-        fails, is stopped, or one of its stages says nothing for ``patience`` minutes.
+        ``variables`` are added to its environment. ``is_hopeless`` is asked again and again, in
+        another thread, about the folder where it has its copy of the project. Raises EndedEarly
+        where that said yes; ProjectError with the reason when it fails, is stopped, or one of its
+        stages says nothing for ``patience`` minutes.
         """
-        texts, stage = [], None
-        with self._program(["run", name], subprocess.DEVNULL, **(variables or {})) as process:
+        texts: list[str] = []
+        stage: str | None = None
+        ended = threading.Event()
+        program = self._program(["run", name], subprocess.DEVNULL, **(variables or {}))
+        with program as (process, reaper):
+
+            def watch(folder: Path) -> None:
+                while is_hopeless and process.poll() is None:
+                    if is_hopeless(folder):
+                        ended.set()
+                        return reaper.close()
+                    time.sleep(LOOK)
+
             try:
                 for text in output_lines(process, patience):
+                    if not texts and text.startswith(worker.FOLDER):
+                        folder = Path(text.removeprefix(worker.FOLDER))
+                        threading.Thread(target=watch, args=[folder], daemon=True).start()
                     texts.append(text)
                     head = mark(text)
                     stage = head.stage if head else stage
@@ -138,14 +169,16 @@ class Queue:
             failed = process.wait()
         if self._stopped:
             raise ProjectError("stopped")
+        if failed and ended.is_set():
+            raise EndedEarly("ended early: it promised less than the others")
         if failed:
             raise ProjectError(last_words(texts))
 
     @contextmanager
     def _program(
         self, arguments: list[str], stdin: IO[str] | int, **variables: str
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        """``worker`` in a child process."""
+    ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+        """``worker`` in a child process, and the pipe to its reaper."""
         options = {
             "cwd": self.root,
             "env": environment(self.root) | variables,
@@ -160,7 +193,7 @@ class Queue:
             self._reapers.append(reaper)
             if self._stopped:
                 reaper.close()
-            yield process
+            yield process, reaper
 
     @cached_property
     def _repo(self) -> Repo:

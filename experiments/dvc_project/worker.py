@@ -25,12 +25,13 @@ if TYPE_CHECKING:  # slow to import
     from dvc_task.proc.manager import ProcessManager
     from dvc_task.proc.process import ProcessInfo
 
+FOLDER = "Running in "  # begins the line that says where the experiment has its copy of the project
 BLOCK = 2**16  # bytes that are read of the stages' output at once, at most
 
 
 def _queue(experiments: dict[str, list[str]]) -> None:
     """What ``Queue.add`` starts: ``dvc exp run --queue`` for each, in one process."""
-    with Repo() as repo:
+    with Repo() as repo, _one_by_one(repo):
         _take_off(repo, experiments.keys())
         refs = [str(ExpRefInfo(repo.scm.get_rev(), name)) for name in experiments]
         replaced = {ref: commit for ref in refs if (commit := repo.scm.get_ref(ref))}
@@ -44,6 +45,12 @@ def _queue(experiments: dict[str, list[str]]) -> None:
                 repo.scm.set_ref(ref, commit)
             _take_off(repo, experiments.keys())
             raise
+
+
+def _remove(names: list[str]) -> None:
+    """What ``Queue.remove`` starts."""
+    with Repo() as repo, _one_by_one(repo):
+        _take_off(repo, names)
 
 
 def _take_off(repo: Repo, names: Collection[str]) -> None:
@@ -100,6 +107,7 @@ def _run(name: str) -> int:
         infofile = queue.get_infofile_path(entry.stash_rev)
         with _one_by_one(repo):
             executor = tasks.setup_exp(entry.asdict())
+        print(f"{FOLDER}{Path(executor.root_dir, executor.dvc_dir).parent}", flush=True)
         waiting = Path(app._queued_msg_path_cache[message.delivery_tag])
         waiting.rename(Path(app.conf.broker_transport_options["processed_folder"], waiting.name))
         try:
@@ -139,20 +147,22 @@ def _executed(infofile: str, processes: "ProcessManager", revision: str) -> int:
 
 @contextmanager
 def _one_by_one(repo: Repo) -> Iterator[None]:
-    """Setting up and collecting change refs of the repository: never two at a time."""
+    """Queueing, setting up and collecting change refs of the repository: never two at a time."""
     with Path(repo.tmp_dir, "sweep-setup.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def main() -> None:
-    """``queue`` with experiments on stdin, or ``run NAME``; in the project's folder."""
+    """In the project's folder: ``queue`` or ``remove`` experiments of stdin, or ``run NAME``."""
     # Started in the background of a shell, Ctrl-C would be ignored; with it DVC puts the workspace
     # back as it was.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if sys.argv[1] == "queue":
             _queue(json.load(sys.stdin))
+        elif sys.argv[1] == "remove":
+            _remove(json.load(sys.stdin))
         else:
             sys.exit(_run(sys.argv[2]))
     except DvcException as error:

@@ -1,13 +1,22 @@
 """What benchmarks print, and that each can be started; how fast anything is, no test asks."""
 
+import shutil
+from collections import Counter
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from benchmarks import search
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.backbones import FAMILIES
 from benchmarks.table import Options, Row, in_turn
+from experiments.search import read_search
 from stages.network.nets import timm_backbones
+from stages.params import read
+from stages.train.params import Train
+from tests.conftest import ROOT
 
 TINY = Options(photos=12, repeats=1)
 
@@ -60,6 +69,30 @@ def test_a_benchmark_of_made_up_data_runs(name: str):
     found = list(import_module(f"benchmarks.{name}").rows(TINY))
     assert found
     assert all(len(each.ratios) == 1 and each.ratios[0] > 0 for each in found)
+
+
+def test_a_search_and_random_trials_spend_as_many_epochs(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(ROOT / "params.yaml", in_tmp)
+    spent: list[float] = []
+
+    def learn(report: Callable[[dict[str, float]], None]) -> float:
+        lr = read(Train).lr
+        for _ in range(search.EPOCHS):
+            spent.append(lr)
+            report({"validation/micro_f1": lr})
+        return lr
+
+    monkeypatch.setattr(search, "learn", learn)
+    found = read_search(ROOT, search.SPACE)
+    for is_random in (False, True):
+        spent.clear()
+        best = search.best(found, 3 * search.EPOCHS, is_random)
+        assert best == max(spent)
+        trials = Counter(spent).values()
+        assert sum(trials) - [*trials][-1] < 3 * search.EPOCHS <= sum(trials)
+        assert (min(trials) < search.EPOCHS) != is_random  # some are ended early, or none
 
 
 def test_without_being_asked_for_a_gpu_its_rows_are_not_measured():
