@@ -254,7 +254,7 @@ def answer(network: Classifier, batch: Batch, flip: bool) -> torch.Tensor:
     """
     logits: torch.Tensor = network(batch).logits
     if flip:
-        mirrored = network(batch.map_images(lambda images: images.flip(3))).logits
+        mirrored = network(batch.mirrored()).logits
         logits = (logits + mirrored) / 2
     return logits
 

@@ -113,6 +113,11 @@ class Augment(Section):
                 )
         return self
 
+    @property
+    def changes_photos(self) -> bool:
+        """Whether anything is on; ``aspect`` and ``magnitude`` only say how others do it."""
+        return any(value for name, value in self if name not in ("aspect", "magnitude"))
+
 
 class Train(Section):
     inputs: Literal["image", "caption", "image+caption"]
@@ -120,6 +125,7 @@ class Train(Section):
     weights: str
     freeze: bool
     unfreeze: Count
+    views: Annotated[int, Field(ge=2)] | None
     feature_norm: Literal["none", "layer", "batch"]
     fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -167,6 +173,21 @@ class Train(Section):
             raise ValueError(
                 f"train.unfreeze is {self.unfreeze}, but nothing is frozen; set train.freeze to "
                 "true, or train.unfreeze to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_kept_and_differ(self) -> "Train":
+        if self.views is not None and (self.unfreeze or not self.freeze):
+            reason = "thaws (train.unfreeze)" if self.unfreeze else "is not frozen (train.freeze)"
+            raise ValueError(
+                f"train.views is {self.views}, but features are kept of a frozen backbone only, "
+                f"and this one {reason}; set train.views to null"
+            )
+        if self.views is not None and not self.augment.changes_photos:
+            raise ValueError(
+                f"train.views is {self.views}, but train.augment changes nothing: the views of a "
+                "photo would all be the same; let it crop or mirror, or set train.views to null"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +102,13 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             )
             for part in parts
         )
+        if params.views is not None:
+            size = params.views, PHOTOS, network.backbone.features
+            noise = np.random.default_rng(0).normal(size=size)
+            train, validation = (
+                replace(rows, features=list(noise.astype(np.float32)))
+                for rows in (train, validation)
+            )
         reported: list[dict[str, float]] = []
 
         def report(epoch: dict[str, float]) -> None:
@@ -138,6 +146,7 @@ EVERYTHING = {
         EVERYTHING | {"optimizer": "sgd", "lr": 0.3, "ema": 0.0, "early_stopping": 3},
         {"optimizer": "rmsprop", "schedule": {"name": "plateau"}, "ema": 0.5},
         {"loss": {"positive_weight": "balanced"}, "schedule": {"name": "cosine"}},
+        {"freeze": True, "views": 3},
     ],
 )
 def test_interrupted_it_ends_with_the_same_weights(train, changes):
