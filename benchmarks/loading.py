@@ -168,7 +168,8 @@ class Trainer:
         generator, progress = torch.Generator().manual_seed(0), Progress("epoch", photos, "photos")
         wait_for(self._device)
         started = time.perf_counter()
-        train_epoch(self.network, self.optimization, batches, generator, progress, float("inf"))
+        what = self.network, self.optimization, self.description
+        train_epoch(*what, batches, generator, progress, float("inf"))
         wait_for(self._device)
         return photos / (time.perf_counter() - started)
 

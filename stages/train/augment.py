@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from stages.network.batches import Shard
+from stages.network.description import MEAN, STD
 from stages.network.preprocess import normalise
 from stages.train import transforms
 from stages.train.params import Augment
@@ -25,7 +26,12 @@ Change = tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 def augment(
-    images: torch.Tensor, params: Augment, generator: torch.Generator, shard: Shard | None = None
+    images: torch.Tensor,
+    params: Augment,
+    generator: torch.Generator,
+    shard: Shard | None = None,
+    mean: tuple[float, ...] = MEAN,
+    std: tuple[float, ...] = STD,
 ) -> torch.Tensor:
     """uint8 (n, 3, h, w) → normalised float32, cropped, moved and recoloured at random.
 
@@ -36,6 +42,7 @@ def augment(
         shard: which rows of a batch that several devices share ``images`` are; None: all of it.
             Numbers are drawn for the whole batch, so that a photo draws the same on any number of
             devices.
+        mean, std: of the normalisation, as in ``Description``.
 
     Returns:
         (n, 3, crop, crop), or of the stored size without ``crop``; in channels-last memory.
@@ -46,7 +53,7 @@ def augment(
     changes = [
         *_geometry(shard.whole, (height, width), sides, params, generator),
         *_colour(shard.whole, params, generator),
-        *_regularise(shard.whole, sides, params, generator),
+        *_regularise(shard.whole, sides, params, generator, partial(normalise, mean=mean, std=std)),
     ]
     augmented = torch.empty(
         (count, 3, *sides), device=images.device, memory_format=torch.channels_last
@@ -124,13 +131,17 @@ def _colour(count: int, params: Augment, generator: torch.Generator) -> Iterator
 
 
 def _regularise(
-    count: int, sides: tuple[int, int], params: Augment, generator: torch.Generator
+    count: int,
+    sides: tuple[int, int],
+    params: Augment,
+    generator: torch.Generator,
+    normalisation: Callable[[torch.Tensor], torch.Tensor],
 ) -> Iterator[Change]:
     """RandAugment, normalisation and cutout, which blanks to the mean."""
     if params.randaugment:
         drawn = sample_operations(count, params.randaugment, generator)
         yield partial(_randaugment, magnitude=params.magnitude), tuple(each.T for each in drawn)
-    yield normalise, ()
+    yield normalisation, ()
     if params.cutout:
         size = max(1, round(params.cutout * min(sides)))
         yield partial(transforms.cutout, size=size), (sample_places(count, *sides, generator),)

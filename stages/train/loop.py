@@ -100,7 +100,7 @@ def fit(
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
             figures = train_epoch(
-                learner, optimization, batches, generator, progress, deadline, group
+                learner, optimization, description, batches, generator, progress, deadline, group
             )
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
         figures |= validate(optimization, description, validation, group)
@@ -165,6 +165,7 @@ class _Run:
 def train_epoch(
     network: nn.Module,
     optimization: Optimization,
+    description: Description,
     batches: Iterator[Batch],
     generator: torch.Generator,
     progress: Progress,
@@ -180,13 +181,16 @@ def train_epoch(
         deadline: in seconds of ``time.perf_counter``.
     """
     params = optimization.params
+    normalisation = {"mean": description.mean, "std": description.std}
     network.train()
     seen = _Running(optimization.device, group)
     for stored in batches:
         shard, targets = stored.shard, stored.targets
         assert shard is not None and targets is not None
         batch = stored.map_images(
-            partial(augment, params=params.augment, generator=generator, shard=shard)
+            partial(
+                augment, params=params.augment, generator=generator, shard=shard, **normalisation
+            )
         )
         with optimization.autocast():
             output = network(batch)

@@ -17,6 +17,7 @@ from stages.network.batches import Rows
 from stages.network.description import Description
 from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
+from stages.network.nets.small_cnn import SmallCNN
 from stages.network.network import new_network
 from stages.params import read
 from stages.train.loop import Result, fit, predict
@@ -83,12 +84,13 @@ def train(tmp_path: Path) -> Callable[..., Run]:
         checkpoint: Memory | None = None,
         until: int | None = None,
         known: np.ndarray | None = None,
+        **described: Any,
     ) -> Run:
         description = Description(
             labels=list(names), inputs=params.inputs, backbone=params.backbone, stored_size=SIDE,
             crop=None, feature_norm=params.feature_norm, fusion=params.fusion,
             dropout=params.dropout, flip=False, precision="fp32", text=params.text.model_dump(),
-            vocabulary=vocabulary.to_json(words),
+            vocabulary=vocabulary.to_json(words), **described,
         )  # fmt: skip
         torch.manual_seed(params.seed)
         network, _ = new_network(description, params.weights, params.freeze)
@@ -260,3 +262,14 @@ def test_without_an_epoch_the_network_is_validated_as_it_starts(train, ema: floa
     assert figures["validation"]["micro_f1"] == f1
     assert figures["f1_per_mb"] == f1 / 2
     assert figures["loss"] is figures["photos_per_second"] is figures["f1_per_hour"] is None
+
+
+def test_photos_are_normalised_as_the_description_says(train, monkeypatch):
+    seen: list[torch.Tensor] = []
+    forward = SmallCNN.forward
+    monkeypatch.setattr(
+        SmallCNN, "forward", lambda *given: seen.append(given[1]) or forward(*given)
+    )
+    train(changed(inputs="image", epochs=1), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    assert sum(len(images) for images in seen) == PHOTOS  # to learn from, and to validate
+    assert all(images.min() >= 0 and images.max() <= 1 for images in seen)
