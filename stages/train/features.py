@@ -102,8 +102,12 @@ def _views(params: Train, description: Description) -> dict[str, View]:
     views, so that runs with other seeds find them.
     """
 
+    mean, std = description.mean, description.std
+
     def augmented(batch: Batch, generator: torch.Generator) -> Batch:
-        return batch.map_images(partial(augment, params=params.augment, generator=generator))
+        return batch.map_images(
+            partial(augment, params=params.augment, generator=generator, mean=mean, std=std)
+        )
 
     as_they_are = partial(prepared, description=description)
     views: dict[str, View] = {"photos": as_they_are}

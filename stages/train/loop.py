@@ -310,9 +310,8 @@ def _seeded(
     All are the same on all devices. Dropout, which differs from device to device, draws from
     torch's global generator, which is seeded here.
     """
-    shuffling, dropout, augmentation, views = np.random.SeedSequence([seed, epoch]).generate_state(
-        4
-    )
-    torch.manual_seed(int(dropout) + rank)
+    seeds = np.random.SeedSequence([seed, epoch]).generate_state(4)
+    shuffling, dropout, augmentation, views = map(int, seeds)
+    torch.manual_seed(dropout + rank)
     order = np.random.default_rng(shuffling).permutation(len(rows))
-    return rows.draw_views(views), order, torch.Generator().manual_seed(int(augmentation))
+    return rows.draw_views(views), order, torch.Generator().manual_seed(augmentation)

@@ -136,9 +136,10 @@ def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]
             f"({str(error).strip().splitlines()[0]}). Download it where the network allows and "
             "name its folder"
         ) from error
-    if tokenizer.pad_token_id is not None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return _encoder(model), tokenizer.backend_tokenizer
+    encoder = _encoder(model)
+    if isinstance(encoder, PairedTextEncoder) and tokenizer.pad_token_id is not None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # what texts are filled up with
+    return encoder, tokenizer.backend_tokenizer
 
 
 def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, Any]:
