@@ -166,10 +166,10 @@ class Rows:
         """Of the view that each row of ``chunk`` shows: float32 (n, features)."""
         assert self.features is not None
         photos = self.images[chunk]
+        features: np.ndarray = self.features[0][photos]
         if self.views is None:
-            return self.features[0][photos]
+            return features
         views = self.views[chunk]
-        features = np.empty((len(chunk), self.features[0].shape[1]), np.float32)
         for view in np.unique(views):
             shown = views == view
             features[shown] = self.features[view][photos[shown]]
