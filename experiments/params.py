@@ -89,8 +89,8 @@ def _reads_by_transformer(p: Values) -> bool:
 
 EFFECTS = [
     Effect(
-        "train.backbone train.weights train.freeze train.unfreeze train.feature_norm "
-        "train.augment.* train.test_time_flip train.compile train.progressive",
+        "train.backbone train.weights train.freeze train.unfreeze train.views "
+        "train.feature_norm train.augment.* train.test_time_flip train.compile train.progressive",
         "image in train.inputs",
         _has_input("image"),
     ),
@@ -132,7 +132,7 @@ EFFECTS = [
         "train.weight_decay train.clip train.accumulate train.recompute train.compile "
         "train.decay train.ema train.early_stopping train.metric train.schedule.* "
         "train.loss.unknown "
-        f"train.freeze train.unfreeze train.dropout train.text.*dropout {MOVES}",
+        f"train.freeze train.unfreeze train.views train.dropout train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,
     ),

@@ -39,8 +39,8 @@ def export(answer: InferenceModule) -> onnx.ModelProto:
     """``answer`` as a graph, its weights in it.
 
     Inputs are what the network takes of ``photos``, uint8 (n, stored size, stored size, 3), and
-    ``words``, int64 (n, length), for any n and length; the output is ``probabilities``, float32
-    (n, labels).
+    ``words``, int64 (n, length), for any n and length it takes; the output is ``probabilities``,
+    float32 (n, labels).
 
     Raises:
         UserError: the network holds something that has no counterpart in ONNX.
@@ -101,7 +101,8 @@ def examples(
     if answer.description.reads_captions:
         width = words or EXAMPLE_WORDS
         inputs["words"] = torch.ones(EXAMPLE_ROWS, width, dtype=torch.int64)
-        axes["words"] = {0: rows} | ({} if words else {1: torch.export.Dim("length")})
+        most = getattr(answer.network.captions, "max_tokens", None)
+        axes["words"] = {0: rows} | ({} if words else {1: torch.export.Dim("length", max=most)})
     return inputs, axes
 
 

@@ -80,13 +80,17 @@ def effects(
     encoded = words.encode(photos["caption"])[variants["row"].to_numpy()]
     variants = variants.filter((words.encode(variants["caption"]) != encoded).any(axis=1))
     rows = variants["row"].to_numpy()
-    features = _features(network, description, photos, store) if description.sees_images else None
+    features = mirror_features = None
+    if description.sees_images:
+        features = [_features(network, description, photos, store)]
+        if description.flip:
+            mirror_features = _features(network, description, photos, store, mirrored=True)
     device = next(network.parameters()).device
 
     def logits_of(captions: pl.Series, rows: np.ndarray, progress: Progress) -> np.ndarray:
         shown = photos[rows].with_columns(captions.alias("caption"))
         fed = rows_for(description, shown, store, words, targets=None)
-        fed = replace(fed, features=features, images=rows)
+        fed = replace(fed, features=features, mirror_features=mirror_features, images=rows)
         parts = [np.empty((0, len(description.labels)), np.float32)]
         batches = fed.batches(CAPTIONS_AT_ONCE, device)
         for _, part in logits(network, description, batches, "fp32"):
@@ -102,9 +106,13 @@ def effects(
 
 @torch.inference_mode()
 def _features(
-    network: Classifier, description: Description, photos: pl.DataFrame, store: ImageStore
+    network: Classifier,
+    description: Description,
+    photos: pl.DataFrame,
+    store: ImageStore,
+    mirrored: bool = False,
 ) -> np.ndarray:
-    """The backbone's features of the photos, float32 (photos, features)."""
+    """The backbone's features of the photos or their mirror images, float32 (photos, features)."""
     assert network.backbone is not None
     network.eval()
     device = next(network.parameters()).device
@@ -116,7 +124,8 @@ def _features(
         -(-len(photos) // PHOTOS_AT_ONCE),
         "batches",
     ):
-        features = network.backbone(prepared(batch, description).images)
+        seen = prepared(batch, description)
+        features = network.backbone((seen.mirrored() if mirrored else seen).images)
         parts.append(features.cpu().numpy())
     return np.concatenate(parts)
 

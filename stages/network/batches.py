@@ -1,6 +1,6 @@
 """Rows to batches on the device: the next one is made while this one is in use."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
@@ -46,6 +46,7 @@ class Batch:
         shard: which rows of the batch these are: all of them, where one device has no other to
             share with; None where ``Rows`` did not make it.
         whole_known: as ``known``, of all rows of the whole batch, on the CPU.
+        mirror_features: as ``features``, of the photos' mirror images; None where nobody asks.
     """
 
     images: torch.Tensor | None
@@ -57,11 +58,19 @@ class Batch:
     known_share: float = 1.0
     shard: Shard | None = None
     whole_known: torch.Tensor | None = None
+    mirror_features: torch.Tensor | None = None
 
     def part(self, rows: slice) -> "Batch":
         """These of its rows; ``shard``, and what is told of the whole batch, stay as they are."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "whole_known"}
         return replace(self, **{n: t[rows] for n, t in values.items() if torch.is_tensor(t)})
+
+    def mirrored(self) -> "Batch":
+        """This batch with the mirror images of its photos in their place."""
+        if self.features is None:
+            return self.map_images(lambda images: images.flip(3))
+        assert self.mirror_features is not None
+        return replace(self, features=self.mirror_features)
 
     def map_images(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         """This batch with ``function`` applied to its images; as it is where it has none."""
@@ -74,23 +83,35 @@ class Rows:
 
     Attributes:
         store: where the photos are; None where photos are not looked at, or left out.
-        images: int (rows,), each row's place in the store.
+        images: int (rows,), each row's place in the store, or among ``features``.
         words: int64 (rows, maximum length) from ``Vocabulary.encode`` or ``Tokens.encode``; None
             without captions.
         targets: float32 (rows, labels); None where labels are not known.
-        features: float32 (photos of the store, features), computed once, in place of the photos.
+        features: float32 (photos, features) for each view of the photos, computed once, in their
+            place; the first is of the photos as they are.
         known: bool (rows, labels), which of ``targets`` are known, the others being 0; None: all.
+        mirror_features: as one of ``features``, of the mirror images.
+        views: int (rows,), which view each row shows; None: the first.
     """
 
     store: ImageStore | None
     images: np.ndarray
     words: torch.Tensor | None
     targets: torch.Tensor | None
-    features: np.ndarray | None = None
+    features: Sequence[np.ndarray] | None = None
     known: torch.Tensor | None = None
+    mirror_features: np.ndarray | None = None
+    views: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def draw_views(self, seed: int) -> "Rows":
+        """These rows, each with a view of its photo drawn at random, where there are several."""
+        if self.features is None or len(self.features) == 1:
+            return self
+        drawn = np.random.default_rng(seed).integers(len(self.features), size=len(self))
+        return replace(self, views=drawn)
 
     def batches(
         self,
@@ -131,9 +152,11 @@ class Rows:
         whole_known = None if self.known is None else self.known[chunk]
         share = 1.0 if whole_known is None else float(whole_known.float().mean())
         chunk = chunk[shard.rows]
-        images = features = words = lengths = targets = known = None
+        images = features = mirror = words = lengths = targets = known = None
         if self.features is not None:
-            features = on_device(torch.from_numpy(self.features[self.images[chunk]]))
+            features = on_device(torch.from_numpy(self._features(chunk)))
+            if self.mirror_features is not None:
+                mirror = on_device(torch.from_numpy(self.mirror_features[self.images[chunk]]))
         elif self.store is not None:
             pixels = torch.from_numpy(self.store.gather(self.images[chunk]))
             images = on_device(pixels).permute(0, 3, 1, 2)
@@ -148,4 +171,18 @@ class Rows:
         return Batch(
             *(images, features, words, lengths, targets, known, share, shard),
             whole_known=whole_known,
+            mirror_features=mirror,
         )
+
+    def _features(self, chunk: np.ndarray) -> np.ndarray:
+        """Of the view that each row of ``chunk`` shows: float32 (n, features)."""
+        assert self.features is not None
+        photos = self.images[chunk]
+        features: np.ndarray = self.features[0][photos]
+        if self.views is None:
+            return features
+        views = self.views[chunk]
+        for view in np.unique(views):
+            shown = views == view
+            features[shown] = self.features[view][photos[shown]]
+        return features

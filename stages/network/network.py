@@ -64,6 +64,11 @@ def _encoder(description: Description) -> tuple[Encoder, Words]:
     text = description.text
     if description.has_transformer:
         pretrained, tokenizer = transformer.pretrained(text["transformer"])
+        if pretrained.max_tokens is not None and text["max_tokens"] > pretrained.max_tokens:
+            raise UserError(
+                f"train.text.max_tokens is {text['max_tokens']}, but {text['transformer']} takes "
+                f"{pretrained.max_tokens} at the most"
+            )
         if text["frozen_layers"]:
             pretrained.freeze(text["frozen_layers"])
         return pretrained, Tokens(tokenizer, text["max_tokens"])
@@ -255,7 +260,7 @@ def answer(network: Classifier, batch: Batch, flip: bool) -> torch.Tensor:
     """
     logits: torch.Tensor = network(batch).logits
     if flip:
-        mirrored = network(batch.map_images(lambda images: images.flip(3))).logits
+        mirrored = network(batch.mirrored()).logits
         logits = (logits + mirrored) / 2
     return logits
 

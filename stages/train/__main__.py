@@ -58,8 +58,8 @@ def train(params: Train, group: Group) -> None:
     remedy = "raise train.accumulate, or lower it"
     with memory_for("train.batch_size", params.batch_size, remedy), curves(group) as report:
         if features.are_constant(params):
-            (train_rows, validation_rows), feature_seconds = features.in_place_of_photos(
-                (train_rows, validation_rows), network, description, params, precision, group
+            train_rows, validation_rows, feature_seconds = features.in_place_of_photos(
+                train_rows, validation_rows, network, description, params, precision, group
             )
         result = fit(
             network, description, train_rows, validation_rows, params, checkpoint, report, group

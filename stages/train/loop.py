@@ -106,8 +106,8 @@ def fit(
         if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
             learner = group.parallel(network)
-        order, generator = _seeded(params.seed, epoch, len(train), group.rank)
-        batches = train.batches(params.batch_size, optimization.device, order[:rows], shard_of)
+        shown, order, generator = _seeded(params.seed, epoch, train, group.rank)
+        batches = shown.batches(params.batch_size, optimization.device, order[:rows], shard_of)
         side = progressive.side_at(epoch, params, description.input_size)
         with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
             deadline = started + params.max_hours * 3600 - run.seconds
@@ -328,13 +328,16 @@ class _Running:
         }
 
 
-def _seeded(seed: int, epoch: int, rows: int, rank: int) -> tuple[np.ndarray, torch.Generator]:
-    """An epoch's order of the rows, int (rows,), and the generator of its augmentation.
+def _seeded(
+    seed: int, epoch: int, rows: Rows, rank: int
+) -> tuple[Rows, np.ndarray, torch.Generator]:
+    """``rows`` as an epoch shows them, their order, int (rows,), and the augmentation's generator.
 
-    Both are the same on all devices. Dropout, which differs from device to device, draws from
+    All are the same on all devices. Dropout, which differs from device to device, draws from
     torch's global generator, which is seeded here.
     """
-    shuffling, dropout, augmentation = np.random.SeedSequence([seed, epoch]).generate_state(3)
-    torch.manual_seed(int(dropout) + rank)
-    order = np.random.default_rng(shuffling).permutation(rows)
-    return order, torch.Generator().manual_seed(int(augmentation))
+    seeds = np.random.SeedSequence([seed, epoch]).generate_state(4)
+    shuffling, dropout, augmentation, views = map(int, seeds)
+    torch.manual_seed(dropout + rank)
+    order = np.random.default_rng(shuffling).permutation(len(rows))
+    return rows.draw_views(views), order, torch.Generator().manual_seed(augmentation)

@@ -121,6 +121,14 @@ class Augment(Section):
                 )
         return self
 
+    @property
+    def changes_photos(self) -> bool:
+        """Whether it changes photos one by one; what mixes them, and what only says how others do
+        what they do, left out.
+        """
+        others = ("aspect", "magnitude", "mixup", "cutmix", "mixed")
+        return any(value for name, value in self if name not in others)
+
 
 class Train(Section):
     inputs: Literal["image", "caption", "image+caption"]
@@ -128,6 +136,7 @@ class Train(Section):
     weights: str
     freeze: bool
     unfreeze: Count
+    views: Annotated[int, Field(ge=2)] | None
     feature_norm: Literal["none", "layer", "batch"]
     fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late", "product"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -234,6 +243,26 @@ class Train(Section):
             raise ValueError(
                 "train.compile and train.recompute exclude each other: torch.compile decides by "
                 "itself what is computed again; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_kept_and_differ(self) -> "Train":
+        if self.views is not None and (self.unfreeze or not self.freeze):
+            reason = "thaws (train.unfreeze)" if self.unfreeze else "is not frozen (train.freeze)"
+            raise ValueError(
+                f"train.views is {self.views}, but features are kept of a frozen backbone only, "
+                f"and this one {reason}; set train.views to null"
+            )
+        if self.views is not None and not self.augment.changes_photos:
+            raise ValueError(
+                f"train.views is {self.views}, but train.augment changes nothing: the views of a "
+                "photo would all be the same; let it crop or mirror, or set train.views to null"
+            )
+        if self.views is not None and self.augment.mixes:
+            raise ValueError(
+                f"train.views is {self.views}, so that features are kept and no photo is there to "
+                "be mixed; set train.augment.mixup and cutmix to 0, or train.views to null"
             )
         return self
 

@@ -1,5 +1,6 @@
 """What is exported says what the network says, whatever it is made of."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stages.network.nets.caption import CaptionEncoder
 from stages.network.network import new_network
 from stages.network.tokens import words_of
 from tests import factories
-from tests.network import tiny_bert
+from tests.network import tiny_bert, tiny_pairs
 
 SIDE = 48
 WORDS = ["one", "two", "three"]
@@ -66,9 +67,10 @@ def test_as_onnx_it_says_what_it_says_in_torch(description: Description):
     assert str(Path(__file__).parents[2]).encode() not in model.SerializeToString()
 
 
-def test_a_transformer_as_onnx(tmp_path: Path):
-    bert = tiny_bert.write(tmp_path / "bert")
-    text = {"encoder": "transformer", "transformer": str(bert)}
+@pytest.mark.parametrize("kind", ["bert", "clip", "siglip"])
+def test_a_transformer_as_onnx(tmp_path: Path, kind: str):
+    make = tiny_bert.write if kind == "bert" else partial(tiny_pairs.write, kind=kind)
+    text = {"encoder": "transformer", "transformer": str(make(tmp_path / kind))}
     answer, inputs = built(described("image+caption", text, fusion="product"))
     session = onnxruntime.InferenceSession(graph.export(answer).SerializeToString())
     for rows, words in ((1, 3), (2, 5), (len(CAPTIONS), 12)):

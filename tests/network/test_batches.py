@@ -74,3 +74,30 @@ def test_an_error_while_reading_reaches_the_loop(tmp_path):
     rows = Rows(store(tmp_path), np.array([0, 99_999]), None, None)
     with pytest.raises(IndexError):
         list(rows.batches(2, CPU))
+
+
+def test_each_row_shows_the_view_that_it_drew_on_any_number_of_devices():
+    features = [np.arange(5, dtype=np.float32)[:, None] + 10 * view for view in range(3)]
+    rows = Rows(None, np.array([4, 0, 2, 2, 1, 3]), None, None, features)
+    order = np.array([5, 3, 4, 0, 1, 2])
+    (plain,) = rows.batches(8, CPU, order)
+    assert plain.features[:, 0].tolist() == [3, 2, 1, 4, 0, 2]
+    drawn = rows.draw_views(seed=1)
+    (batch,) = drawn.batches(8, CPU, order)
+    photos, views = batch.features[:, 0] % 10, batch.features[:, 0] // 10
+    assert photos.tolist() == [3, 2, 1, 4, 0, 2]
+    assert views.tolist() == drawn.views[order].tolist()
+    assert set(drawn.views) == {0, 1, 2}
+    assert drawn.views.tolist() != rows.draw_views(seed=2).views.tolist()
+    shards = [next(drawn.batches(8, CPU, order, Group(CPU, rank, 2).shard)) for rank in range(2)]
+    assert torch.equal(torch.cat([shard.features for shard in shards]), batch.features)
+
+
+def test_a_mirrored_batch_has_the_features_of_mirror_images(tmp_path):
+    features, mirror = np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
+    kept = Rows(None, np.array([2, 0]), None, None, [features], mirror_features=mirror)
+    (batch,) = kept.batches(8, CPU)
+    assert batch.features.unique().tolist() == [0]
+    assert batch.mirrored().features.unique().tolist() == [1]
+    (batch,) = Rows(store(tmp_path), np.arange(3), None, None).batches(8, CPU)
+    assert torch.equal(batch.mirrored().images, batch.images.flip(3))

@@ -7,8 +7,10 @@ import torch
 
 from stages import UserError
 from stages.network.nets import transformer
+from stages.network.network import new_network
 from stages.network.tokens import Tokens
-from tests.network import tiny_bert
+from tests import factories
+from tests.network import tiny_bert, tiny_pairs
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,52 @@ def test_sentences_that_mean_the_same_are_near_to_each_other():
     near, far = torch.cosine_similarity(vectors[:1], vectors[1:])
     assert near > 0.4
     assert far < 0.2
+
+
+@pytest.fixture(scope="module", params=["clip", "siglip"])
+def pairs(request, tmp_path_factory: pytest.TempPathFactory):
+    return tiny_pairs.write(tmp_path_factory.mktemp("pairs") / request.param, request.param)
+
+
+def test_texts_are_pooled_as_where_photos_and_texts_were_learnt_together(pairs):
+    """As the library's own way says, from the whole model and the whole tokenizer."""
+    import transformers
+
+    encoder, tokenizer = transformer.pretrained(str(pairs))
+    captions = ["one two three", None, "four five six seven eight"]
+    rows = torch.from_numpy(Tokens(tokenizer, 8).encode(captions))
+    with torch.inference_mode():
+        features = encoder.eval()(rows, (rows != 0).sum(dim=1))
+        whole = transformers.AutoModel.from_pretrained(pairs).eval()
+        fast = transformers.PreTrainedTokenizerFast.from_pretrained(pairs)
+        full = {"padding": "max_length", "max_length": tiny_pairs.LENGTH}
+        fill = full if pairs.name == "siglip" else {"padding": True}
+        given = fast([captions[0], captions[2]], **fill, return_tensors="pt")
+        expected = whole.get_text_features(input_ids=given["input_ids"]).pooler_output
+    assert features.shape == (3, encoder.features)
+    assert torch.allclose(features[[0, 2]], expected, atol=1e-6)
+    assert features.isfinite().all()
+
+
+def test_a_saved_half_for_texts_is_rebuilt(pairs, tmp_path):
+    encoder, tokenizer = transformer.pretrained(str(pairs))
+    encoder.save(tmp_path)
+    again = transformer.rebuilt(tmp_path)
+    again.load_state_dict(encoder.state_dict())
+    rows = torch.from_numpy(Tokens(tokenizer, 8).encode(["one two three", "four"]))
+    lengths = (rows != 0).sum(dim=1)
+    assert torch.equal(again.eval()(rows, lengths), encoder.eval()(rows, lengths))
+
+
+def test_what_joins_the_halves_learns_however_many_layers_are_frozen(pairs):
+    encoder, _ = transformer.pretrained(str(pairs))
+    encoder.freeze(2)
+    learning = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
+    assert {name.split(".")[-2] for name in learning} <= set(transformer.ABOVE_LAYERS)
+    assert len(learning) == (3 if pairs.name == "clip" else 4)
+
+
+def test_more_tokens_than_a_model_of_pairs_takes_are_refused(pairs):
+    text = factories.TEXT | {"encoder": "transformer", "transformer": str(pairs)}
+    with pytest.raises(UserError, match=r"max_tokens is 13, but .* takes 12"):
+        new_network(factories.description("caption", text=text | {"max_tokens": 13}))

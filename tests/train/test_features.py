@@ -1,18 +1,31 @@
 """Features of a frozen backbone are computed once and give what the photos themselves give."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from stages import UserError
 from stages.files import cache_folder
+from stages.ingest import records
+from stages.ingest.images import ImageStore
+from stages.network.batches import Rows
+from stages.network.network import load_network
+from stages.network.preprocess import prepare
 from stages.params import read
+from stages.split import folds
+from stages.train import __main__ as stage
 from stages.train import features
 from stages.train.__main__ import main
+from stages.train.augment import augment
+from stages.train.loop import fit
 from stages.train.params import Augment, Train
 from tests.train.test_stage import written
 
+CPU = torch.device("cpu")
 FROZEN = {
     "train.freeze": True,
     "train.backbone": "squeezenet1_1",
@@ -25,10 +38,12 @@ def kept() -> list[Path]:
     return list(cache_folder("features").glob("*/features.npy"))
 
 
-def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatch):
-    params(FROZEN)
+@pytest.mark.parametrize("flip", [False, True])
+def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatch, flip: bool):
+    params(FROZEN | {"train.test_time_flip": flip})
     main()
-    (file,) = kept()
+    files = kept()
+    assert len(files) == 1 + flip
     weights = load_file("models/network/network.safetensors")
     with_features = written()
     monkeypatch.setattr(features, "are_constant", lambda params: False)
@@ -38,7 +53,70 @@ def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatc
     assert written()["validation"]["loss"] == pytest.approx(
         with_features["validation"]["loss"], 1e-3
     )
-    assert kept() == [file]
+    assert kept() == files
+
+
+VIEWS = FROZEN | {"train.views": 3, "train.augment.resized_crop": [0.3, 1]}
+
+
+def test_the_first_view_is_the_photo_and_the_others_are_what_augmentation_makes(
+    prepared: Path, params, monkeypatch
+):
+    given = []
+
+    def listening(network, description, *rows_and_more):
+        given.extend(rows_and_more[:2])
+        return fit(network, description, *rows_and_more)
+
+    monkeypatch.setattr(stage, "fit", listening)
+    params(VIEWS)
+    main()
+    training, validation = given
+    assert [len(rows.features) for rows in given] == [3, 1]
+    assert validation.mirror_features is None
+    network, description, _ = load_network()
+    everything, parts = records.read(), folds.read()
+    stored = [
+        folds.rows_of(everything, parts, part)["image"].to_numpy()
+        for part in ("train", "validation")
+    ]
+    photos = np.sort(np.concatenate(stored))
+    for rows, places in zip(given, stored, strict=True):
+        assert np.array_equal(photos[rows.images], places)
+    seen = {
+        0: lambda images: prepare(images, None, description.mean, description.std),
+        2: partial(augment, params=read(Train).augment, generator=torch.Generator().manual_seed(2)),
+    }
+    for view, see in seen.items():
+        batches = Rows(ImageStore(), photos, None, None).batches(read(Train).batch_size, CPU)
+        with torch.inference_mode():
+            expected = torch.cat([network.backbone(see(batch.images)) for batch in batches])
+        assert np.allclose(training.features[view], expected, atol=1e-4)
+    assert not np.allclose(training.features[1], training.features[2], atol=1e-2)
+
+
+def test_other_runs_find_the_views_and_more_of_them_add_to_these(prepared: Path, params):
+    params(VIEWS)
+    main()
+    first = kept()
+    params(VIEWS | {"train.lr": 1e-3, "train.views": 4})
+    main()
+    assert len(kept()) == 4
+    assert set(first) < set(kept())
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"train.freeze": False}, "train.freeze"),
+        ({"train.unfreeze": 1}, "train.unfreeze"),
+        ({"train.augment.resized_crop": None}, "train.augment"),
+    ],
+)
+def test_views_that_would_have_no_effect_are_refused(params, change, key):
+    params(VIEWS | change)
+    with pytest.raises(UserError, match=rf"train\.views is 3.*{key}"):
+        read(Train)
 
 
 def test_another_head_finds_them_and_pays_their_time_again(prepared: Path, params):
@@ -75,7 +153,6 @@ def test_another_batch_size_rounds_otherwise(prepared: Path, params):
         {"train.freeze": False},
         {"train.unfreeze": 1},
         {"train.inputs": "caption"},
-        {"train.test_time_flip": True},
         *(
             {
                 f"train.augment.{name}": {
@@ -94,3 +171,8 @@ def test_what_changes_from_epoch_to_epoch_is_not_kept(params, change):
     assert features.are_constant(read(Train))
     params(FROZEN | change)
     assert not features.are_constant(read(Train))
+
+
+def test_augmented_photos_are_kept_as_views(params):
+    params(VIEWS)
+    assert features.are_constant(read(Train))

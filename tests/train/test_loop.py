@@ -106,6 +106,13 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             )
             for part in parts
         )
+        if params.views is not None:
+            size = params.views, PHOTOS, network.backbone.features
+            noise = np.random.default_rng(0).normal(size=size)
+            train, validation = (
+                replace(rows, features=list(noise.astype(np.float32)))
+                for rows in (train, validation)
+            )
         reported: list[dict[str, float]] = []
 
         def report(epoch: dict[str, float]) -> None:
@@ -153,6 +160,7 @@ EVERYTHING = {
             "clip": 0.5,
             "progressive": 0.5,
         },
+        {"freeze": True, "views": 3},
     ],
 )
 def test_interrupted_it_ends_with_the_same_weights(train, changes):

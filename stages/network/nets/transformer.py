@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import tokenizers
 
 HUB_ANSWERS = 10.0  # seconds
+# Models of pairs of photos and texts, and the class of the library that is the half for texts.
+TEXT_HALVES = {
+    "clip": "CLIPTextModelWithProjection",
+    "siglip": "SiglipTextModel",
+    "siglip2": "Siglip2TextModel",
+}
+ABOVE_LAYERS = ("final_layer_norm", "text_projection", "head")  # what those call it
 
 
 class TransformerEncoder(nn.Module):
@@ -27,7 +34,12 @@ class TransformerEncoder(nn.Module):
     Args:
         model: of the library, whose forward pass gives ``last_hidden_state``.
         config: the model's configuration, an object of the library.
+
+    Attributes:
+        max_tokens: how many it can take; None: not known.
     """
+
+    max_tokens: int | None = None
 
     def __init__(self, model: nn.Module, config: Any) -> None:
         super().__init__()
@@ -63,11 +75,47 @@ class TransformerEncoder(nn.Module):
         self._config.to_json_file(str(folder / "config.json"))
 
 
+class PairedTextEncoder(TransformerEncoder):
+    """The half for texts of a model that was trained on photos and their texts, pooled as there.
+
+    CLIP (Radford et al. 2021): the state of the token that ends the text, projected. SigLIP (Zhai
+    et al. 2023): texts are filled up to the full length, and the state of the last token counts,
+    be it padding.
+    """
+
+    def __init__(self, model: nn.Module, config: Any) -> None:
+        super().__init__(model, config)
+        config.architectures = [type(model).__name__]  # tells ``rebuilt`` what to make
+        self._is_clip = config.architectures == [TEXT_HALVES["clip"]]
+        self.features = config.projection_dim if self._is_clip else config.projection_size
+        self.max_tokens = config.max_position_embeddings
+
+    def freeze(self, count: int) -> None:
+        super().freeze(count)
+        for name, module in self.model.named_modules():
+            if name.rpartition(".")[2] in ABOVE_LAYERS:
+                module.requires_grad_(True)
+
+    def forward(self, words: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """int64 (n, tokens), as from ``Tokens``, and their lengths (n,) → (n, features)."""
+        padding = self._config.pad_token_id
+        numbers = torch.where(words == PADDING, padding, words - 1)
+        if self._is_clip:  # it looks back only, and so never at what follows the end
+            projected: torch.Tensor = self.model(input_ids=numbers).text_embeds
+            return projected
+        length = self._config.max_position_embeddings
+        filling = numbers.new_full((numbers.shape[0], length), padding)
+        filled = torch.cat([numbers, filling], dim=1)[:, :length]
+        pooled: torch.Tensor = self.model(input_ids=filled).pooler_output
+        return pooled
+
+
 def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]:
     """A pretrained encoder and its tokenizer.
 
     Args:
-        source: a folder with ``config.json``, weights and tokenizer, or a name on the hub.
+        source: a folder with ``config.json``, weights and tokenizer, or a name on the hub. Of CLIP
+            and SigLIP, the half for texts is taken.
 
     Raises:
         UserError: ``transformers`` is not installed, or there is no such encoder to be had.
@@ -92,16 +140,29 @@ def pretrained(source: str) -> tuple[TransformerEncoder, "tokenizers.Tokenizer"]
             f"({str(error).strip().splitlines()[0]}). Download it where the network allows and "
             "name its folder"
         ) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"train.text.transformer {source} has no fast tokenizer (tokenizer.json)")
-    return _encoder(model), tokenizer.backend_tokenizer
+    encoder = _encoder(model)
+    if isinstance(encoder, PairedTextEncoder) and tokenizer.pad_token_id is not None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # what texts are filled up with
+    return encoder, tokenizer.backend_tokenizer
 
 
 def _load(library: ModuleType, source: str, **options: bool) -> tuple[Any, Any]:
-    return (
-        library.AutoTokenizer.from_pretrained(source, **options),
-        library.AutoModel.from_pretrained(source, dtype=torch.float32, **options),
-    )
+    config = library.AutoConfig.from_pretrained(source, **options)
+    maker = getattr(library, _half(config) or "AutoModel")
+    model = maker.from_pretrained(source, dtype=torch.float32, **options)
+    try:
+        tokenizer = library.AutoTokenizer.from_pretrained(source, **options)
+        if tokenizer.is_fast:
+            return tokenizer, model
+    except ImportError:  # of a library for tokenizers that are not fast
+        pass
+    return library.PreTrainedTokenizerFast.from_pretrained(source, **options), model
+
+
+def _half(config: Any) -> str | None:
+    """The class that is the half for texts of a model of pairs; None: the model is no such."""
+    named = [name for name in config.architectures or () if name in TEXT_HALVES.values()]
+    return TEXT_HALVES.get(config.model_type) or next(iter(named), None)
 
 
 def rebuilt(folder: Path) -> TransformerEncoder:
@@ -115,7 +176,10 @@ def rebuilt(folder: Path) -> TransformerEncoder:
     safe = {"trust_remote_code": False}
     try:
         config = library.AutoConfig.from_pretrained(folder, local_files_only=True, **safe)
-        model = library.AutoModel.from_config(config, dtype=torch.float32, **safe)
+        if (half := _half(config)) is not None:
+            model = getattr(library, half)(config)
+        else:
+            model = library.AutoModel.from_config(config, dtype=torch.float32, **safe)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder / 'config.json'} describes no transformer that the library transformers "
@@ -138,6 +202,8 @@ def _library() -> ModuleType:
 
 
 def _encoder(model: Any) -> TransformerEncoder:
+    if type(model).__name__ in TEXT_HALVES.values():
+        return PairedTextEncoder(model, model.config)
     # BERT's layer over the first token was made for another task, and is not looked at here.
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
