@@ -18,6 +18,7 @@ from experiments.dvc_project import (
     git_folder,
     git_or_none,
     head,
+    is_as_added,
     locked_file,
     open_project,
     share_cache,
@@ -164,6 +165,7 @@ class Workspace:
                 self._restore(last, uncached_outputs(self.repo))
             check_out(self.repo, self.lock)
             if tracked:
+                self.uncommitted += self._not_added(tracked)
                 update(self.folder, tracked, self.lock)
                 self.repo.close()
                 self.repo = open_project(self.folder)  # an import may be another now
@@ -269,6 +271,13 @@ class Workspace:
         folders = () if photos.is_absolute() else (photos, *photos.parents)
         files = [f"{folder}.dvc" for folder in folders if folder.name]
         return next((file for file in files if (self.folder / file).is_file()), None)
+
+    def _not_added(self, tracked: str) -> list[str]:
+        """The folder that ``tracked``, a ``.dvc`` file, stands for, if it is not as that has it."""
+        folder = tracked.removesuffix(".dvc")
+        if not (self.root / tracked).is_file() or is_as_added(self.root, tracked):
+            return []
+        return [f"{folder}, which is not as {tracked} has it (dvc add {folder})"]
 
     def _is_unchanged(self, path: str, last: str) -> bool:
         """Whether nobody has changed ``path`` since the commit that ``last`` began at."""

@@ -139,6 +139,24 @@ def update(root: Path, file: str, lock: IO[str] | None = None) -> None:
         )
 
 
+def is_as_added(root: Path, file: str) -> bool:
+    """Whether the folder that ``file``, a ``.dvc`` file, tracks is as it says; True without one.
+
+    Goes by the number of files and of bytes: nothing is read.
+    """
+    try:
+        with Repo(root) as repo:
+            (out,) = repo.stage.load_one(str(root / file)).outs
+            if not (out.is_dir_checksum and out.exists):
+                return True
+            sizes = [os.path.getsize(path) for path in repo.dvcignore.find(out.fs, out.fs_path)]
+            return (len(sizes), sum(sizes)) == (out.meta.nfiles, out.meta.size)
+    except OSError:  # somebody is at work in it, or it may not be read
+        return False
+    except DvcException as error:
+        raise ProjectError(str(error)) from error
+
+
 def push(root: Path, lock: IO[str] | None = None) -> str | None:
     """Sends what the default remote lacks of the outputs, and of what DVC tracks, there.
 

@@ -174,9 +174,13 @@ def test_photos_that_were_added_come_from_the_remote(retraining_project: Toy, s3
     shutil.rmtree(retraining_project.folder / ".dvc" / "cache")
     shutil.rmtree(retraining_project.folder / FOLDER)
     deliver(retraining_project, "2", 2)
+    with Workspace(retraining_project.folder) as workspace:
+        assert workspace.uncommitted == ["raw, which is not as raw.dvc has it (dvc add raw)"]
     assert run()[0] == "Skipped"
     retraining_project.dvc("add", "raw")
     retraining_project.commit("more")
+    with Workspace(retraining_project.folder) as workspace:
+        assert not workspace.uncommitted
     assert run()[0] == "Promoted"
     assert in_use(retraining_project) == 1.5
 

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
+from experiments.dvc_project import Transient
 from experiments.registry import BRANCH, Registry
 from experiments.registry import main as registry_command
 from experiments.verdict import decide
@@ -111,6 +112,8 @@ def test_one_at_a_time(retraining_project: Toy, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("experiments.dvc_project.processes.LOCK_WAIT", 0.2)
     with Workspace(retraining_project.folder):
         assert run() == ("Failed", "Another retraining is running in this project")
+        with pytest.raises(Transient), Workspace(retraining_project.folder):
+            pass  # so that a deployment tries again
 
 
 def test_a_killed_run_leaves_nothing_running_and_the_next_one_finishes(
