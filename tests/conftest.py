@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.once import made_once
+
 pytest_plugins = ["tests.dvc_projects"]
 
 ROOT = Path(__file__).parents[1]
@@ -148,15 +150,21 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.split.__main__ import main as split
     from stages.vocab.__main__ import main as vocab
 
-    folder = tmp_path_factory.mktemp("prepared")
-    write_params(SMALL, folder)
-    (folder / "data/corrections").mkdir(parents=True)
+    def make(folder: Path) -> None:
+        write_params(SMALL, folder)
+        (folder / "data/corrections").mkdir(parents=True)
+        run_stages(folder, ingest, split, vocab)
+
+    return made_once(tmp_path_factory, "prepared", make)
+
+
+def run_stages(folder: Path, *stages: Callable[[], None]) -> None:
+    """Calls the ``main`` of stages in a folder that has their parameters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("TAGLOOM_CACHE", raising=False)
-        for main in (ingest, split, vocab):
-            main()
-    return folder
+        for stage in stages:
+            stage()
 
 
 @pytest.fixture
@@ -177,12 +185,9 @@ def bundle(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.threshold.__main__ import main as threshold
     from stages.train.__main__ import main as train
 
-    folder = tmp_path_factory.mktemp("bundled")
-    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
-    write_params(SMALL | {"bundle.onnx": True}, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("TAGLOOM_CACHE", raising=False)
-        for main in (train, threshold, bundle):
-            main()
-    return folder / "models" / "bundle"
+    def make(folder: Path) -> None:
+        shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+        write_params(SMALL | {"bundle.onnx": True}, folder)
+        run_stages(folder, train, threshold, bundle)
+
+    return made_once(tmp_path_factory, "bundled", make) / "models" / "bundle"
