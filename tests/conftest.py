@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,21 @@ SMALL = {
 # The files that take longest, the longest first. What is handed to a process (pytest-xdist's
 # loadfile) is a file, in this order: begun last, a long one would be waited for by all others.
 LONGEST = [
-    "pipeline/test_retraining.py",
-    "pipeline/test_pipeline.py",
     "flows/test_chaos.py",
-    "flows/test_serve.py",
-    "flows/test_retrain.py",
-    "experiments/test_remote.py",
+    "pipeline/test_retraining.py",
     "flows/test_sweep.py",
-    "experiments/test_registry.py",
+    "pipeline/test_pipeline.py",
+    "flows/test_serve.py",
+    "experiments/test_remote.py",
+    "flows/test_retrain.py",
     "train/test_distributed.py",
+    "experiments/test_registry.py",
+    "flows/test_patience.py",
+    "report/test_stage.py",
+    "train/test_stage.py",
+    "flows/test_retries.py",
+    "flows/test_command.py",
+    "flows/test_pool.py",
     "test_presets.py",
 ]
 
@@ -81,6 +87,13 @@ def is_slow(path: Path) -> bool:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """One more than cores: of the time of slow tests, they wait for a good part, for a server to
+    look or a clock to strike."""
+    return (yield) + (config.option.markexpr != "not slow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
