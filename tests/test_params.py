@@ -158,7 +158,7 @@ def test_wrong_values_are_told_by_name(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"weights": "imagenet", "backbone": "small_cnn"}, "there are none for train.backbone"),
+        ({"weights": "pretrained", "backbone": "small_cnn"}, "there are none for train.backbone"),
         ({"weights": "a.pth", "backbone": "plain_cnn"}, "there are none for train.backbone"),
         ({"unfreeze": 2, "freeze": False}, "train.unfreeze is 2, but nothing is frozen"),
         ({"text__encoder": "transformer", "text__transformer": None}, "names none; give a folder"),

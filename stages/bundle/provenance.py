@@ -16,7 +16,7 @@ from stages.split import folds
 SECTIONS = ("ingest", "split", "vocab", "train", "threshold", "bundle")
 PACKAGES = (
     "numpy onnx onnxruntime onnxscript pillow pillow-heif polars safetensors scikit-learn "
-    "tokenizers torch torchvision transformers".split()
+    "timm tokenizers torch torchvision transformers".split()
 )
 # What the pipeline itself writes while it runs.
 WRITTEN = (":!dvc.lock", ":!metrics")

@@ -27,6 +27,11 @@ class Description:
         crop: the centre of them that the backbone sees, in pixels; None: all.
         depth: how pixels deeper than 8 bits were scaled for it, as in ``ingest.depth``.
         mean, std: of the normalisation, each of R, G and B in [0, 1].
+        interpolation: by which photos were resized for the backbone's weights, as its library
+            says. Ours are resized once, as they are stored, bilinearly.
+        native_size: of the photos its weights were trained on, in pixels; None: not known.
+        architecture: of a backbone that has its configuration beside its weights, what timm
+            builds: its ``name`` and ``options``; None: the name of the backbone says it.
         feature_norm, fusion, dropout: as in ``train``.
         flip: whether the answer is the mean over the photo and its mirror image.
         precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
@@ -49,6 +54,9 @@ class Description:
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     depth: Depth = "type"
+    interpolation: str = "bilinear"
+    native_size: int | None = None
+    architecture: dict[str, Any] | None = None
 
     @property
     def sees_images(self) -> bool:

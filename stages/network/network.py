@@ -24,7 +24,7 @@ from stages.ingest.images import ImageStore
 from stages.network.batches import Batch, Rows
 from stages.network.description import TRANSFORMER, WEIGHTS, Description, read_description
 from stages.network.embeddings import read_vectors
-from stages.network.nets import backbones, transformer
+from stages.network.nets import backbones, torchvision_backbones, transformer
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier, Encoder
 from stages.network.nets.fusion import Concat, Late, Output, mix
@@ -92,7 +92,8 @@ def _assemble(
     pretrained: list[nn.Module] = [captions] if isinstance(captions, TransformerEncoder) else []
     if description.sees_images:
         backbone, image = backbones.build(
-            description.backbone, description.input_size, weights, auxiliary_outputs
+            *(description.backbone, description.input_size, weights, auxiliary_outputs),
+            description.architecture,
         )
         pretrained += [backbone] if weights != "none" else []
         # Backbones differ a hundredfold in the scale of their features; a rate suits one scale.
@@ -126,7 +127,7 @@ def _fusion(description: Description, image: int, caption: int) -> Concat | Late
 
 def weights_of(network: Classifier) -> dict[str, torch.Tensor]:
     """The network's state but for auxiliary heads, which only help to train: what is saved."""
-    auxiliary = tuple(f"backbone.{name}." for name in backbones.AUXILIARY)
+    auxiliary = tuple(f"backbone.{name}." for name in torchvision_backbones.AUXILIARY)
     return {
         name: tensor.detach()
         for name, tensor in network.state_dict().items()

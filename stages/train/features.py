@@ -74,6 +74,7 @@ def of_store(
         fingerprint(backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
         f"{store.form} {precision} {batch_size} {torch.__version__} {version('torchvision')}",
+        version("timm"),
         Path(__file__).parent,
         Path(stages.network.__file__).parent,
         Path(images.__file__),

@@ -16,7 +16,7 @@ from stages.params import (
     Seed,
 )
 
-OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those that torchvision has not
+OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those of no library
 
 
 class Text(Section):
@@ -151,6 +151,13 @@ class Train(Section):
         if devices == "auto" or (type(devices) is int and devices >= 1):
             return devices
         raise ValueError(f"train.devices is {devices!r}; it is auto or a number from 1")
+
+    @field_validator("weights")
+    @classmethod
+    def _imagenet_has_another_name(cls, weights: str) -> str:
+        if weights == "imagenet":
+            raise ValueError("train.weights imagenet is called pretrained; set it to that")
+        return weights
 
     @model_validator(mode="after")
     def _weights_exist(self) -> "Train":

@@ -6,6 +6,7 @@ import torch
 from stages import UserError
 from stages.ingest.form import Form
 from stages.network.description import Description
+from stages.network.nets import backbones
 from stages.network.nets.classifier import Classifier
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
@@ -55,6 +56,7 @@ def describe(params: Train, label_names: list[str], form: Form) -> Description:
         precision=params.precision,
         text=params.text.model_dump(),
         vocabulary=vocabulary.to_json(vocabulary.read()),
+        **(backbones.preprocessing(params.backbone) if "image" in params.inputs else {}),
     )
 
 

@@ -94,7 +94,7 @@ WITHOUT_EFFECT = [
     ("train.lr=.1", "train.epochs=0", "train.epochs=1"),
     ("train.augment.shift=.1", "train.epochs=0", "train.epochs=1"),
     ("train.loss.unknown=negative", "train.epochs=0", "train.epochs=1"),
-    ("train.pretrained_lr=.1", "train.weights=none", "train.weights=imagenet"),
+    ("train.pretrained_lr=.1", "train.weights=none", "train.weights=pretrained"),
     ("train.momentum=.8", "train.optimizer=adam", "train.optimizer=sgd"),
     ("train.decay=weights", "train.weight_decay=0", "train.weight_decay=.1"),
     ("train.schedule.warmup=.1", "train.schedule.name=plateau", "train.schedule.name=cosine"),

@@ -16,7 +16,7 @@ from torchvision.models.regnet import BlockParams
 from stages import UserError
 from stages.network.batches import Batch
 from stages.network.embeddings import read_vectors
-from stages.network.nets import backbones
+from stages.network.nets import backbones, torchvision_backbones
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import AUXILIARY_WEIGHT, Classifier
 from stages.network.nets.fusion import Concat, Late, mix
@@ -69,7 +69,7 @@ def test_any_family_gives_features(name: str):
     output = network(torch.rand(2, 3, 64, 64))
     assert output.shape == (2, features)
     outputs = {getattr(m, "out_features", None) for m in network.modules()}
-    assert backbones.OUTPUTS not in outputs
+    assert torchvision_backbones.OUTPUTS not in outputs
 
 
 @pytest.mark.parametrize("name", models.list_models(module=models))
@@ -172,16 +172,16 @@ def test_weights_of_another_network_are_refused(tmp_path):
         backbones.build("resnet18", 64, str(tmp_path / "other.pth"))
 
 
-def test_imagenet_weights_come_from_torchs_cache_or_say_what_to_do(monkeypatch, tmp_path):
+def test_pretrained_weights_come_from_torchs_cache_or_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"put it at .*set train\.weights to the file") as refused:
-        backbones.build("resnet18", 64, "imagenet")
+        backbones.build("resnet18", 64, "pretrained")
     file = Path(str(refused.value).partition("put it at ")[2].partition(", or set")[0])
     original = models.resnet18()
     file.parent.mkdir(parents=True)
     torch.save(original.state_dict(), file)
-    network, _ = backbones.build("resnet18", 64, "imagenet")
+    network, _ = backbones.build("resnet18", 64, "pretrained")
     assert torch.equal(network.conv1.weight, original.conv1.weight)
 
 

@@ -1,51 +1,47 @@
-"""Image backbones by name: ours, or any classification model of torchvision, without its head.
-
-torchvision is imported where one of its models is asked for: that takes as long as torch itself.
-"""
+"""Image backbones by name, without their heads: ours, torchvision's or timm's."""
 
 import copy
 import difflib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import torch
 from torch import nn
 
 from stages import UserError
-from stages.files import project_root
+from stages.network.nets import timm_backbones, torchvision_backbones
 from stages.network.nets.plain_cnn import PlainCNN
 from stages.network.nets.small_cnn import SmallCNN
 
-OUTPUTS = 1000  # of every classification model in torchvision: ImageNet's classes
-AUXILIARY = ("aux1", "aux2", "AuxLogits")  # what GoogLeNet and Inception call theirs
 OURS: dict[str, Callable[[int], SmallCNN | PlainCNN]] = {
     "small_cnn": lambda input_size: SmallCNN(),
     "plain_cnn": PlainCNN,
 }
 LEAST = 16  # pixels that ours can take
-HUB_ANSWERS = 10.0  # seconds; torch itself would wait for minutes where packets are dropped
+# What the libraries raise where photos are too small, or of a size that does not divide.
+MISFITS = (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError)
 
 
 def build(
-    name: str, input_size: int, weights: str = "none", auxiliary_outputs: int = 0
+    name: str,
+    input_size: int,
+    weights: str = "none",
+    auxiliary_outputs: int = 0,
+    architecture: Mapping[str, Any] | None = None,
 ) -> tuple[nn.Module, int]:
     """Builds a backbone that maps (n, 3, input_size, input_size) to (n, features).
 
-    The last layer with ImageNet's 1,000 outputs is taken off, whatever the family calls it and
-    whether it is linear or, as in SqueezeNet, a convolution; what the family computes up to there
-    are the features.
-
     Args:
-        name: ``small_cnn``, ``plain_cnn`` or a name that ``torchvision.models.list_models`` gives.
+        name: ``small_cnn``, ``plain_cnn``, a name that ``torchvision.models.list_models`` gives,
+            or ``timm/`` and a name that ``timm.list_models`` gives, with a tag of weights or
+            without; or ``timm/hf-hub:OWNER/NAME`` or ``timm/local-dir:FOLDER``.
         input_size: in pixels; transformers are built for it.
-        weights: ``none`` (random), ``imagenet`` (torchvision's best, downloaded) or a file with
-            the state dict of the whole torchvision model, ``.safetensors`` or as ``torch.save``
-            writes it.
-        auxiliary_outputs: of the auxiliary heads of GoogLeNet and Inception, which help to train:
-            in training mode these networks then give a tuple, features first. 0: none.
+        weights: ``none`` (random), ``pretrained`` (its own by default, downloaded) or a file with
+            the state dict of the whole model, ``.safetensors`` or as ``torch.save`` writes it.
+        auxiliary_outputs: of the auxiliary heads of torchvision's GoogLeNet and Inception, which
+            help to train: in training mode these networks then give a tuple, features first.
+            0: none.
+        architecture: of the last two kinds of names, as from ``preprocessing``.
 
     Returns:
         The backbone and its number of features.
@@ -59,35 +55,43 @@ def build(
             raise _too_small(name, input_size, f"it halves them to nothing below {LEAST}")
         ours = OURS[name](input_size)
         return ours, ours.features
-    from torchvision import models
-
-    known = models.list_models(module=models)
-    if name not in known:
-        nearest = difflib.get_close_matches(name, [*OURS, *known], n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(
-            f"train.backbone {name} is neither {', '.join(OURS)} nor in torchvision{hint}"
-        )
+    if architecture is None:
+        _check_name(name)
     try:
-        network = models.get_model(name, weights=None, **_options(name, input_size))
-    except (AssertionError, ValueError) as error:
-        raise _too_small(name, input_size, error) from error
-    head_name, head = _head(network)
-    if weights != "none":
-        _load(network, head_name, name, weights)
-    if hasattr(network, "transform_input"):
-        network.transform_input = True  # its weights were trained on another normalisation
-    _set_auxiliary(network, auxiliary_outputs)
-    network.set_submodule(head_name, nn.Identity())
-    photos = torch.zeros(2, 3, input_size, input_size)
-    try:
+        if name.startswith(timm_backbones.PREFIX):
+            network = timm_backbones.create(name, input_size, weights, architecture)
+        else:
+            network = torchvision_backbones.create(name, input_size, weights, auxiliary_outputs)
+        photos = torch.zeros(2, 3, input_size, input_size)
         with torch.inference_mode():
             if auxiliary_outputs:  # heads at work in training only may need larger photos
                 copy.deepcopy(network).train()(photos)
-            network.eval()(photos)
-    except (RuntimeError, ValueError) as error:
+            features = network.eval()(photos)
+    except MISFITS as error:
         raise _too_small(name, input_size, error) from error
-    return network, head.in_channels if isinstance(head, nn.Conv2d) else head.in_features
+    return network, features.shape[1]
+
+
+def preprocessing(name: str) -> dict[str, Any]:
+    """How photos have to be prepared for a backbone, by its own configuration.
+
+    Returns:
+        As fields of ``Description``: ``mean`` and ``std`` of the normalisation, the
+        ``interpolation`` by which photos were resized to the ``native_size`` that its weights were
+        trained on, and the ``architecture`` of a model that is described elsewhere. Empty for
+        ours.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if name in OURS:
+        return {}
+    if not name.startswith(timm_backbones.PREFIX):
+        _check_name(name)
+        return torchvision_backbones.preprocessing(name)
+    if ":" not in name:
+        _check_name(name)
+    return timm_backbones.preprocessing(name)
 
 
 def parts(backbone: nn.Module) -> list[nn.Module]:
@@ -97,8 +101,23 @@ def parts(backbone: nn.Module) -> list[nn.Module]:
     """
     modules: list[nn.Module] = []
     for child in backbone.children():
-        modules += list(child) if isinstance(child, nn.Sequential) else [child]
+        modules += list(child) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
     return [module for module in modules if any(True for _ in module.parameters())]
+
+
+def _check_name(name: str) -> None:
+    if name.startswith(timm_backbones.PREFIX):
+        if timm_backbones.is_known(name):
+            return
+    elif name in torchvision_backbones.names():
+        return
+    known = [*OURS, *torchvision_backbones.names(), *timm_backbones.names()]
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise UserError(
+        f"train.backbone {name} is neither {', '.join(OURS)} nor in torchvision, nor, as "
+        f"{timm_backbones.PREFIX}NAME, in timm{hint}"
+    )
 
 
 def _too_small(name: str, input_size: int, error: object) -> UserError:
@@ -106,89 +125,3 @@ def _too_small(name: str, input_size: int, error: object) -> UserError:
         f"train.backbone {name} cannot take photos of {input_size} pixels ({error}); change "
         "ingest.image_size or train.augment.crop, or take another backbone"
     )
-
-
-def _options(name: str, input_size: int) -> dict[str, Any]:
-    if name.startswith("vit_"):
-        return {"image_size": input_size}
-    if name.startswith("maxvit"):
-        return {"input_size": (input_size, input_size)}
-    if name in ("googlenet", "inception_v3"):
-        return {"init_weights": True}  # else they warn that the default will change
-    return {}
-
-
-def _head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    heads = [
-        (name, module)
-        for name, module in network.named_modules()
-        if (isinstance(module, nn.Linear) and module.out_features == OUTPUTS)
-        or (isinstance(module, nn.Conv2d) and module.out_channels == OUTPUTS)
-    ]
-    main = [head for head in heads if not head[0].lower().startswith("aux")]
-    return main[-1]
-
-
-def _set_auxiliary(network: nn.Module, outputs: int) -> None:
-    """Gives the auxiliary heads, where there are any, so many outputs; with 0 takes them off."""
-    for name in AUXILIARY:
-        head = getattr(network, name, None)
-        if head is not None and outputs:
-            last = "fc2" if hasattr(head, "fc2") else "fc"
-            features = getattr(head, last).in_features
-            setattr(head, last, nn.Linear(features, outputs))
-        elif head is not None:
-            # torch's annotations let modules hold modules and tensors only, no flags.
-            network.aux_logits = False  # type: ignore[assignment]
-            network.register_module(name, None)
-
-
-def _load(network: nn.Module, head: str, name: str, weights: str) -> None:
-    state = _imagenet(name) if weights == "imagenet" else _file(project_root() / weights)
-    # The head goes anyway; the file's may have another number of outputs, or no auxiliary heads.
-    wanted = {key for key in network.state_dict() if not key.startswith(f"{head}.")}
-    missing = sorted(key for key in wanted - state.keys() if not key.startswith(AUXILIARY))
-    if missing:
-        raise UserError(
-            f"train.weights {weights} is not of {name}: it lacks {missing[0]}"
-            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
-        )
-    try:
-        network.load_state_dict({key: state[key] for key in wanted & state.keys()}, strict=False)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
-
-
-def _imagenet(name: str) -> dict[str, torch.Tensor]:
-    from torchvision.models import get_model_weights
-
-    weights = get_model_weights(name).DEFAULT
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
-    try:
-        if not file.exists():
-            with urlopen(Request(weights.url, method="HEAD"), timeout=HUB_ANSWERS):
-                pass
-        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=True, check_hash=True)
-        return state
-    except (URLError, OSError, RuntimeError) as error:
-        raise UserError(
-            f"train.weights imagenet: {weights.url} cannot be downloaded ({error}). Download it "
-            f"where the network allows, and put it at {file}, or set train.weights to the file"
-        ) from error
-
-
-def _file(path: Path) -> dict[str, torch.Tensor]:
-    if not path.exists():
-        raise UserError(f"train.weights {path} does not exist; it is none, imagenet or a file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both readers raise many kinds for a file that is something else
-        raise UserError(f"train.weights {path} holds no weights that can be read") from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise UserError(f"train.weights {path} is no state dict (names to tensors)")
-    return state
