@@ -2,12 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+
+from tests.once import made_once
 
 pytest_plugins = ["tests.dvc_projects"]
 
@@ -46,15 +48,21 @@ SMALL = {
 # The files that take longest, the longest first. What is handed to a process (pytest-xdist's
 # loadfile) is a file, in this order: begun last, a long one would be waited for by all others.
 LONGEST = [
-    "pipeline/test_retraining.py",
-    "pipeline/test_pipeline.py",
     "flows/test_chaos.py",
-    "flows/test_serve.py",
-    "flows/test_retrain.py",
-    "experiments/test_remote.py",
+    "pipeline/test_retraining.py",
     "flows/test_sweep.py",
-    "experiments/test_registry.py",
+    "pipeline/test_pipeline.py",
+    "flows/test_serve.py",
+    "experiments/test_remote.py",
+    "flows/test_retrain.py",
     "train/test_distributed.py",
+    "experiments/test_registry.py",
+    "flows/test_patience.py",
+    "report/test_stage.py",
+    "train/test_stage.py",
+    "flows/test_retries.py",
+    "flows/test_command.py",
+    "flows/test_pool.py",
     "test_presets.py",
 ]
 
@@ -79,6 +87,13 @@ def is_slow(path: Path) -> bool:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """One more than cores: of the time of slow tests, they wait for a good part, for a server to
+    look or a clock to strike."""
+    return (yield) + (config.option.markexpr != "not slow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -148,15 +163,21 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.split.__main__ import main as split
     from stages.vocab.__main__ import main as vocab
 
-    folder = tmp_path_factory.mktemp("prepared")
-    write_params(SMALL, folder)
-    (folder / "data/corrections").mkdir(parents=True)
+    def make(folder: Path) -> None:
+        write_params(SMALL, folder)
+        (folder / "data/corrections").mkdir(parents=True)
+        run_stages(folder, ingest, split, vocab)
+
+    return made_once(tmp_path_factory, "prepared", make)
+
+
+def run_stages(folder: Path, *stages: Callable[[], None]) -> None:
+    """Calls the ``main`` of stages in a folder that has their parameters."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("TAGLOOM_CACHE", raising=False)
-        for main in (ingest, split, vocab):
-            main()
-    return folder
+        for stage in stages:
+            stage()
 
 
 @pytest.fixture
@@ -177,12 +198,9 @@ def bundle(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.threshold.__main__ import main as threshold
     from stages.train.__main__ import main as train
 
-    folder = tmp_path_factory.mktemp("bundled")
-    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
-    write_params(SMALL | {"bundle.onnx": True}, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("TAGLOOM_CACHE", raising=False)
-        for main in (train, threshold, bundle):
-            main()
-    return folder / "models" / "bundle"
+    def make(folder: Path) -> None:
+        shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+        write_params(SMALL | {"bundle.onnx": True}, folder)
+        run_stages(folder, train, threshold, bundle)
+
+    return made_once(tmp_path_factory, "bundled", make) / "models" / "bundle"

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.flows import runs
+from tests.once import made_once
 from tests.toy import FILES, Toy
 
 if TYPE_CHECKING:  # Prefect takes seconds to import, in each process that runs tests
@@ -33,15 +36,18 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def reproduced(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that was reproduced and committed once, to be copied."""
-    toy = Toy(tmp_path_factory.mktemp("toy"))
-    for name, text in FILES.items():
-        (toy.folder / name).write_text(text)
-    toy.write()
-    toy.git("init", "--quiet")
-    toy.dvc("init", "--quiet")
-    toy.dvc("repro", "--quiet")
-    toy.commit("toy")
-    return toy.folder
+
+    def make(folder: Path) -> None:
+        toy = Toy(folder)
+        for name, text in FILES.items():
+            (folder / name).write_text(text)
+        toy.write()
+        toy.git("init", "--quiet")
+        toy.dvc("init", "--quiet")
+        toy.dvc("repro", "--quiet")
+        toy.commit("toy")
+
+    return made_once(tmp_path_factory, "toy", make)
 
 
 def _copy(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
@@ -59,7 +65,7 @@ def toy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> To
 @pytest.fixture(scope="session")
 def _with_experiments(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with experiments, to be copied."""
-    return runs.make(tmp_path_factory.mktemp("experiments")).folder
+    return made_once(tmp_path_factory, "experiments", runs.make)
 
 
 @pytest.fixture
@@ -69,12 +75,32 @@ def experimented(_with_experiments: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture(scope="session")
-def server(own_environment: None) -> Iterator[None]:
+def prefect_home(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for ``PREFECT_HOME`` with an empty database that is migrated, to be copied."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        environment = os.environ | {"PREFECT_HOME": str(folder)}
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    return made_once(tmp_path_factory, "prefect", make)
+
+
+@pytest.fixture(scope="session")
+def server(
+    own_environment: None, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """A temporary Prefect server."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=240):
-        yield
+    # The harness makes a folder with a file of this name, which the server would take as long to
+    # migrate as to start.
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(prefect_home / "prefect.db", folder / "prefect-test.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
+        with prefect_test_harness(server_startup_timeout=240):
+            yield
 
 
 @pytest.fixture
@@ -90,7 +116,7 @@ def _untrained_project(own_environment: None, tmp_path_factory: pytest.TempPathF
     """A project that is retrained as photos come, to be copied."""
     from tests.flows.retraining_project import make
 
-    return make(tmp_path_factory.mktemp("untrained")).folder
+    return made_once(tmp_path_factory, "untrained", make)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
+from tests.dvc_command import dvc
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Toy:
         self.git(*someone, "commit", "--quiet", "--allow-empty", "-m", message)
 
     def dvc(self, *arguments: str) -> str:
-        return self._run(sys.executable, "-m", "dvc", *arguments)
+        return dvc(self.folder, *arguments)
 
     def _run(self, *command: str) -> str:
         return subprocess.run(

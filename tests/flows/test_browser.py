@@ -28,7 +28,9 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(
+    reproduced: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Seen]:
     """Of a project with a clock, where one stage had to run."""
     folder = tmp_path_factory.mktemp("seen")
     project = folder / "toy"
@@ -36,7 +38,8 @@ def seen(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (project / "flows").symlink_to(ROOT / "flows")
     cron = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
     (project / "params.yaml").write_text(f"a: in.txt\n{cron}b: 2\n")
-    with serving(project, folder / "prefect") as client, browser() as page:
+    home = shutil.copytree(prefect_home, folder / "prefect")
+    with serving(project, home) as client, browser() as page:
         yield Seen(page, address(client), deployments(client), run(client, "reproduce"))
 
 

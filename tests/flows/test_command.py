@@ -1,6 +1,7 @@
 """A flow on the command line, without a Prefect server that answers."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,10 +31,11 @@ def test_a_server_that_does_not_answer(
         main(arguments)
 
 
-def test_a_temporary_server_that_goes_away(toy: Toy, tmp_path: Path) -> None:
+def test_a_temporary_server_that_goes_away(toy: Toy, prefect_home: Path, tmp_path: Path) -> None:
     toy.write(slow={"cmd": "sleep 1000", "outs": ["slow.txt"]})
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
     environment |= {"PYTHONPATH": str(ROOT), "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    environment["PREFECT_HOME"] = str(shutil.copytree(prefect_home, tmp_path / "prefect"))
     log = tmp_path / "log"
     with (
         log.open("wb") as out,

@@ -1,6 +1,5 @@
 """A real repository of the pipeline in a temporary folder, run once on a small sample."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, SMALL, write_params
+from tests.once import made_once
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,12 @@ def checkout(root: Path, params: dict[str, Any], stages: Collection[str] = ()) -
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pipeline, reproduced and committed; tests leave it as they found it."""
-    base = tmp_path_factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
-    # One process reproduces it, and the others copy what it has made.
-    with made.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            project = checkout(made.with_suffix(".new"), SMALL)
-            project.dvc("repro")
-            project.commit("The small sample")
-            project.root.rename(made)
+
+    def make(folder: Path) -> None:
+        project = checkout(folder, SMALL)
+        project.dvc("repro")
+        project.commit("The small sample")
+
+    made = made_once(tmp_path_factory, "pipeline", make)
     root = tmp_path_factory.mktemp("pipeline") / "tagloom"
     return Project(shutil.copytree(made, root, symlinks=True))

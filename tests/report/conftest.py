@@ -18,7 +18,8 @@ from stages.split.__main__ import main as split
 from stages.threshold.__main__ import main as threshold
 from stages.train.__main__ import main as train
 from stages.vocab.__main__ import main as vocab
-from tests.conftest import SMALL, write_params
+from tests.conftest import SMALL, run_stages, write_params
+from tests.once import made_once
 
 HOSTILE = {
     "0": "<script>alert(1)</script>",
@@ -65,33 +66,36 @@ def write_bundle(card: str) -> None:
 @pytest.fixture(scope="session")
 def looked_at(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What eda writes for the small sample, and nothing else."""
-    folder, outs = (tmp_path_factory.mktemp(name) for name in ("eda", "looked-at"))
-    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        eda()
-    for name in ("data/eda", "metrics/eda", "metrics/eda.json"):
-        (outs / name).parent.mkdir(exist_ok=True)
-        (folder / name).rename(outs / name)
-    return outs
+
+    def make(outs: Path) -> None:
+        folder = tmp_path_factory.mktemp("eda")
+        shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+        run_stages(folder, eda)
+        for name in ("data/eda", "metrics/eda", "metrics/eda.json"):
+            (outs / name).parent.mkdir(exist_ok=True)
+            (folder / name).rename(outs / name)
+
+    return made_once(tmp_path_factory, "looked-at", make)
 
 
 @pytest.fixture(scope="session")
 def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a project with a report, outside of Git."""
-    folder = tmp_path_factory.mktemp("hostile")
-    for source in (_prepared, looked_at):
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    write_params(SMALL | {"report.labels": None, "report.photos": 2}, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_EXP_NAME", raising=False)
-        make_hostile()
-        for main in (split, vocab, train, threshold):
-            main()
-        write_bundle(MODEL_CARD)
-        report()
-    return folder
+
+    def make(folder: Path) -> None:
+        for source in (_prepared, looked_at):
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        write_params(SMALL | {"report.labels": None, "report.photos": 2}, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.delenv("DVC_EXP_NAME", raising=False)
+            make_hostile()
+            for main in (split, vocab, train, threshold):
+                main()
+            write_bundle(MODEL_CARD)
+            report()
+
+    return made_once(tmp_path_factory, "hostile", make)
 
 
 def make_hostile() -> None:
