@@ -150,7 +150,7 @@ def importances(shares: dict[str, float]) -> Chart | None:
     if not shares:
         return None
     rows = [{"key": key, "share": share} for key, share in shares.items()]
-    return (
+    chart: Chart = (
         _chart(rows)
         .mark_bar(color=REST)
         .encode(
@@ -159,6 +159,7 @@ def importances(shares: dict[str, float]) -> Chart | None:
         )
         .properties(width=WIDTH - 200, config=CONFIG)
     )
+    return chart
 
 
 def slices(done: list[Row], search: Search, label: str) -> Chart:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,7 +63,8 @@ class Batch:
     def part(self, rows: slice) -> "Batch":
         """These of its rows; ``shard``, and what is told of the whole batch, stay as they are."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "whole_known"}
-        return replace(self, **{n: t[rows] for n, t in values.items() if torch.is_tensor(t)})
+        parts: dict[str, Any] = {n: t[rows] for n, t in values.items() if torch.is_tensor(t)}
+        return replace(self, **parts)
 
     def mirrored(self) -> "Batch":
         """This batch with the mirror images of its photos in their place."""

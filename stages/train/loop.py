@@ -225,7 +225,8 @@ def train_epoch(
         seen.steps += 1
         if seen.steps % STEPS_BETWEEN_FIGURES == 0:
             progress.show(**{name: f"{figure:.3f}" for name, figure in seen.figures().items()})
-        progress.advance(shard.whole)
+        assert batch.shard is not None
+        progress.advance(batch.shard.whole)
         if group.is_first and time.perf_counter() > deadline:
             raise UserError(
                 f"train.max_hours = {params.max_hours:g} is over in {progress.what}; the epochs "

@@ -54,7 +54,7 @@ def log_request(
 class TextFormatter(logging.Formatter):
     """Time in UTC, level and message."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.datastructures import State
 
 from stages.files import cache_folder
 from stages.network.allocation import keep_freed_memory
@@ -121,6 +122,7 @@ def server(
     backlog = min(BACKLOG, descriptors // 4)
     most = max(1, descriptors - backlog - FILES)  # asyncio accepts a backlog before it looks
     return Server(
+        app.state,
         uvicorn.Config(
             app,
             address.host,
@@ -142,13 +144,13 @@ def server(
 class Server(uvicorn.Server):
     """Says that it is to stop before it does, and ends in time even where something hangs."""
 
-    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+    def __init__(self, state: State, config: uvicorn.Config, stopping: Stopping) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._state, self._stopping = state, stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        state, notice = self.config.app.state, self._stopping.notice
-        is_first, state.is_stopping = not state.is_stopping, True
+        notice = self._stopping.notice
+        is_first, self._state.is_stopping = not self._state.is_stopping, True
         if is_first:
             # From a thread of its own that takes no lock of Python's; it says what was hanging.
             last = notice + self._stopping.grace + MARGIN

@@ -100,7 +100,7 @@ def _configuration(name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
     if not source:
         registered = timm.get_pretrained_cfg(where)
         assert registered is not None  # its name is known
-        return registered.to_dict(), None
+        return registered.to_dict(), None  # type: ignore[no-untyped-call]
     try:
         if source == "hf-hub":
             _reach_hub(where, "config.json")

@@ -44,7 +44,8 @@ def create(name: str, input_size: int, weights: str, auxiliary_outputs: int) -> 
         state = _pretrained(name) if weights == "pretrained" else read_state(weights)
         load_state(network, _resampled(state, network), name, weights, head, AUXILIARY)
     if hasattr(network, "transform_input"):
-        network.transform_input = True  # its weights were trained on another normalisation
+        # Its weights were trained on another normalisation. (torch's annotations know no flags.)
+        network.transform_input = True  # type: ignore[assignment]
     _set_auxiliary(network, auxiliary_outputs)
     network.set_submodule(head, nn.Identity())
     return network
