@@ -117,8 +117,8 @@ def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
     values["train.weights"] = "none"
     if text.get("train.epochs"):
         values["train.epochs"] = 1
-    if text.get("train.augment.crop"):
-        values["train.augment.crop"] = 28
+    if text.get("train.augment.crop") or "patch14" in text.get("train.backbone", ""):
+        values["train.augment.crop"] = 28  # two patches of DINOv2
     if text.get("train.text.transformer"):
         values["train.text.transformer"] = str(transformer)
         values["train.text.frozen_layers"] = min(1, text.get("train.text.frozen_layers", 0))
