@@ -18,10 +18,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"once-{name}"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            new = folder.with_suffix(".new")
-            shutil.rmtree(new, ignore_errors=True)  # another process failed here
-            new.mkdir()
-            make(new)
-            new.rename(folder)
+        # Made where it stays: DVC's queue, for one, knows its logs by their full paths.
+        if not (made := folder.with_suffix(".made")).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another process failed here
+            folder.mkdir()
+            make(folder)
+            made.touch()
     return folder
