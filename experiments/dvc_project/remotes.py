@@ -146,11 +146,12 @@ def is_as_added(root: Path, file: str) -> bool:
     """
     try:
         with Repo(root) as repo:
-            (out,) = repo.stage.load_one(str(root / file)).outs
-            if not (out.is_dir_checksum and out.exists):
-                return True
-            sizes = [os.path.getsize(path) for path in repo.dvcignore.find(out.fs, out.fs_path)]
-            return (len(sizes), sum(sizes)) == (out.meta.nfiles, out.meta.size)
+            for out in repo.stage.load_one(str(root / file)).outs:  # one, or none where it is empty
+                if out.is_dir_checksum and out.exists:
+                    paths = repo.dvcignore.find(out.fs, out.fs_path)
+                    sizes = [os.path.getsize(path) for path in paths]
+                    return (len(sizes), sum(sizes)) == (out.meta.nfiles, out.meta.size)
+        return True
     except OSError:  # somebody is at work in it, or it may not be read
         return False
     except DvcException as error:
