@@ -196,9 +196,10 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
     specs = {
         "labels": charts.of_labels(long),
         "reliability": charts.reliability(reliability),
-        "confusion": charts.confusion(rates, order[mapped]),
         **charts.curves(curves, drawn),
     }
+    if len(pairs):
+        specs["confusion"] = charts.confusion(rates, order[mapped])
     return content, specs
 
 

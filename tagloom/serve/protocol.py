@@ -10,7 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tagloom.serve.metrics import Metrics
 from tagloom.serve.middleware import LINGER
 
-PROBE = 0.2  # seconds in which a reset comes back
+PROBE = 0.2  # seconds until a first probe, and in which a reset comes back
 
 
 class PatientProtocol(H11Protocol):
@@ -50,7 +50,7 @@ class PatientProtocol(H11Protocol):
             return False
         if not self.cycle.more_body:
             self.cycle.keep_alive = False  # so that its end is the connection's
-            self._probe()
+            self.loop.call_later(PROBE, self._probe)
             return True
         if not self.cycle.response_started:
             self._refuse(400, "truncated", "the request broke off")
@@ -68,7 +68,8 @@ class PatientProtocol(H11Protocol):
         clients pass over: where it has gone, its machine answers with a reset, which shows at the
         next bytes.
         """
-        if self.conn.our_state is not h11.SEND_RESPONSE or self.transport.is_closing():
+        is_answered = self.conn.our_state is not h11.SEND_RESPONSE or self.transport.is_closing()
+        if is_answered or self.conn.their_http_version == b"1.0":  # which does not know of it
             return
         goes_on = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
         self.transport.write(self.conn.send(goes_on))
