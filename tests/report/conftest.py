@@ -85,7 +85,8 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
     def make(folder: Path) -> None:
         for source in (_prepared, looked_at):
             shutil.copytree(source, folder, dirs_exist_ok=True)
-        write_params(SMALL | {"report.labels": None, "report.photos": 2}, folder)
+        changes = {"report.labels": None, "report.photos": 2, "train.fusion": "concat"}
+        write_params(SMALL | changes, folder)  # a network that confuses labels
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             patch.delenv("DVC_EXP_NAME", raising=False)
