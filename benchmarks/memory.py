@@ -22,12 +22,13 @@ from benchmarks.workspace import Workspace
 TIMES = 10
 # Flat where photos pass through; the others may grow like the rows.
 GOALS = {"ingest": "≤ 1.2", "split": f"≤ {TIMES}", "train": "≤ 1.2", "predict": f"≤ {TIMES}"}
-STAGES = ("ingest", "split", "vocab", "train", "threshold", "predict")
+STAGES = ("ingest", "split", "vocab", "train", "threshold", "bundle", "predict")
 SECONDS_BETWEEN_LOOKS = 0.25
 CHANGES: dict[str, Any] = {
     "ingest": {"image_size": 48},
     "train": {"inputs": "image+caption", "backbone": "small_cnn", "epochs": 1},
     "threshold": {"bootstrap": 100},
+    "bundle": {"onnx": False},
 }
 
 

@@ -12,19 +12,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.loading import describe
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import ROOT, Workspace
 from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
-from stages.network.network import NETWORK, new_network, save_network
+from stages.network.network import NETWORK, load_network
 from stages.network.precision import autocast, precision_for
 from stages.network.preprocess import prepare
-from stages.params import check, load
-from stages.threshold.decision import DECISION, Decision, write_decision
-from stages.train.params import Train
+from stages.params import load
 
 MOST_PHOTOS = {"cpu": 2400, "cuda": 12_000}
 SIZE = 224
@@ -42,17 +39,18 @@ def rows(options: Options) -> Iterator[Row]:
     photos = min(options.photos, MOST_PHOTOS[device.type])
     weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth" if options.shared else None
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
-        changes = {"ingest": {"image_size": SIZE, "labels": NAMES}}
+        train = {"inputs": "image", "backbone": "squeezenet1_0", "weights": str(weights or "none")}
+        changes = {
+            "ingest": {"image_size": SIZE, "labels": NAMES},
+            "train": train | {"epochs": 0, "augment": {"shift": 0}},
+            "threshold": {"bootstrap": 100},
+            "bundle": {"onnx": False, "precision": "float32"},
+        }
         workspace = Workspace(Path(name), photos, options, changes, test=0.9)
         if not options.gpu:
             workspace.environment |= {"CUDA_VISIBLE_DEVICES": ""}
-        workspace.run("ingest")
-        train = load(ROOT / "params.yaml")["train"] | {"backbone": "squeezenet1_0"}
-        description = describe(check(Train, train, "train"), NAMES, SIZE)
-        network, _ = new_network(description, str(weights or "none"))
-        save_network(network, description, None, Path(name) / NETWORK)
-        half = Decision(NAMES, [0.5] * len(NAMES), "global", "micro_f1", 0)
-        write_decision(half, Path(name) / DECISION)
+        workspace.run("ingest", "split", "vocab", "train", "threshold", "bundle")
+        network, description, _ = load_network(Path(name) / NETWORK)
 
         def stage() -> float:
             workspace.run("predict")
