@@ -41,11 +41,7 @@ def reproduced(own_environment: None, tmp_path_factory: pytest.TempPathFactory) 
         toy = Toy(folder)
         for name, text in FILES.items():
             (folder / name).write_text(text)
-        toy.write()
-        toy.git("init", "--quiet")
-        toy.dvc("init", "--quiet")
-        toy.dvc("repro", "--quiet")
-        toy.commit("toy")
+        toy.begin()
 
     return made_once(tmp_path_factory, "toy", make)
 

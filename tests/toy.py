@@ -53,6 +53,14 @@ class Toy:
         # JSON is YAML.
         (self.folder / "dvc.yaml").write_text(json.dumps({"stages": self.stages}))
 
+    def begin(self) -> None:
+        """Makes a repository of the folder; reproduces and commits what is there."""
+        self.write()
+        self.git("init", "--quiet")
+        self.dvc("init", "--quiet")
+        self.dvc("repro", "--quiet")
+        self.commit("toy")
+
     def params(self, **changes: Any) -> None:
         values = {"a": "in.txt", "b": 1} | changes
         text = "".join(f"{key}: {value}\n" for key, value in values.items())

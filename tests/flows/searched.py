@@ -58,9 +58,5 @@ def make(folder: Path) -> Toy:
         ".gitignore": "/searches/\n",
     }.items():
         (folder / name).write_text(text)
-    toy.write()
-    toy.git("init", "--quiet")
-    toy.dvc("init", "--quiet")
-    toy.dvc("repro", "--quiet")
-    toy.commit("toy")
+    toy.begin()
     return toy
