@@ -93,10 +93,7 @@ def fit(
 
     run = _Run(network, optimization)
     if (state := group.from_first(checkpoint.load)) is not None:
-        run.load_state_dict(state)
-        print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
-        for figures in run.history:
-            report(figures)
+        run.go_on(state, report)
     if params.compile:
         compile_on_gpu(network, train, description.input_size, optimization, group.size)
     learner = group.parallel(network)
@@ -113,8 +110,7 @@ def fit(
             deadline = started + params.max_hours * 3600 - run.seconds
             figures = train_epoch(
                 *(learner, optimization, description, batches, generator, progress, deadline),
-                group,
-                side,
+                *(group, side),
             )
         figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
         figures |= validate(optimization, description, validation, group)
@@ -169,11 +165,16 @@ class _Run:
             "seconds": self.seconds,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def go_on(self, state: dict[str, Any], report: Callable[[Figures], None]) -> None:
+        """Takes up a ``state_dict``, and reports its epochs."""
         self._network.load_state_dict(state["network"])
         self._optimization.load_state_dict(state["optimization"])
         self.history, self.seconds = state["history"], state["seconds"]
         self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        done, epochs = len(self.history), self._optimization.params.epochs
+        print(f"train: going on after epoch {done} of {epochs}")
+        for figures in self.history:
+            report(figures)
 
 
 def train_epoch(

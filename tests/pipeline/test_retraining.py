@@ -17,6 +17,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from docs.screenshots import serving
 from experiments.registry import Registry
 from stages.ingest.sources import digits
+from tests import forked_python
 from tests.conftest import SMALL, run_stages
 from tests.pipeline.conftest import Project, checkout, environment
 from tests.toy import eventually
@@ -96,7 +97,7 @@ def next_to_say(client: SyncPrefectClient, name: str) -> str:
 def test_new_photos_are_learnt_and_spoilt_ones_are_not(
     team: Project, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in environment().items():
+    for name, value in environment(forked_python.folder()).items():
         monkeypatch.setenv(name, value)
     deliveries = team.root / "data" / "raw" / "deliveries"
     listed = draw_photos(deliveries / ".monday", 100, 200)
