@@ -159,7 +159,7 @@ def with_own_values(text: str, was: str, own: str) -> str:
     return written(content)
 
 
-def set_values(content: dict, values: dict[str, object]) -> None:
+def set_values(content: dict[str, Any], values: dict[str, object]) -> None:
     """Sets values in the content of ``params.yaml``, by whole key; its comments stay."""
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -169,7 +169,7 @@ def set_values(content: dict, values: dict[str, object]) -> None:
         section[name] = value
 
 
-def written(content: dict) -> str:
+def written(content: dict[str, Any]) -> str:
     """The content of ``params.yaml`` as DVC writes it."""
     text = io.StringIO()
     YAML().dump(content, text)
