@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from PIL import Image
 
 from stages import figures
@@ -89,7 +90,15 @@ def warmed(photo: np.ndarray, heat: np.ndarray, seen: tuple[float, float]) -> np
 def write_picture(
     path: Path, title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
 ) -> None:
-    """Writes a PNG: the photo over its caption, then each label's picture over its words."""
+    """Writes what ``draw`` draws as a PNG."""
+    with whole(path) as temporary:
+        figures.save_photos(draw(title, photo, caption, explained), temporary)
+
+
+def draw(
+    title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
+) -> Figure:
+    """Draws the photo over its caption, then each label's picture over its words."""
     cells = [(None, photo, caption or ""), *((e, e.picture, e.strongest) for e in explained)]
     columns = min(COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
@@ -108,8 +117,7 @@ def write_picture(
             0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,
             transform=axes.transAxes, parse_math=False,
         )  # fmt: skip
-    with whole(path) as temporary:
-        figures.save_photos(figure, temporary)
+    return figure
 
 
 def write_page(

@@ -22,7 +22,6 @@ from typer.testing import CliRunner, Result
 from stages.bundle.bundle import read_bundle
 from stages.bundle.model import load_model
 from stages.ingest.decoder import decode
-from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
 from tests.hostile import FILES
@@ -36,21 +35,6 @@ def run(bundle: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TAGLOOM_BUNDLE", str(bundle))
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
-
-
-@pytest.fixture
-def album(bundle: Path, in_tmp: Path) -> Path:
-    """A folder with ``photos/`` of the test set, as PNG, and ``photos.csv`` with their captions."""
-    project = bundle.parents[1]
-    store = ImageStore(project / "data/images")
-    records = pl.read_parquet(project / "data/records.parquet")
-    test = records.filter(pl.col("subset") == "test").head(6)
-    (in_tmp / "photos").mkdir()
-    for id, image in test.select("id", "image").iter_rows():
-        Image.fromarray(store.gather(np.array([image]))[0]).save(in_tmp / f"photos/{id}.png")
-    named = test.select(pl.format("photos/{}.png", "id").alias("photo"), "caption", "labels")
-    named.with_columns(pl.col("labels").list.join(" ")).write_csv(in_tmp / "photos.csv")
-    return in_tmp
 
 
 def rows(result: Result) -> list[dict[str, str]]:
