@@ -112,7 +112,9 @@ def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch
     try:
         words = words_of(bundle.description, folder)
         answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
-    except (KeyError, TypeError, ValueError) as error:  # its hashes are right, but made by whom?
+    except UserError:
+        raise
+    except Exception as error:  # its hashes are right, but made by whom?
         raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
     return Model(bundle, words, answer)
 

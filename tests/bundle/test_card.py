@@ -27,14 +27,14 @@ def test_the_bundles_own_card_names_labels_metrics_and_commit(bundle: Path):
     read = read_bundle(bundle)
     text = (bundle / CARD).read_text("utf-8")
     assert "{" not in text.partition("```")[0]
-    f1 = read.metrics["validation"]["overall"]["micro_f1"]
-    assert f"| micro F1 | {f1['value']:.3f} | {f1['low']:.3f}–{f1['high']:.3f} |" in text
+    f1 = read.metrics.validation.overall["micro_f1"]
+    assert f"| micro F1 | {f1.value:.3f} | {f1.low:.3f}–{f1.high:.3f} |" in text
     for label in read.labels:
-        assert f"\n| {label} | {read.metrics['validation']['labels'][label]['count']} |" in text
+        assert f"\n| {label} | {read.metrics.validation.labels[label].count} |" in text
     assert "32 × 32 pixels" in text
-    assert f"micro-F1 {read.metrics['without_captions']['micro_f1']:.3f} instead of" in text
-    assert read.provenance["data"]["records_sha256"] in text
-    assert read.provenance["commit"] is None  # made in a folder without Git
+    assert f"micro-F1 {read.metrics.without_captions.micro_f1:.3f} instead of" in text
+    assert read.provenance.data.records_sha256 in text
+    assert read.provenance.commit is None  # made in a folder without Git
     assert "Made without Git" in text
 
 
