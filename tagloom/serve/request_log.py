@@ -62,8 +62,8 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line: time, level, logger, message, of a request its figures, of an error
-    its traceback.
+    """A JSON object a line: time, level, logger, process, message, of a request its figures, of an
+    error its traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -71,6 +71,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "process": record.process,
             "message": record.getMessage(),
         }
         line |= getattr(record, "request", {})
