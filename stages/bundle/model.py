@@ -138,6 +138,8 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
             f"{bundle.folder} holds no {ONNX}; set bundle.onnx to true and make it anew "
             "(dvc repro bundle), or use torch"
         )
+    # It would tell its makers of each session, and give this machine a number, in the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

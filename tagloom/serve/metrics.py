@@ -83,6 +83,6 @@ class Metrics:
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)
         registry.register(self.model)
         return generate_latest(registry)

@@ -124,7 +124,7 @@ class Workers:
         """Replaces a worker that has ended; returns whether its end was in order."""
         self._workers.remove(worker)
         code, pid = worker.process.exitcode, worker.process.pid
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        mark_process_dead(pid)
         if self._last is not None:
             return code in (0, -signal.SIGINT, -signal.SIGTERM)
         if not self._is_open:  # it has said why
