@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from stages import figures
+from stages import figures, printable
 from stages.files import whole, write_text
 from stages.words import words_of
 from tagloom.heat import over_photo
@@ -103,7 +103,7 @@ def write_picture(
         if part is not None:
             text = f"{figures.short(part.label)} {part.probability:.2f}"
             figures.titled(axes, text if part.holds else f"({text})", weight="bold")
-        lines = textwrap.wrap(below, LETTERS_BELOW, max_lines=3, placeholder=" …")
+        lines = textwrap.wrap(printable(below), LETTERS_BELOW, max_lines=3, placeholder=" …")
         axes.text(
             0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,
             transform=axes.transAxes, parse_math=False,

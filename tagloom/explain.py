@@ -111,7 +111,7 @@ def explain(
         _print(part, known.thresholds[n])
     if description.sees_images and any(each is None for each in warm):
         note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
-    print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
+    print(f"{printable(str(output))} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
 
 
 def _choose(

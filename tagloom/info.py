@@ -24,15 +24,15 @@ def info(
     """
     from tagloom import bundles
     from tagloom.pages import page, table
+    from tagloom.results import in_a_line
 
     known = bundles.read(bundle)
     if known.metrics is None or known.provenance is None:
         raise UserError(f"{known.folder} does not say how good it is; make it anew")
     measured = known.metrics.validation
     console = page()
-    console.print(
-        f"{known.folder}: a model of {INPUTS[known.inputs]}, with {len(known.labels):,} labels\n"
-    )
+    folder, count = in_a_line(str(known.folder)), len(known.labels)
+    console.print(f"{folder}: a model of {INPUTS[known.inputs]}, with {count:,} labels\n")
     console.print(table(None, ["", ""], _about(known, known.metrics)))
 
     overall = [[name, *_interval(f.value, f.low, f.high)] for name, f in measured.overall.items()]

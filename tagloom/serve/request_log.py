@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 from uvicorn.config import LOGGING_CONFIG
 
+from stages import printable
+from tagloom.results import in_a_line
+
 Style = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -52,13 +55,20 @@ def log_request(
 
 
 class TextFormatter(logging.Formatter):
-    """Time in UTC, level and message."""
+    """Time in UTC, level and message, without codes for the terminal."""
 
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = in_a_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return printable(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
@@ -77,7 +87,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "request", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
 
 
 def set_up(style: Style, level: Level) -> None:

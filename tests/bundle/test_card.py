@@ -6,6 +6,7 @@ import pytest
 
 from stages.bundle import card
 from stages.bundle.bundle import CARD, read_bundle
+from stages.markdown import plain
 from tests import factories
 
 HOSTILE = [
@@ -87,4 +88,4 @@ def test_limits_are_what_the_figures_say():
 
 @pytest.mark.parametrize(("text", "expected"), [("a, b-c", "a, b-c"), (" a\n b ", "a b")])
 def test_plain_text_stays_as_it_is(text: str, expected: str):
-    assert card.plain(text) == expected
+    assert plain(text) == expected

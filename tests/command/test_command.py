@@ -24,6 +24,7 @@ from stages.bundle.model import load_model
 from stages.ingest.decoder import decode
 from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
+from tests.command.conftest import photo
 from tests.conftest import ROOT
 from tests.hostile import FILES
 
@@ -382,3 +383,21 @@ def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     table = pl.read_csv("photos.csv", infer_schema=False).with_columns(unknown=nothing)
     table.write_csv("partly.csv")
     assert "Micro-F1 on 5 photos" in run("compare", bundle, "partly.csv").stdout
+
+
+def test_labels_of_others_do_not_steer_the_terminal(run: Run, bundle: Path, in_tmp: Path):
+    hostile = "\x1b]0;gone\x07\x9b2J\n[bold]"
+    other = shutil.copytree(bundle, in_tmp / "\x1b[2Jbundle")
+    text = (other / "bundle.json").read_text("utf-8")
+    manifest = json.loads(text.replace('"0"', json.dumps(hostile)))
+    (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+    photo(in_tmp / "\x1b[31m.png")
+    for arguments in (
+        ("info",), ("predict", "."), ("predict", ".", "--threshold", "owl=0.3"),
+        ("predict", ".", "--threshold", f"{hostile}=2"), ("explain", "\x1b[31m.png"),
+        ("explain", "\x1b[31m.png", "--label", "owl"), ("predict", "\x1b[2Jnowhere"),
+        ("compare", bundle, "."), ("export", "--onnx", "\x1b[31m.onnx"),
+    ):  # fmt: skip
+        answer = run(*arguments, "--bundle", other)
+        assert not set(answer.output) & set("\x1b\x07\x9b"), arguments
+        assert isinstance(answer.exception, SystemExit | None), arguments

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL
 
 from experiments.registry import BRANCH
 from experiments.workspace import FOLDER
+from stages.markdown import plain
 from tests.experiments.test_sources import state
 from tests.flows.chaos import PROMOTING, Disturbed, disturb_in_time, outcome
 from tests.toy import eventually
@@ -157,12 +158,12 @@ def test_dvc_git_and_prefect_tell_the_same(project: Disturbed, client: SyncPrefe
     artifact = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()
     run = client.read_flow_run(artifact["flow_run_id"])
     name, _, reason = run.state.message.partition(": ")
-    assert (run.state.name, artifact["description"]) == ("Promoted", reason)
+    assert (run.state.name, artifact["description"]) == ("Promoted", plain(reason))
     assert reason.startswith("micro_f1 0.500 on 9 photos, +0.500")
     assert re.search(r"\| micro_f1 \| 0\.000[^|]* \| 0\.500[^|]* \|", artifact["data"])
 
-    subject, body = project.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
-    assert (subject, body) == (f"Promote {name}", reason)
+    said = project.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
+    assert said == [f"Promote {name}", reason, "", f"Run: {run.name} {run.id}"]
     versions = ("model@v0.0.1", "model@v0.0.2")
     changes = json.loads(project.toy.dvc("metrics", "diff", "--json", *versions))
     assert changes == {"metrics.json": {"worth": {"old": 0.0, "new": 0.5, "diff": 0.5}}}
