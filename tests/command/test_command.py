@@ -1,6 +1,7 @@
 """The command as it is called."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -308,13 +309,15 @@ def test_hostile_files_are_read_or_listed_and_nothing_else_is_printed(bundle: Pa
 def test_a_photo_is_explained_in_words_and_a_picture(run: Run, album: Path):
     caption = pl.read_csv("photos.csv")["caption"][0]
     result = run("explain", "photos/test-00000.png", "--caption", caption, "--label", "1")
-    assert result.exit_code == 0, result.stderr
+    assert (result.exit_code, result.stderr) == (0, "")
     first, words, last = result.stdout.splitlines()
     assert re.fullmatch(r"1: [01]\.\d\d, (holds|does not hold) \(from 0\.\d\d\)", first)
     effects = re.findall(r"(\w+) ([+-]\d+\.\d\d)", words)
     assert effects
     assert {word for word, _ in effects} <= set(caption.lower().split())
     assert last.startswith("test-00000-explained.png ")
+    ignored = ("git", "check-ignore", "--quiet", "test-00000-explained.png")
+    assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0
     with Image.open("test-00000-explained.png") as picture:
         assert picture.width > 500
         colours = np.asarray(picture.convert("HSV"))[:, picture.width // 2 :, 1]
@@ -368,6 +371,26 @@ def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album:
     given = {"photos": photos, "words": np.zeros((len(photos), 1), np.int64)}
     [probabilities] = session.run(["probabilities"], given)
     assert probabilities == pytest.approx(model.probabilities(photos, None), abs=1e-4)
+
+
+def test_a_graph_that_points_elsewhere_is_not_exported(run: Run, bundle: Path, in_tmp: Path):
+    other = shutil.copytree(bundle, in_tmp / "other")
+    shutil.copyfile(bundle / "network.safetensors", "network_safetensors")
+    graph = (other / "network.onnx").read_bytes()
+    graph = graph.replace(b"network.safetensors", b"network_safetensors")
+    (other / "network.onnx").write_bytes(graph)
+    manifest = json.loads((other / "bundle.json").read_text("utf-8"))
+    manifest["files"]["network.onnx"] = hashlib.sha256(graph).hexdigest()
+    (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+    for arguments in (
+        ("export", "--onnx", "x.onnx"),
+        ("predict", "--onnx", "."),
+        ("serve", "--onnx"),
+    ):
+        result = run(*arguments, "--bundle", other)
+        assert result.exit_code == 1
+        assert "network.onnx cannot be loaded" in " ".join(result.stderr.split())
+    assert not Path("x.onnx").exists()
 
 
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
