@@ -27,6 +27,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:  # it may name labels, which others have chosen
+            error.message = printable(error.message)
+            raise
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:  # whoever reads the results has seen enough

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stages import figures
+from stages import figures, printable
 from stages.files import whole, write_text
 from stages.words import words_of
 from tagloom.heat import over_photo
@@ -112,7 +112,7 @@ def draw(
         if part is not None:
             text = f"{figures.short(part.label)} {part.probability:.2f}"
             figures.titled(axes, text if part.holds else f"({text})", weight="bold")
-        lines = textwrap.wrap(below, LETTERS_BELOW, max_lines=3, placeholder=" …")
+        lines = textwrap.wrap(printable(below), LETTERS_BELOW, max_lines=3, placeholder=" …")
         axes.text(
             0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,
             transform=axes.transAxes, parse_math=False,

@@ -88,7 +88,7 @@ def explain(
         _print(part, known.thresholds[names.index(part.label)])
     if description.sees_images and any(part.picture is None for part in parts):
         note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
-    print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
+    print(f"{printable(str(output))} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
 
 
 def _print(part: "Explained", threshold: float) -> None:

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL
 
 from experiments.registry import BRANCH
 from experiments.workspace import FOLDER
+from stages.markdown import plain
 from tests.experiments.test_sources import state
 from tests.flows.chaos import PROMOTING, Disturbed, disturb_in_time, outcome
 from tests.flows.retraining_project import run
@@ -159,14 +160,15 @@ def test_beside_a_person_who_reproduces(project: Disturbed, client: SyncPrefectC
     # DVC, Git and Prefect.
     path = {"key": "retrain"}
     artifact = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()
-    ended = client.read_flow_run(artifact["flow_run_id"]).state
-    name, _, reason = ended.message.partition(": ")
-    assert (ended.name, artifact["description"]) == ("Promoted", reason)
+    flow_run = client.read_flow_run(artifact["flow_run_id"])
+    name, _, reason = flow_run.state.message.partition(": ")
+    ended = flow_run.state.name, artifact["description"]
+    assert ended == ("Promoted", plain(reason))
     assert reason.startswith("micro_f1 0.500 on 9 photos, +0.500")
     assert re.search(r"\| micro_f1 \| 0\.000[^|]* \| 0\.500[^|]* \|", artifact["data"])
 
-    subject, body = project.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
-    assert (subject, body) == (f"Promote {name}", reason)
+    said = project.toy.git("log", "-1", "--format=%s%n%b", BRANCH).splitlines()
+    assert said == [f"Promote {name}", reason, "", f"Run: {flow_run.name} {flow_run.id}"]
     versions = ("model@v0.0.1", "model@v0.0.2")
     changes = json.loads(project.toy.dvc("metrics", "diff", "--json", *versions))
     assert changes == {"metrics.json": {"worth": {"old": 0.0, "new": 0.5, "diff": 0.5}}}

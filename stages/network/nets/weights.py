@@ -1,10 +1,14 @@
 """Weights of a backbone from a file, or from a hub that may be out of reach."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import torch
+from safetensors import safe_open
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from stages import UserError
 from stages.files import project_root
@@ -78,3 +82,39 @@ def load_state(
 def first_line(error: object) -> str:
     """Of what an error says; the name of its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shapes_of(file: Path) -> dict[str, torch.Size]:
+    """Of the tensors in a file, ``.safetensors``, which stays unread but for its beginning."""
+    with safe_open(file, "pt") as weights:
+        return {name: torch.Size(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def no_more_than(shapes: Mapping[str, torch.Size], file: Path) -> Iterator[None]:
+    """Ends the block as soon as the modules that it builds hold much more than the weights do.
+
+    So a description of billions of numbers or layers takes neither memory nor time: a module's
+    numbers are written after they are registered, and before that take no memory.
+
+    Args:
+        shapes: of the weights in ``file``. Heads that are built and taken off may come to as much
+            again, and where the weights are small to more.
+
+    Raises:
+        UserError: they do.
+    """
+    numbers = 2 * sum(shape.numel() for shape in shapes.values()) + 10**7
+    tensors = 2 * len(shapes) + 100
+
+    def count(module: nn.Module, name: str, parameter: torch.Tensor | None) -> None:
+        nonlocal numbers, tensors
+        numbers, tensors = numbers - (0 if parameter is None else parameter.numel()), tensors - 1
+        if numbers < 0 or tensors < 0:
+            raise UserError(f"{file} is not of the network described: that is far larger")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
