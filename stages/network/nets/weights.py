@@ -13,6 +13,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from stages import UserError
 from stages.files import project_root
 
+WITHIN = ("state_dict", "model")  # names of the state dict in checkpoints
+WRAPPED = ("module.", "_orig_mod.")  # by DataParallel and its like, by torch.compile
 HUB_ANSWERS = 10.0  # seconds; the libraries themselves would try for minutes
 
 
@@ -25,8 +27,11 @@ def reach(url: str) -> None:
 def read_state(weights: str) -> dict[str, torch.Tensor]:
     """The state dict in a file below the project, ``.safetensors`` or as ``torch.save`` writes it.
 
+    One that lies in a training's checkpoint, or is of a network wrapped to train on several GPUs
+    or compiled, is taken out of that.
+
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: there is no such file, it holds something else, or numbers that are none.
     """
     path = project_root() / weights
     if not path.exists():
@@ -35,12 +40,26 @@ def read_state(weights: str) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise many kinds for a file that is something else
+        if "Unsupported global" in str(error):
+            raise UserError(
+                f"train.weights {path} holds objects, as a whole network, which are code and are "
+                "not run; where it was made, save its weights: torch.save(net.state_dict(), FILE)"
+            ) from error
         raise UserError(f"train.weights {path} holds no weights that can be read") from error
+    while isinstance(state, dict) and (inner := [name for name in WITHIN if name in state]):
+        state = state[inner[0]]
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise UserError(f"train.weights {path} is no state dict (names to tensors)")
+    for prefix in WRAPPED:
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"train.weights {path}: {name} is not all numbers (NaN or infinite)")
     return state
 
 
@@ -60,7 +79,8 @@ def load_state(
         optional: how names begin that may be missing.
 
     Raises:
-        UserError: something is missing, or has another shape.
+        UserError: something is missing, has another shape, or is of layers that the backbone lacks:
+            then it is of a larger sister of it.
     """
     wanted = {key for key in network.state_dict() if not (head and key.startswith(f"{head}."))}
     # What batch norm counts, which old files do not have, is not asked for again.
@@ -72,11 +92,28 @@ def load_state(
             f"train.weights {weights} is not of {name}: it lacks {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}"
         )
+    modules = {name for name, _ in network.named_modules() if name}
+    for key in sorted(state.keys() - wanted):
+        if _is_within(key, modules) and not (head and key.startswith(f"{head}.")):
+            raise UserError(
+                f"train.weights {weights} is not of {name}: it has {key}, of a layer that {name} "
+                "lacks"
+            )
     try:
         network.load_state_dict({key: state[key] for key in wanted & state.keys()}, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"train.weights {weights} does not fit {name}: {reason}") from error
+
+
+def _is_within(key: str, modules: set[str]) -> bool:
+    """Whether a tensor is of no module, but would be somewhere within one.
+
+    Heads and decoders that stand beside a backbone are not; nor are tensors of its own modules,
+    which other versions keep.
+    """
+    module = key.rpartition(".")[0]
+    return module not in modules and key.partition(".")[0] in modules
 
 
 def first_line(error: object) -> str:
