@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.table import HEADER, Row, add_options, machine
 
-# In the order of the pipeline. Three are run alone: benchmarks.coco18, which compares how good
-# networks are and takes an hour, benchmarks.backbones, and benchmarks.search.
+# In the order of the pipeline. Four are run alone: benchmarks.coco18, which compares how good
+# networks are and takes an hour, benchmarks.backbones, benchmarks.search and benchmarks.soak.
 BENCHMARKS = (
     *("ingest", "tables", "text", "split", "loading", "gpu", "features", "unknown", "threshold"),
     *("predict", "serve", "pipeline", "memory"),
