@@ -1,12 +1,11 @@
 """The decoder: any photo → uint8 RGB of one size. Whatever opens photos for a model asks it."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
-from stages import image_formats
+from stages.image_formats import open_image
 from stages.ingest.deep_pixels import REMEDY, DeepImage, Misfit, check_bands, is_deep
 from stages.ingest.form import Depth, Fit, shares
 from stages.ingest.images import UnreadablePhoto
@@ -50,7 +49,7 @@ class Photo(NamedTuple):
 
 
 def decode(content: bytes, size: int, depth: Depth = "type", fit: Fit = "stretch") -> Photo:
-    """Decodes any file that Pillow reads, or HEIC, to ``size`` × ``size`` RGB.
+    """Decodes a file of any format of ``stages.image_formats`` to ``size`` × ``size`` RGB.
 
     EXIF orientation is honoured, transparency is laid over white, and the resize is antialiased
     (bilinear over the support of the scale).
@@ -68,9 +67,7 @@ def decode(content: bytes, size: int, depth: Depth = "type", fit: Fit = "stretch
     if not content:
         raise UnreadablePhoto("the file is empty")
     try:
-        if image_formats.is_heif(content):
-            _let_open_heif()
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             _check(image, content, depth)
             deep = DeepImage(image, content, depth) if is_deep(image) else None
             width, height = image.size
@@ -89,7 +86,9 @@ def decode(content: bytes, size: int, depth: Depth = "type", fit: Fit = "stretch
     except Image.UnidentifiedImageError as error:
         if content.startswith(TIFF):
             raise UnreadablePhoto(f"a TIFF of a kind that Pillow cannot read; {REMEDY}") from error
-        raise UnreadablePhoto("not an image that Pillow can read") from error
+        raise UnreadablePhoto("not an image of a format that is read") from error
+    except ImportError as error:
+        raise UnreadablePhoto("HEIC needs a plug-in of Pillow: pip install pillow-heif") from error
     except UnreadablePhoto:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
@@ -120,13 +119,6 @@ def _square(
     return square
 
 
-def _let_open_heif() -> None:
-    try:
-        image_formats.register_heif()
-    except ImportError as error:
-        raise UnreadablePhoto("HEIC needs a plug-in of Pillow: pip install pillow-heif") from error
-
-
 def _check(image: ImageFile.ImageFile, content: bytes, depth: Depth) -> None:
     """Refuses, before it is loaded, what would do harm or come out wrong.
 
@@ -138,8 +130,6 @@ def _check(image: ImageFile.ImageFile, content: bytes, depth: Depth) -> None:
             f"decompression bomb: {image.width} × {image.height} pixels, more than "
             f"{Image.MAX_IMAGE_PIXELS:,}"
         )
-    if image.format == "EPS":
-        raise UnreadablePhoto("it is PostScript, a program, and is not run")
     # A scan goes over all pixels, and can say in a hundred bytes that none changes: a file of a few
     # megabytes would take hours.
     if image.info.get("progressive") and content.count(b"\xff\xda") > MOST_SCANS:

@@ -5,7 +5,6 @@ own, or given bounds. Devices of 12 bits write files of 16, in which the type's 
 nearly black; such photos are counted, so that it is seen.
 """
 
-import io
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from stages.image_formats import open_image
 from stages.ingest.form import Depth
 from stages.ingest.images import UnreadablePhoto
 
@@ -173,7 +173,7 @@ class DeepImage:
 
     def _read_as(self, rawmode: str) -> np.ndarray:
         """The pixels of the file, uint8 (h, w, bands), its bytes taken for others."""
-        with Image.open(io.BytesIO(self._content)) as image:
+        with open_image(self._content) as image:
             image.tile = [tile._replace(args=_with_rawmode(tile, rawmode)) for tile in image.tile]
             return np.asarray(image)
 

@@ -264,7 +264,7 @@ def test_everything_that_is_set_aside_is_listed(
     for photo_path, reason in {
         "data/20.jpg": "the file is empty",
         "data/21.jpg": "cannot be decoded: ",
-        "data/22.jpg": "not an image that Pillow can read",
+        "data/22.jpg": "not an image of a format that is read",
         "data/23.jpg": "it is a link that leaves ingest.root and DVC's cache",
         "data/24.jpg": "it is not a file",
         "data/25.jpg": "the file is missing",
