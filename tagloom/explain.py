@@ -65,7 +65,8 @@ def explain(
         )
     from stages import UserError
     from stages.bundle.model import load_model
-    from stages.ingest.decoder import decode
+    from stages.ingest.decoder_processes import Decoders
+    from stages.ingest.form import Form
     from stages.ingest.images import UnreadablePhoto
     from stages.ingest.naming import named
     from tagloom import bundles, drawing, thresholds
@@ -86,8 +87,10 @@ def explain(
         raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
     try:
         content = read_file(photo)
-        pixels = decode(content, *known.form).pixels
-        large = decode(content, drawing.SIDE, known.form.depth)  # all, whatever is seen of it
+        with Decoders(1) as decoders:
+            pixels = decoders.decode(content, known.form).pixels
+            # All of it, whatever the model sees.
+            large = decoders.decode(content, Form(drawing.SIDE, known.form.depth))
     except UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
 

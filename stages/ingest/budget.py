@@ -5,21 +5,23 @@ photos; the others wait. Which photos are read therefore hangs on the memory the
 how many are decoded at once.
 """
 
+import ctypes
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 import psutil
+from PIL import Image
 
 from stages.ingest.images import UnreadablePhoto
 
 MB = 2**20
 FOR_DECODERS = 0.5  # of the memory there is; the rest is for the network, caches, other programs
 FOR_SHARES = 0.25  # of that
+KEPT = 64 * MB  # of a photo, for the next; what is freed of a larger one goes back to the system
 
 GROUPS = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
@@ -31,19 +33,26 @@ class Budget:
     Args:
         total: in bytes; None: ``FOR_DECODERS`` of the memory there is.
         decoders: that work at once.
-        file: has the lock of whoever decodes a large photo; None: a new one.
+        descriptor: of the file whose lock is had by whoever decodes a large photo; None: a new one.
 
     Attributes:
+        total: bytes of all together.
         share: bytes that each may take at any time.
         most: bytes that a photo may take, alone.
     """
 
-    def __init__(self, decoders: int, total: int | None = None, file: IO | None = None) -> None:
-        total = total or int(FOR_DECODERS * memory())
-        self.share = int(FOR_SHARES * total) // decoders
-        self.most = total - int(FOR_SHARES * total)
-        self.file = file or _anonymous_file()
+    def __init__(
+        self, decoders: int, total: int | None = None, descriptor: int | None = None
+    ) -> None:
+        self.total = total or int(FOR_DECODERS * memory())
+        self.share = int(FOR_SHARES * self.total) // decoders
+        self.most = self.total - int(FOR_SHARES * self.total)
+        self.descriptor = _anonymous_file() if descriptor is None else descriptor
         self._thread = threading.Lock()
+
+    def close(self) -> None:
+        """Gives back the descriptor."""
+        os.close(self.descriptor)
 
     @contextmanager
     def room(self, needed: int) -> Iterator[None]:
@@ -57,15 +66,19 @@ class Budget:
                 f"decoding it takes {needed / MB:,.0f} MB of memory, and {self.most / MB:,.0f} MB "
                 "are there for that; make it smaller, or use a machine or container with more"
             )
-        if needed <= self.share:
-            yield
-            return
-        with self._thread, _alone(self.file):
-            yield
+        try:
+            if needed <= self.share:
+                yield
+            else:
+                with self._thread, _alone(self.descriptor):
+                    yield
+        finally:
+            if needed > KEPT:
+                _give_back()
 
 
 @contextmanager
-def _alone(file: IO) -> Iterator[None]:
+def _alone(file: int) -> Iterator[None]:
     """Waits for the lock of a file among processes. It ends with its process, however that ends."""
     try:
         import fcntl
@@ -79,10 +92,20 @@ def _alone(file: IO) -> Iterator[None]:
         fcntl.lockf(file, fcntl.LOCK_UN)
 
 
-def _anonymous_file() -> IO:
+def _give_back() -> None:
+    """Gives the system what Pillow and the C library keep of memory that nobody uses."""
+    Image.core.clear_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # where that is glibc
+    if trim is not None:
+        trim(0)
+
+
+def _anonymous_file() -> int:
+    """The descriptor of a file that has no name."""
     if hasattr(os, "memfd_create"):  # needs no folder that can be written to
-        return os.fdopen(os.memfd_create("tagloom-decoders"), "wb")
-    return tempfile.TemporaryFile()
+        return os.memfd_create("tagloom-decoders")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def memory() -> int:

@@ -21,7 +21,7 @@ LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow otherwise gives an image's memory back to the system, which has to clear it for the next;
-# so many pieces of 16 MiB at most, enough for those of one photo.
+# so many pieces of 16 MiB at most, enough for those of one photo. (Of large ones nothing is kept.)
 Image.core.set_blocks_max(4)
 
 # Bytes a pixel that decoders take beside the photo itself, at most: they have it in planes, or
@@ -126,6 +126,8 @@ def _reasons(content: bytes) -> Iterator[None]:
         raise UnreadablePhoto("HEIC needs a plug-in of Pillow: pip install pillow-heif") from error
     except UnreadablePhoto:
         raise
+    except MemoryError as error:
+        raise UnreadablePhoto("decoding it takes more memory than there is") from error
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise UnreadablePhoto(f"cannot be decoded: {error}") from error
 

@@ -6,12 +6,10 @@ nearly black; such photos are counted, so that it is seen.
 """
 
 import sys
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
-import polars as pl
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from stages.image_formats import open_image
@@ -244,33 +242,3 @@ def _to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     shades /= (high - low) or 1  # of one value only: black
     shades *= 255
     return np.rint(shades.clip(0, 255, out=shades), out=shades).astype(np.uint8)
-
-
-def figures(taken: pl.LazyFrame) -> dict[str, int]:
-    """How many photos do not go well with the range that they were scaled from.
-
-    Args:
-        taken: has a row a photo, and the column ``misfit``.
-    """
-    misfit = pl.col("misfit")
-    counts = taken.select(
-        photos_of_narrow_range=(misfit == Misfit.NARROW).sum(),
-        photos_beyond_range=(misfit == Misfit.BEYOND).sum(),
-    )
-    (row,) = counts.collect(engine="streaming").to_dicts()
-    return row
-
-
-def warnings(figures: dict[str, int], depth: Depth) -> Sequence[str]:
-    """What a person should know of ``figures``, and do about it, a sentence each."""
-    scale = "the range of their type" if depth == "type" else f"ingest.depth = {list(depth)}"
-    remedy = "set ingest.depth to photo, or to the lowest and highest value that count"
-    said = []
-    if narrow := figures["photos_of_narrow_range"]:
-        said.append(
-            f"{narrow:,} photos use {SMALL_PART:.0%} of {scale} or less, so that little of them is "
-            f"seen: {remedy}"
-        )
-    if beyond := figures["photos_beyond_range"]:
-        said.append(f"{beyond:,} photos go beyond {scale}, where all is black or white: {remedy}")
-    return said

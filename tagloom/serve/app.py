@@ -14,8 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from stages.cores import cores
-from stages.ingest import decoder
-from stages.ingest.form import Form
+from stages.ingest.decoder_processes import Decoders
 from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.limits import Limits, Refused
@@ -51,12 +50,14 @@ def create_app(
             say that it is not ready.
     """
     limits = limits or Limits()
-    batcher = Batcher(decode, batch_size, wait, threads or cores(), metrics)
+    threads = threads or cores()
+    decoders = Decoders(threads)
+    batcher = Batcher(decoders.decode, batch_size, wait, threads, metrics)
     service = Service(reloader, limits, metrics, batcher)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with pixel_limit(limits.pixels):
+        with decoders, pixel_limit(limits.pixels):
             tasks = [asyncio.create_task(work()) for work in (batcher.run, reloader.run)]
             yield
             for task in tasks:
@@ -80,11 +81,6 @@ def create_app(
     add_pages(app)
     add_problems(app, metrics)
     return app
-
-
-def decode(content: bytes, form: Form) -> decoder.Photo:
-    """The photo in a file's content, in ``form``."""
-    return decoder.decode(content, *form)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ SMALL, LARGE = 2 * MB, 12 * MB
 def tight() -> Iterator[Budget]:
     budget = Budget(2, 16 * MB)  # 2 MB for each of two, 12 MB for one
     yield budget
-    budget.file.close()
+    budget.close()
 
 
 def test_what_never_fits_is_refused(tight: Budget) -> None:
