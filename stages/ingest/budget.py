@@ -74,7 +74,7 @@ class Budget:
                     yield
         finally:
             if needed > KEPT:
-                _give_back()
+                give_back()
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def _alone(file: int) -> Iterator[None]:
         fcntl.lockf(file, fcntl.LOCK_UN)
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Gives the system what Pillow and the C library keep of memory that nobody uses."""
     Image.core.clear_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # where that is glibc
