@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageFile
 from stages.cores import cores
 from stages.image_formats import open_image
 from stages.ingest.budget import Budget
+from stages.ingest.colour_profiles import to_srgb
 from stages.ingest.deep_pixels import REMEDY, DeepImage, Misfit, check_bands, is_deep
 from stages.ingest.form import Depth, Fit, shares
 from stages.ingest.images import UnreadablePhoto
@@ -72,8 +73,8 @@ def decode(
 ) -> Photo:
     """Decodes a file of any format of ``stages.image_formats`` to ``size`` × ``size`` RGB.
 
-    EXIF orientation is honoured, transparency is laid over white, and the resize is antialiased
-    (bilinear over the support of the scale).
+    EXIF orientation and colour profiles are honoured, transparency is laid over white, and the
+    resize is antialiased (bilinear over the support of the scale).
 
     Args:
         depth: how pixels deeper than 8 bits are scaled.
@@ -105,6 +106,8 @@ def decode(
                 parts.append(_part(image, size, shares(fit, width, height)))
             shown = shrink(image, parts, _to_rgb(image, deep))
             turn = _turn(image)
+        if image.mode in ("RGB", "RGBA", "P"):
+            to_srgb(shown, image.info.get("icc_profile"))
     squares = [_square(each, size, turn) for each in shown]
     if turn in SIDEWAYS:
         width, height = height, width

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from stages.image_formats import register_heif
 from stages.ingest import decoder
@@ -72,6 +72,8 @@ def seeds() -> list[Seed]:
     made: list[tuple[str, bytes]] = [("MPO", animated("MPO", 2))]
     made += [("JPEG", saved(photo(mode=mode), "JPEG")) for mode in ("RGB", "L", "CMYK")]
     made += [("JPEG", saved(photo(), "JPEG", progressive=True)), ("JPEG", hostile.orientation(6))]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    made += [("JPEG", saved(photo(), "JPEG", icc_profile=profile))] * 2
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
         made.append(("PNG", saved(photo(mode=mode), "PNG")))
     made += [("PNG", saved(deep, "PNG")), ("PNG", saved(photo(mode="P"), "PNG", transparency=3))]

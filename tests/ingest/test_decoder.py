@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 from torchvision import transforms
 
 from stages.image_formats import register_heif
@@ -151,6 +151,32 @@ def test_cmyk_jpeg() -> None:
 def test_palette() -> None:
     content = encoded(quadrants((32, 32)).quantize(4), "PNG")
     assert decode(content, 16).pixels[2, 2].tolist() == [255, 0, 0]
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# Colours whose red is sRGB's green, and the other way round.
+SWAPPED = SRGB.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_colours_are_brought_to_srgb(format: str) -> None:
+    content = encoded(Image.new("RGB", (64, 32), (180, 90, 60)), format, icc_profile=SWAPPED)
+    photo = decode(content, 16, fit="pad")
+    assert photo.pixels[8, 8].tolist() == pytest.approx([90, 180, 60], abs=6)
+    assert (photo.pixels[0, 0] == BARS).all()
+
+
+@pytest.mark.parametrize("odd", [SRGB, b"\xff" * 500, SWAPPED[:200], SWAPPED + bytes(2**20)])
+def test_profiles_that_are_srgb_or_broken_change_nothing(odd: bytes) -> None:
+    image = quadrants((40, 30))
+    plain, photo = encoded(image, "TIFF"), encoded(image, "TIFF", icc_profile=odd)
+    assert (decode(photo, 16).pixels == decode(plain, 16).pixels).all()
+
+
+def test_a_profile_of_grey_is_left_alone() -> None:
+    grey = quadrants((40, 30)).convert("L")
+    photo = encoded(grey, "PNG", icc_profile=SWAPPED)
+    assert (decode(photo, 16).pixels == decode(encoded(grey, "PNG"), 16).pixels).all()
 
 
 def transparent(mode: str, colour: tuple[int, ...]) -> bytes:
