@@ -37,7 +37,7 @@ run(**options)
 
 
 class Decoders:
-    """Processes that decode, each started when it is first needed.
+    """Processes that decode, each started when it is first needed, or by ``start``.
 
     On Windows, where nothing like it is at hand, threads decode by themselves.
 
@@ -59,6 +59,12 @@ class Decoders:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Starts all of them, for nobody to wait for it later."""
+        if sys.platform != "win32":
+            for process in [self._free.get() for _ in range(self._count)]:
+                self._free.put(process or self._new())
+
     def decode(self, content: bytes, form: Form) -> Photo:
         """As ``stages.ingest.decoder.decode``; from any thread.
 
@@ -70,7 +76,7 @@ class Decoders:
         process = self._free.get()
         try:
             if process is None or process.has_ended:
-                process = self._start(instead_of=process)
+                process = self._new(instead_of=process)
             return process.decode(content, form)
         except (EOFError, OSError) as error:
             assert process is not None
@@ -81,7 +87,7 @@ class Decoders:
         finally:
             self._free.put(process)
 
-    def _start(self, instead_of: "_Process | None") -> "_Process":
+    def _new(self, instead_of: "_Process | None" = None) -> "_Process":
         if instead_of is not None:
             self._started.discard(instead_of)
             instead_of.end()

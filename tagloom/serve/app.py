@@ -45,7 +45,7 @@ def create_app(
         hosts: names under which it may be asked for, besides localhost and addresses in figures.
         batch_size: photos that go through the network at once, at most.
         wait: seconds that photos wait for others to go with, at most.
-        threads: that decode photos; None: as many as there are cores.
+        threads: that have photos decoded, each by a process; None: as many as there are cores.
         patience: seconds after which a photo or a batch that is still worked at makes the service
             say that it is not ready.
     """
@@ -58,6 +58,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with decoders, pixel_limit(limits.pixels):
+            decoders.start()
             tasks = [asyncio.create_task(work()) for work in (batcher.run, reloader.run)]
             yield
             for task in tasks:

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from stages.ingest import decoder_processes
+from stages.ingest.budget import MB
 from stages.ingest.decoder import decode
 from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
 from stages.ingest.images import UnreadablePhoto
-from tests.hostile import jpeg, photo, saved
+from tests.hostile import deflated_zeros, jpeg, photo, png, saved
 
 FORMS = [Form(16), Form(24, "photo", "pad"), Form(16, (0.0, 4095.0), "crop")]
 
@@ -91,6 +92,16 @@ def test_a_photo_has_no_more_memory_than_the_budget(monkeypatch: pytest.MonkeyPa
     run_first(program, monkeypatch)
     with Decoders(1) as decoders, pytest.raises(UnreadablePhoto, match="more memory than there is"):
         decoders.decode(jpeg(), Form(16))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the C library keeps it")
+def test_memory_of_a_large_photo_goes_back(decoders: Decoders) -> None:
+    decoders.decode(jpeg(), Form(16))
+    [process] = children()
+    before = process.memory_info().rss
+    content = png(5000, 5000, deflated_zeros(5000 * 15_001), bits=8, colour=2)  # 100 MB
+    assert decoders.decode(content, Form(16)).width == 5000
+    assert process.memory_info().rss - before < 48 * MB
 
 
 def test_whoever_is_stuck_ends_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
