@@ -35,6 +35,7 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
         return None
     colours = product((0, 64, 128, 191, 255), repeat=3)
     cube = Image.frombytes("RGB", (25, 5), bytes(chain.from_iterable(colours)))
-    changed = ImageCms.applyTransform(cube, transform)
+    changed = cube.copy()
+    ImageCms.applyTransform(changed, transform, inPlace=True)
     difference = max(abs(a - b) for a, b in zip(cube.tobytes(), changed.tobytes(), strict=True))
     return transform if difference > SHADES else None

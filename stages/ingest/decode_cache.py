@@ -151,6 +151,6 @@ def keep(store: Path, taken: pl.LazyFrame, form: Form) -> None:
 def place(form: Form) -> Path:
     """The folder that keeps photos of ``form`` as this decoder makes them."""
     modules = (decoder, deep_pixels, shrinking, colour_profiles, images)
-    code = [Path(module.__file__) for module in modules]
+    code = [Path(str(module.__file__)) for module in modules]
     key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth} {form.fit}")
     return cache_folder("images") / f"{form.size}-{key[:12]}"
