@@ -113,9 +113,9 @@ def overload(requests: Sequence[bytes], port: int) -> Row:
 
 def predict(model: Model, asked: Sequence[Asked]) -> float:
     """Photos a second of what ``tagloom predict`` does between its start and its end."""
-    size, started = model.bundle.stored_size, time.perf_counter()
-    for batch in batches(asked, {size}, BATCH_SIZE, []):
-        model.probabilities(batch.pixels[size], batch.captions)
+    form, started = model.bundle.form, time.perf_counter()
+    for batch in batches(asked, {form}, BATCH_SIZE, []):
+        model.probabilities(batch.pixels[form], batch.captions)
     return len(asked) / (time.perf_counter() - started)
 
 
