@@ -10,8 +10,8 @@ from benchmarks.table import HEADER, Options, add_options, machine
 # In the order of the pipeline. Three are run alone: benchmarks.coco18, which compares how good
 # networks are and takes an hour, benchmarks.backbones, and benchmarks.search.
 BENCHMARKS = (
-    *("ingest", "tables", "text", "split", "loading", "gpu", "features", "unknown", "threshold"),
-    *("predict", "serve", "pipeline", "memory"),
+    *("ingest", "tables", "text", "split", "loading", "gpu", "learning", "features", "unknown"),
+    *("threshold", "predict", "runtimes", "serve", "pipeline", "memory"),
 )
 
 

@@ -7,20 +7,21 @@ Python has not.
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from threading import Timer
 from typing import IO
 
 from benchmarks.table import Options, Row
 
-ROOT = Path(__file__).parents[1]
+PATIENCE = 10  # seconds, with what was killed
 
 
 class Failed(Exception):
@@ -49,7 +50,6 @@ def rows_of(
     content = json.dumps(asdict(options), default=str)
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.child", source, str(writing), content],
-        cwd=ROOT,
         env=os.environ | (environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=log or subprocess.DEVNULL,
@@ -58,34 +58,49 @@ def rows_of(
         start_new_session=True,
     )
     os.close(writing)
-    late: list[bool] = []
-
-    def end() -> None:
-        late.append(True)
-        kill(process)
-
-    timer = Timer(seconds or 0, end)
+    end = None if seconds is None else time.monotonic() + seconds
     try:
-        if seconds is not None:
-            timer.start()
-        with os.fdopen(reading, encoding="utf-8") as lines:
-            for line in lines:
-                yield Row(**json.loads(line))
-        status = process.wait()
+        yield from rows_in(reading, end)
+        status = process.wait(left_until(end))
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        raise Failed(f"not done after {seconds:.0f} s") from error
     finally:
-        timer.cancel()
+        os.close(reading)
         kill(process)
-    if late:
-        raise Failed(f"not done after {seconds:.0f} s")
     if status:
         raise Failed(f"ended by {signal.Signals(-status).name}" if status < 0 else "failed")
 
 
+def rows_in(pipe: int, end: float | None) -> Iterator[Row]:
+    """Yields rows as they come through a pipe.
+
+    Args:
+        end: when to give up, by the monotonic clock; None: never.
+
+    Raises:
+        TimeoutError: the pipe is still open then.
+    """
+    begun = b""
+    while True:
+        if not select.select([pipe], [], [], left_until(end))[0]:
+            raise TimeoutError
+        if not (more := os.read(pipe, 2**16)):
+            return
+        *lines, begun = (begun + more).split(b"\n")
+        for line in lines:
+            yield Row(**json.loads(line))
+
+
+def left_until(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
+
+
 def kill(process: subprocess.Popen) -> None:
-    """Ends a process and those of its session, if any is left."""
+    """Ends a process and those of its session; one that not even that ends is left to itself."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
 
 
 def main() -> None:

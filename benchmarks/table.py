@@ -122,8 +122,9 @@ def main(rows: Callable[[Options], Iterator[Row]], module: str) -> None:
     """The command line of one benchmark."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{Path(module).stem}")
     add_options(parser)
+    options = Options(**vars(parser.parse_args()))
     print(HEADER, flush=True)
-    for row in rows(Options(**vars(parser.parse_args()))):
+    for row in rows(options):
         print(row, flush=True)
 
 
@@ -135,8 +136,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", action="store_true", help="only what needs a GPU")
     parser.add_argument(
         "--shared",
-        type=Path,
-        default=Path(shared) if shared else None,
+        type=lambda name: Path(name).resolve(),
+        default=Path(shared).resolve() if shared else None,
         help="folder with coco18/ and weights/ (default: TAGLOOM_SHARED)",
     )
     parser.add_argument("--tiny", action="store_true", help="only try the code out")
