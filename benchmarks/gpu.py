@@ -5,6 +5,7 @@ is learnt is compared on SqueezeNet from ImageNet weights, for which a few epoch
 Without a GPU the rows say so; with ``--tiny`` they run on a CPU as well, to try the code.
 """
 
+import gc
 import tempfile
 import time
 from collections.abc import Iterator
@@ -39,7 +40,10 @@ EPOCHS = 4  # of SqueezeNet, whose ImageNet weights there are
 PIECES = 4  # of a batch
 LEARNT = "squeezenet1_0 from ImageNet weights in {}"
 COMPILED = "torch.compile with CUDA graphs, one augmented batch on the device"
-SPARING = {"train.recompute": {}, f"train.accumulate {PIECES}": {"accumulate": PIECES}}
+SPARING: dict[str, dict[str, Any]] = {
+    "train.recompute": {"recompute": True},
+    f"train.accumulate {PIECES}": {"accumulate": PIECES},
+}
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -142,11 +146,13 @@ class Setting:
     def trainer(self, precision: str = "auto", **changes: Any) -> Trainer:
         """One whose first steps, which set things up, are done."""
         torch.manual_seed(0)
+        changes |= {"batch_size": self.batch_size}
         params = s0(self.backbone, precision).model_copy(update=changes)
-        return self.warm(Trainer(params, self.training, self.device))
-
-    def warm(self, trainer: Trainer) -> Trainer:
-        trainer.epoch(repeat(self.batch(), min(WARM_UP, self.steps)), 1)
+        trainer = Trainer(params, self.training, self.device)
+        if trainer.optimization.params.recompute:
+            recompute_parts(trainer.network)
+        steps = min(WARM_UP, self.steps)
+        trainer.epoch(repeat(self.batch(), steps), steps * self.batch_size)
         return trainer
 
     def batch(self) -> Batch:
@@ -200,7 +206,7 @@ class Setting:
         ours, theirs = self.trainer(compile=True), self.trainer()
         side, started = ours.description.input_size, time.perf_counter()
         compile_on_gpu(ours.network, self.training, side, ours.optimization, devices=1)
-        self.warm(ours)
+        self.speed(ours)  # the last batch, which is smaller, is compiled for in its turn
         start_up = time.perf_counter() - started
         figures = in_turn(
             self.options.repeats, lambda: self.speed(ours), lambda: self.speed(theirs)
@@ -241,17 +247,14 @@ class Setting:
         name = f"memory of {self.backbone}, {what}"
         if self.device.type != "cuda":
             return Row(name, "without", "GB", [], [], "≤ 1", "torch counts it on GPUs only")
-        found = [self._held(SPARING[what], what == "train.recompute"), self._held({}, False)]
-        (ours, seconds), (theirs, plain) = found
+        (ours, seconds), (theirs, plain) = self._held(SPARING[what]), self._held({})
         note = f"batches of {self.batch_size}; {seconds / plain:.2f} times as long"
         return Row(name, "without", "GB", [ours], [theirs], "≤ 1", note)
 
-    def _held(self, changes: dict[str, Any], recomputed: bool) -> tuple[float, float]:
+    def _held(self, changes: dict[str, Any]) -> tuple[float, float]:
         """The most gigabytes, and the seconds of so many steps."""
-        trainer = Trainer(s0(self.backbone).model_copy(update=changes), self.training, self.device)
-        if recomputed:
-            recompute_parts(trainer.network)
-        self.warm(trainer)
+        gc.collect()  # what came before is not counted
+        trainer = self.trainer(**changes)
         torch.cuda.reset_peak_memory_stats()
         photos = self.steps * self.batch_size
         speed = trainer.epoch(repeat(self.batch(), self.steps), photos)
