@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
-.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms lock
+.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms wheel lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,11 @@ screenshots: repro ## take the README's pictures of the report and of Prefect's 
 
 rooms: $(INSTALLED) ## draw the rooms and their imports anew, into ARCHITECTURE.md
 	python -m docs.rooms
+
+wheel: $(INSTALLED) ## build the commit's wheel into dist/, with what tagloom init makes projects of
+	@rm -rf build/wheel && git clone --quiet . build/wheel
+	@cd build/wheel && git archive --format=zip --output=experiments/template.zip HEAD
+	python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./build/wheel
 
 lock: $(INSTALLED) ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

@@ -144,7 +144,7 @@ def write_bundle(trainer: Trainer, folder: Path) -> None:
     labels = trainer.description.labels
     decision = Decision(labels, [0.5] * len(labels), "global", "micro_f1", 0.0)
     content = {"description": asdict(trainer.description), "decision": asdict(decision)}
-    content |= {"metrics": {}, "provenance": {}}
+    content |= {"metrics": None, "provenance": None}
     seal(folder, content)
     answer = InferenceModule.of(read_bundle(folder), None)
     graph.write(graph.export(answer), folder / ONNX, folder / WEIGHTS)

@@ -243,7 +243,7 @@ def describe(params: Train, labels: list[str], stored_size: int) -> Description:
         flip=False,
         precision=params.precision,
         text=params.text.model_dump(),
-        vocabulary={},
+        vocabulary={"words": [], "normalize": "none", "drop_stop_words": False, "max_length": 1},
         **backbones.preprocessing(params.backbone),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from experiments import chart
 from experiments.dvc_project import WORKSPACE, Experiment, ProjectError, experiments
+from stages import for_people, printable
 
 # Where the figures stand, and the output that says which rows they were measured on.
 QUALITY, COST, ROWS = "metrics/threshold.json", "metrics/train.json", "data/folds.parquet"
@@ -301,7 +302,7 @@ def _write_csv(
         line |= row.costs | {"hardware": "; ".join(sorted(row.hardware))}
         line |= {f"pareto_{key}": fronts[key][i] for key in FRONTS}
         lines.append(line | {key: _plain(row.params.get(key)) for key in params})
-    lines += [{"experiment": name, "problem": why} for name, why in problems.items()]
+    lines += [{"experiment": name, "problem": for_people(why)} for name, why in problems.items()]
     with path.open("w", encoding="utf-8", newline="") as file:
         names = list(dict.fromkeys(["experiment", *(key for line in lines for key in line)]))
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -390,9 +391,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help=f"default: {OUT}")
     options = parser.parse_args(arguments)
     try:
-        print(compare(Path.cwd(), options.names, options.out, options.group))
+        print(printable(compare(Path.cwd(), options.names, options.out, options.group)))
     except ProjectError as error:
-        sys.exit(f"compare: {error}")
+        sys.exit(printable(f"compare: {error}"))
     print(f"Written to {options.out}/")
 
 

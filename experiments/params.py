@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from evaluation.judge.params import Retrain
 from experiments.plan import Params, PlanError, assignment, read
-from stages import UserError
+from stages import UserError, printable
 from stages.bundle.params import Bundle
 from stages.eda.params import Eda
 from stages.ingest.params import Ingest, source_names
@@ -341,9 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             except UserError as error:
                 raise UserError(f"{' '.join(further)}: {error}" if further else error) from error
     except (PlanError, UserError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}")
+        sys.exit(printable(f"{error.filename}: {error.strerror}"))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from experiments.dvc_project import ProjectError, fetch, git, git_folder, git_or_none, identity
+from stages import printable
 
 if TYPE_CHECKING:  # slow, and who finds nothing new does not need it
     from gto.base import Assignment, Unassignment
@@ -48,11 +49,15 @@ class Version:
         name: ``v0.0.2``.
         rev: its commit.
         message: that commit's first line.
+        author: whose Git made the tag, as it says, and when. Nobody has signed it.
+        run: Prefect's, that promoted it; empty: none is named.
     """
 
     name: str
     rev: str
     message: str
+    author: str = ""
+    run: str = ""
 
 
 class Registry:
@@ -84,10 +89,14 @@ class Registry:
             artifact = registry.find_artifact(self.model, create_new=True)
             registered = [each for each in artifact.get_versions() if each.is_registered]
             versions = [(each.version, each.commit_hexsha) for each in registered]
-        return [
-            Version(name, rev, git(self.root, "log", "-1", "--format=%s", rev))
-            for name, rev in reversed(versions)
-        ]
+        return [self._version(name, rev) for name, rev in reversed(versions)]
+
+    def _version(self, name: str, rev: str) -> Version:
+        what = "--format=%s%x00%(trailers:key=Run,valueonly,separator=%x20)"
+        message, run = git(self.root, "log", "-1", what, rev).split("\0")
+        who = "--format=%(taggername) %(taggeremail), %(creatordate:iso)"
+        tag = f"refs/tags/{self._tag}@{name}"
+        return Version(name, rev, message, git(self.root, "for-each-ref", who, tag), run)
 
     def is_empty(self) -> bool:
         """Whether no model is in use; mostly asks Git alone, for GTO takes a while to start."""
@@ -291,11 +300,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         champion = registry.champion()
         for version in registry.versions():
             mark = "→" if version == champion else " "
-            print(f"{mark} {version.name}  {version.rev[:7]}  {version.message}")
+            origin = f"by {version.author}" + (f", run {version.run}" if version.run else "")
+            line = f"{mark} {version.name}  {version.rev[:7]}  {version.message}  ({origin})"
+            print(printable(line))
         if champion is None:
             print("no model is in use: python -m flows.retrain")
     except ProjectError as error:
-        sys.exit(f"registry: {error}")
+        sys.exit(printable(f"registry: {error}"))
 
 
 if __name__ == "__main__":

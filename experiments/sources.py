@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stages import printable
+
 KINDS = {
     stat.S_IFIFO: "a FIFO, which would keep a reader waiting",
     stat.S_IFSOCK: "a socket",
@@ -195,10 +197,11 @@ def main() -> None:
     try:
         root = read(Path.cwd()).get("ingest.root")
     except PlanError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     paths = unreadable(Path(root)) if root else ()
     # What is hidden does not exist for DVC either (.dvcignore).
-    sys.exit(complaint([each for each in paths if not each.path.name.startswith(".")]) or None)
+    visible = [each for each in paths if not each.path.name.startswith(".")]
+    sys.exit(printable(complaint(visible)) or None)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.dvc_project import git_file
 from experiments.registry import Version
+from stages.markdown import plain
 
 COSTS = {  # of metrics/train.json: the words, and how a number is written
     "mb": ("size, MB", "{:,.1f}"),
@@ -31,6 +32,8 @@ def page(
 ) -> str:
     """The verdict as Markdown, with both models side by side where they were compared.
 
+    Labels, messages, names of files and of machines are others' and stand there as plain text.
+
     Args:
         name, rev: the new model's experiment, and its commit.
         figures: of ``evaluation.judge``.
@@ -39,8 +42,9 @@ def page(
         remarks: what is to be read before all else.
     """
     outcome = "promoted" if now != before else "not promoted"
-    text = "".join(f"> **{remark}**\n\n" for remark in remarks)
-    text += f"# {name}: {outcome}\n\n{reason}.\n\nIn use: **{now.name}**, {now.message}.\n"
+    text = "".join(f"> **{plain(remark)}**\n\n" for remark in remarks)
+    text += f"# {plain(name)}: {outcome}\n\n{plain(reason)}.\n\n"
+    text += f"In use: **{now.name}**, {plain(now.message)}.\n"
     if figures and before:
         revs = (before.rev, rev)
         text += _table([f"on {figures['rows']:,} photos", before.name, "new"], _overall(figures))
@@ -74,7 +78,7 @@ def _costs(root: Path, revs: tuple[str, str]) -> list[list[str]]:
     """Of the two commits; what neither has is left out."""
     costs = [json.loads(git_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
     return [
-        [words, *(style.format(each[key]) if key in each else "" for each in costs)]
+        [words, *(plain(style.format(each[key])) if key in each else "" for each in costs)]
         for key, (words, style) in COSTS.items()
         if any(key in each for each in costs)
     ]
@@ -89,7 +93,7 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
         thresholds.append({row["label"]: f"{float(row['threshold']):.3f}" for row in table})
     return [
         [
-            label,
+            plain(label),
             f"{each['count']} of {each['known']}" if "known" in each else str(each["count"]),
             *(_interval(each[who]) for who in ("champion", "challenger")),
             *(of_label.get(label, "") for of_label in thresholds),
@@ -107,10 +111,11 @@ def _drift(drift: dict[str, Any]) -> str:
     before, new = drift["photos"]["before"], drift["photos"]["new"]
     if not new:
         return f"\nThe same {before:,} photos as before.\n"
-    rows = {f"rate of {label}": rates for label, rates in drift["label_rates"].items()}
+    rows = {f"rate of {plain(label)}": rates for label, rates in drift["label_rates"].items()}
     rows["words that the model in use does not know"] = drift["unknown_words"]
     # Of how many photos each rate is, where that is not of all that have labels.
-    known = {f"rate of {label}": counts for label, counts in drift.get("label_known", {}).items()}
+    counted = drift.get("label_known", {}).items()
+    known = {f"rate of {plain(label)}": counts for label, counts in counted}
     cells = [
         [what, *(_share(values[s], known.get(what, {}).get(s)) for s in ("before", "new"))]
         for what, values in rows.items()
@@ -121,7 +126,7 @@ def _drift(drift: dict[str, Any]) -> str:
     text = f"\n## New photos: {new:,}, beside {before:,}\n" + _table(["", "before", "new"], cells)
     for key, what in (("new_labels", "New labels"), ("gone_labels", "Labels that are gone")):
         if drift[key]:
-            text += f"\n{what}: {', '.join(drift[key])}.\n"
+            text += f"\n{what}: {', '.join(map(plain, drift[key]))}.\n"
     return text
 
 

@@ -29,6 +29,8 @@ from experiments.results import values_of
 from flows.command import run
 from flows.params import check_params
 from flows.retries import failed_or_retried
+from stages import printable
+from stages.markdown import plain
 
 LAST_LINES = 10  # of a failed stage's output, in the message of its task
 
@@ -72,11 +74,8 @@ def reproduce(
     states = run_stages(project, overrides, force)
     if failed := failure(project, states):
         return Failed(message=failed)
-    create_table_artifact(
-        _rows(project.metrics()),
-        key="metrics",
-        description=f"Experiment {project.experiment}" if project.experiment else "Workspace",
-    )
+    where = f"Experiment {plain(project.experiment)}" if project.experiment else "Workspace"
+    create_table_artifact(_rows(project.metrics()), key="metrics", description=where)
     ran = [stage for stage, state in states.items() if state.name != "Cached"]
     return Completed(message=f"Ran {', '.join(ran)}" if ran else "Nothing had to run")
 
@@ -168,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="run what did not change too")
     options = vars(parser.parse_args(arguments))
     state = run(reproduce, **options)
-    sys.exit(0 if state.is_completed() else f"reproduce: {state.message}")
+    sys.exit(0 if state.is_completed() else printable(f"reproduce: {state.message}"))
 
 
 def _override(text: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import chdir
 from datetime import datetime
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -36,6 +36,8 @@ from experiments.workspace import Workspace
 from flows.command import run
 from flows.reproduce import failure, run_stages
 from flows.retries import failed_or_retried
+from stages import printable
+from stages.markdown import plain
 
 SKIPPED = "Skipped"
 
@@ -56,7 +58,7 @@ def retrain(force: bool = False) -> State:
     registry = Registry(root)
     # DVC names stages as they are seen from the current folder.
     with Workspace(root) as workspace, chdir(workspace.folder):
-        for remark in (remarks := list(remarks_on(workspace))):
+        for remark in (remarks := [*map(printable, remarks_on(workspace))]):
             log.warning(remark)
         new = challenger(workspace, registry, force)
         if new is None:
@@ -70,12 +72,13 @@ def retrain(force: bool = False) -> State:
         verdict = judge(workspace, champion)
         log.info("%s: %s", name, verdict.reason)
         if verdict.promoted:
-            promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}")
+            by = f"Run: {runtime.flow_run.name} {runtime.flow_run.id}"
+            promote(registry, workspace, rev, f"Promote {name}\n\n{verdict.reason}\n\n{by}")
         workspace.mark_judged(rev)
         now = registry.champion()
         assert now is not None
         text = page(root, name, verdict.reason, verdict.figures, champion, rev, now, remarks)
-        create_markdown_artifact(text, key="retrain", description=verdict.reason)
+        create_markdown_artifact(text, key="retrain", description=plain(verdict.reason))
     return Completed(
         name="Promoted" if verdict.promoted else "Refused", message=f"{name}: {verdict.reason}"
     )
@@ -171,8 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="even where nothing changed")
     state = run(retrain, **vars(parser.parse_args(arguments)))
     if not state.is_completed():
-        sys.exit(f"retrain: {state.message}")
-    print(f"retrain: {str(state.name).lower()}: {state.message}")
+        sys.exit(printable(f"retrain: {state.message}"))
+    print(printable(f"retrain: {str(state.name).lower()}: {state.message}"))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from experiments.sources import listed
 from experiments.study import Study, Trial
 from flows.params import check_params
 from flows.runs import PRUNED, Begun, Slot, keep, run_all, run_experiment, sentence
+from stages.markdown import plain
 
 SHOWN = 3  # trials that failed
 
@@ -128,7 +129,8 @@ def report(root: Path, study: Study, search: Search, metric: str) -> State:
 
     study.write()
     rows = study.rows()
-    create_table_artifact(rows, key="sweep", description=f"{len(rows)} trials of {search.name}")
+    what = f"{len(rows)} trials of {plain(search.name)}"
+    create_table_artifact(rows, key="sweep", description=what)
     complete = sorted(
         (row for row in rows if row["state"] == "complete"), key=lambda row: -row["value"]
     )

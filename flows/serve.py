@@ -27,6 +27,7 @@ from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.server import Server, ServerError, claimed, listening
 from flows.sweep import sweep
+from stages import printable
 
 # When the deployment of each flow runs by itself, if ever.
 Clocks = Mapping[Flow[..., Any], CronSchedule | None]
@@ -52,7 +53,7 @@ def main() -> None:
                 notifications.register(name, retrain.name, notify)
                 asyncio.run(serve(server, name, flows))
     except (PlanError, ServerError) as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     except (RuntimeError, httpx.HTTPError) as error:  # Prefect's own
         reason = str(error).partition("\n")[0]
         sys.exit(f"The Prefect server did not do as it was asked: {reason}")
@@ -83,7 +84,7 @@ def for_pool() -> dict[str, Any]:
         schedule = clock(root)
         notifications.register(name, retrain.name, read(root).get("retrain.notify"))
     except PlanError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     # A schedule that rests has to be one, too.
     shown = schedule or CronSchedule(cron="0 0 * * *", timezone="UTC")
     return {

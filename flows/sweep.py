@@ -31,6 +31,7 @@ from flows.reproduce import Override
 from flows.retries import failed_or_retried
 from flows.runs import Begun, Slot, keep, run_all, run_experiment, sentence
 from flows.search import run_search
+from stages import printable
 from stages.cores import cores
 
 EPILOG = """\
@@ -221,12 +222,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             plan(root, files, grid, *others)
     except PlanError as error:
-        sys.exit(f"sweep: {error}")
+        sys.exit(printable(f"sweep: {error}"))
     try:
         state = run(sweep, **options)
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on with what is left")
-    sys.exit(0 if state.is_completed() else f"sweep: {state.message}")
+    sys.exit(0 if state.is_completed() else printable(f"sweep: {state.message}"))
 
 
 def _count(text: str) -> int:

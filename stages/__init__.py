@@ -7,6 +7,8 @@ are the artefacts that ``dvc.yaml`` lists for it.
 import sys
 from collections.abc import Callable
 
+FORMULAS = ("=", "+", "-", "@")  # their first letters
+
 
 class UserError(Exception):
     """Something only the user can mend: which file, which row, what is wrong, what to do.
@@ -25,6 +27,14 @@ def printable(text: str) -> str:
         else letter.encode("unicode_escape", "surrogatepass").decode()
         for letter in text
     )
+
+
+def for_people(text: str) -> str:
+    """``text`` as a cell of a CSV that people read, and no program of ours: printable, and after an
+    apostrophe where a spreadsheet would take it for a formula (OWASP, CSV Injection).
+    """
+    text = printable(text)
+    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def run(main: Callable[[], None]) -> None:

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
+from stages import printable
+
 DPI = 100
 INK, PALE, ACCENT, SECOND = "#222222", "#8a8a8a", "#3b6ea5", "#d98032"
 HEAT = "Blues"
@@ -170,12 +172,12 @@ def contact_sheet(
 
 
 def short(text: str, most: int = 24) -> str:
-    """``text`` in one line of at most ``most`` characters."""
-    line = " ".join(text.split())
+    """``text`` in one line of at most ``most`` characters, each of them one that is drawn."""
+    line = printable(" ".join(text.split()))
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def wrapped(text: str) -> str:
     """``text`` in the lines a contact sheet has room for."""
-    lines = textwrap.wrap(text, CAPTION_WIDTH, max_lines=CAPTION_LINES, placeholder=" …")
+    lines = textwrap.wrap(printable(text), CAPTION_WIDTH, max_lines=CAPTION_LINES, placeholder=" …")
     return "\n".join(lines)

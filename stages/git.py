@@ -5,6 +5,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from stages import printable
+
 
 def git(*arguments: str, folder: Path = Path()) -> str | None:
     """What the command prints, asked in ``folder``, without the line ends that close it.
@@ -28,4 +30,4 @@ def git(*arguments: str, folder: Path = Path()) -> str | None:
 @cache
 def _warn(message: str) -> None:
     """Prints the message, once a run."""
-    print(f"git: {message}", file=sys.stderr)
+    print(printable(f"git: {message}"), file=sys.stderr)

@@ -30,6 +30,8 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 Exponent = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Length = Annotated[int, Field(ge=1, le=10_000)]  # of a caption, in words or tokens
+Width = Annotated[int, Field(ge=1, le=2**16)]  # of a layer
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 

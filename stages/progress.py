@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -10,6 +12,17 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 10
+_writes_lines = ContextVar("writes_lines", default=True)
+
+
+@contextmanager
+def on_terminals_only() -> Iterator[None]:
+    """Lets what is at work in the block show its progress on a terminal, and write no line else."""
+    before = _writes_lines.set(False)
+    try:
+        yield
+    finally:
+        _writes_lines.reset(before)
 
 
 class Progress:
@@ -51,6 +64,8 @@ class Progress:
             self._bar.set_postfix(figures)
 
     def _write_line(self) -> None:
+        if not _writes_lines.get():
+            return
         self._last_line = time.monotonic()
         rate = self._done / max(self._last_line - self._started, 1e-9)
         figures = "".join(f", {name} {value}" for name, value in self._figures.items())

@@ -15,6 +15,7 @@ from tagloom.compare_models import compare
 from tagloom.explain import explain
 from tagloom.export import export
 from tagloom.info import info
+from tagloom.init import init, update
 from tagloom.predict import predict
 from tagloom.serve.command import serve
 
@@ -26,6 +27,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:  # it may name labels, which others have chosen
+            error.message = printable(error.message)
+            raise
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:  # whoever reads the results has seen enough
@@ -65,8 +69,9 @@ def tagloom(
 ) -> None:
     """Put a trained model to work on photos that it has never seen.
 
-    The model is a bundle, which the pipeline makes: [bold]models/bundle[/bold] in the project,
-    or the folder that --bundle or the variable TAGLOOM_BUNDLE names.
+    [bold]init[/bold] makes a project that trains one. It is a bundle, which the pipeline
+    makes: [bold]models/bundle[/bold] in the project, or the folder that --bundle or the
+    variable TAGLOOM_BUNDLE names.
 
     [bold]Examples[/bold]
       tagloom predict photos
@@ -75,7 +80,7 @@ def tagloom(
     """
 
 
-for command in (predict, explain, info, export, compare, serve):
+for command in (init, update, predict, explain, info, export, compare, serve):
     app.command()(command)
 
 

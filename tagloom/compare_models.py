@@ -82,6 +82,7 @@ def compare(
 
 def _show(comparison: "Comparison") -> None:
     from tagloom.pages import page, table
+    from tagloom.results import in_a_line
 
     console = page()
     if not comparison.photos:
@@ -117,4 +118,5 @@ def _show(comparison: "Comparison") -> None:
             f"{'more than' if certain else 'it may be'} chance."
         )
         if quality.unshared:
-            console.print(f"Left out are labels that not both know: {', '.join(quality.unshared)}")
+            left_out = in_a_line(", ".join(quality.unshared))
+            console.print(f"Left out are labels that not both know: {left_out}")

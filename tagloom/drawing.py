@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from PIL import Image
 
-from stages import figures
+from stages import figures, printable
 from stages.files import whole, write_text
 from stages.words import words_of
 from tagloom.heat import over_photo
@@ -89,7 +90,15 @@ def warmed(photo: np.ndarray, heat: np.ndarray, seen: tuple[float, float]) -> np
 def write_picture(
     path: Path, title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
 ) -> None:
-    """Writes a PNG: the photo over its caption, then each label's picture over its words."""
+    """Writes what ``draw`` draws as a PNG."""
+    with whole(path) as temporary:
+        figures.save_photos(draw(title, photo, caption, explained), temporary)
+
+
+def draw(
+    title: str, photo: np.ndarray, caption: str | None, explained: Sequence[Explained]
+) -> Figure:
+    """Draws the photo over its caption, then each label's picture over its words."""
     cells = [(None, photo, caption or ""), *((e, e.picture, e.strongest) for e in explained)]
     columns = min(COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
@@ -103,13 +112,12 @@ def write_picture(
         if part is not None:
             text = f"{figures.short(part.label)} {part.probability:.2f}"
             figures.titled(axes, text if part.holds else f"({text})", weight="bold")
-        lines = textwrap.wrap(below, LETTERS_BELOW, max_lines=3, placeholder=" …")
+        lines = textwrap.wrap(printable(below), LETTERS_BELOW, max_lines=3, placeholder=" …")
         axes.text(
             0, -0.03, "\n".join(lines), size=8.5, va="top", color=figures.INK,
             transform=axes.transAxes, parse_math=False,
         )  # fmt: skip
-    with whole(path) as temporary:
-        figures.save_photos(figure, temporary)
+    return figure
 
 
 def write_page(

@@ -9,11 +9,8 @@ from stages import printable
 from tagloom import options
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tagloom.drawing import Explained
 
-MOST_PROBABLE = 3  # labels that are explained where none holds
 HTML = (".html", ".htm")
 
 
@@ -63,15 +60,11 @@ def explain(
             "heat maps need gradients, which ONNX Runtime has not; leave it away",
             param_hint="--onnx",
         )
-    from stages import UserError
     from stages.bundle.model import load_model
-    from stages.ingest.decoder import decode
-    from stages.ingest.images import UnreadablePhoto
     from stages.ingest.naming import named
     from tagloom import bundles, drawing, thresholds
-    from tagloom.explanation import explain as explained
+    from tagloom.explained_photo import explain_photo
     from tagloom.messages import note
-    from tagloom.photo_files import read_file
 
     known = bundles.read(bundle)
     description, names = known.description, known.labels
@@ -84,47 +77,18 @@ def explain(
         note("the model does not read captions, so --caption changes nothing")
     if not (caption or description.sees_images):
         raise typer.BadParameter("the model reads captions alone", param_hint="--caption")
-    try:
-        content = read_file(photo)
-        pixels = decode(content, *known.form).pixels
-        large = decode(content, drawing.SIDE, known.form.depth)  # all, whatever is seen of it
-    except UnreadablePhoto as error:
-        raise UserError(f"{photo}: {error}") from error
+    shown, parts = explain_photo(load_model(bundle), photo, caption, wanted)
 
-    model = load_model(bundle)
-    answers = model.probabilities(pixels[None] if description.sees_images else None, [caption])
-    [probabilities], [holds] = answers, model.decide(answers)
-    chosen = _choose(wanted, names, probabilities, holds)
-    explanation = explained(known, pixels, caption, chosen)
-
-    shown = drawing.upright(large.pixels, large.width, large.height)
-    seen = description.seen(large.width, large.height)
-    warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
-    parts = [
-        drawing.Explained(names[n], float(probabilities[n]), bool(holds[n]), picture, words)
-        for n, picture, words in zip(chosen, warm, explanation.words, strict=True)
-    ]
     output = output or Path(f"{photo.stem}-explained.png")
     write = drawing.write_page if output.suffix.lower() in HTML else drawing.write_picture
     write(output, photo.name, shown, caption, parts)
-    for n, part in zip(chosen, parts, strict=True):
-        _print(part, known.thresholds[n])
-    if description.sees_images and any(each is None for each in warm):
+    if not (wanted or any(part.holds for part in parts)):
+        print("No label holds; these are the most probable.")
+    for part in parts:
+        _print(part, known.thresholds[names.index(part.label)])
+    if description.sees_images and any(part.picture is None for part in parts):
         note(f"{description.backbone} keeps no maps of the photo, so there are no heat maps")
-    print(f"{output} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
-
-
-def _choose(
-    wanted: list[str], names: list[str], probabilities: "np.ndarray", holds: "np.ndarray"
-) -> list[int]:
-    """The places of the labels to explain."""
-    if wanted:
-        return [names.index(name) for name in dict.fromkeys(wanted)]
-    order = (-probabilities).argsort(kind="stable").tolist()
-    if chosen := [n for n in order if holds[n]]:
-        return chosen
-    print("No label holds; these are the most probable.")
-    return order[:MOST_PROBABLE]
+    print(f"{printable(str(output))} shows what speaks for {'it' if len(parts) == 1 else 'them'}")
 
 
 def _print(part: "Explained", threshold: float) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from stages.bundle.bundle import Bundle
 from stages.explain.explainer import Explainer
 from stages.ingest.images import ImageStore
+from stages.progress import on_terminals_only
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class PhotoExplainer:
         """
         if not (self._explainer.reads_captions and caption):
             return [{} for _ in labels]
-        table, effects = self._explainer.word_effects(_row(caption), _OnePhoto(pixels))
+        with on_terminals_only():
+            table, effects = self._explainer.word_effects(_row(caption), _OnePhoto(pixels))
         return [dict(zip(table["word"], effects[:, n].tolist(), strict=True)) for n in labels]
 
 

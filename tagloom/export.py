@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from stages import printable
 from tagloom import options
 
 
@@ -43,7 +44,8 @@ def export(
     for file, write in wanted:
         if file is not None:
             write(known, file)
+            size = file.stat().st_size / 2**20
             print(
-                f"{file}, {file.stat().st_size / 2**20:.1f} MB: {'; '.join(inputs)} → "
+                f"{printable(str(file))}, {size:.1f} MB: {'; '.join(inputs)} → "
                 f"probabilities, float32 (n, {len(known.labels)})"
             )

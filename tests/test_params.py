@@ -1,5 +1,6 @@
 import math
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def test_every_section_of_params_yaml_is_a_model_and_has_its_keys() -> None:
 @pytest.mark.parametrize("model", MODELS.values())
 def test_the_projects_own_parameters_are_valid(model: type[Section]) -> None:
     assert isinstance(params.read(model, ROOT / "params.yaml"), model)
+
+
+def test_params_yaml_is_written_as_dvc_writes_it(in_tmp: Path) -> None:
+    """``dvc exp run -S train.lr=5e-4`` changes one line."""
+    from dvc.utils.serialize import modify_yaml
+
+    shutil.copy(ROOT / "params.yaml", in_tmp)
+    with modify_yaml("params.yaml") as params:
+        params["train"]["lr"] = 5e-4
+    before, after = ((folder / "params.yaml").read_text().splitlines() for folder in (ROOT, in_tmp))
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert [line.split("#")[0].strip() for line in changed] == ["lr: 0.0005"]
 
 
 def test_numbers_are_read_as_dvc_reads_them(in_tmp: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from evaluation.ensemble.fit import Rows, cross_fit, fit
 from evaluation.ensemble.members import Member
 from evaluation.ensemble.weights import log_loss
+from stages import printable
 from stages.intervals import report
 from stages.metrics import micro_f1
 from stages.threshold.params import Threshold
@@ -66,6 +67,7 @@ def show(weights: dict[str, float], metrics: dict[str, Any]) -> None:
         "       equal weights": metrics["equal_weights"],
         "       ensemble": metrics["ensemble"],
     }
+    lines = {printable(name): each for name, each in lines.items()}
     width = max(map(len, lines))
     print(f"{'weight':{width}}  cross-fitted micro-F1    (found)  log loss  test micro-F1")
     for name, each in lines.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from experiments.dvc_project.errors import ProjectError
 
+COMMITS = {"commit", "commit-tree", "merge"}
 IDENTITY = {"name": "Tagloom", "email": "tagloom@localhost"}
 
 
@@ -25,7 +26,7 @@ def git_or_none(root: Path, *arguments: str, **variables: str) -> str | None:
 
     Git says so by exit status 1, without a word.
     """
-    who = identity(root) if arguments[0] == "commit-tree" else {}
+    who = identity(root) if arguments[0] in COMMITS else {}
     done = subprocess.run(
         ["git", *arguments],
         cwd=root,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.dvc_project.errors import Silent
+from stages import printable
 
 Outcome = Literal["ran", "cached", "failed"]
 
@@ -54,7 +55,8 @@ class Line:
 def output_lines(
     process: subprocess.Popen[bytes], patience: float | None = None, of_stage: bool = False
 ) -> Iterator[str]:
-    """The lines of a child's output; of a progress bar that redraws its line, the last drawing.
+    """The lines of a child's output, printable; of a progress bar that redraws its line, the last
+    drawing.
 
     Args:
         patience: minutes that a stage may say nothing; None: for ever. What DVC does between stages
@@ -80,9 +82,14 @@ def output_lines(
             text = _last_drawing(raw)
             if (head := mark(text)) or STAGE_END.fullmatch(text):
                 of_stage = head is not None and head.outcome == "ran"
-            yield text
+            yield _shown(text)
     if rest:
-        yield _last_drawing(rest)
+        yield _shown(_last_drawing(rest))
+
+
+def _shown(text: str) -> str:
+    """``text`` printable; tabs, as in tables, do no harm."""
+    return "\t".join(map(printable, text.split("\t")))
 
 
 def _last_drawing(raw: bytes) -> str:

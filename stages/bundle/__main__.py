@@ -36,10 +36,10 @@ def main() -> None:
     )
     with whole(BUNDLE) as folder:
         folder.mkdir()
-        content = {
+        content: dict[str, Any] = {
             "description": asdict(description),
             "decision": asdict(decision),
-            "metrics": {},
+            "metrics": None,  # not yet measured
             "provenance": provenance(records.read(), trained),
         }
         measured = keep(folder, content, expected, store, params)

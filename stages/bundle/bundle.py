@@ -15,46 +15,19 @@ Reading executes nothing. No module here needs torch.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
 
 from stages import UserError
+from stages.bundle.content import FORMAT, Content, Metrics, Provenance, parse
 from stages.files import write_json
 from stages.ingest.form import Form
-from stages.network.description import WEIGHTS, Description
-from stages.threshold.decision import Decision
+from stages.network.description import Description
 
 BUNDLE = Path("models/bundle")
 MANIFEST, CARD, ONNX = "bundle.json", "README.md", "network.onnx"
-FORMAT = 3  # goes up when a program that reads this one could not read the next
-
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class Content(BaseModel):
-    """What ``bundle.json`` says.
-
-    Attributes:
-        format: ``FORMAT`` of the program that wrote it.
-        description: of the network.
-        decision: as in ``models/decision.json``.
-        metrics: of the validation photos, with intervals; and what the checks of the weights'
-            precision, of captions left out and of ONNX came to.
-        provenance: what it was made from, with what and where.
-        files: the SHA-256 of each other file, by its path in the folder.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    format: int
-    description: Description
-    decision: Decision
-    metrics: dict[str, Any]
-    provenance: dict[str, Any]
-    files: dict[str, Sha256]
+LARGEST = 2**27  # bytes of the manifest, whose vocabulary is the most
 
 
 @dataclass(frozen=True)
@@ -105,11 +78,11 @@ class Bundle:
         return self.content.decision.temperature
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics | None:
         return self.content.metrics
 
     @property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance | None:
         return self.content.provenance
 
     @property
@@ -140,38 +113,12 @@ def read_bundle(folder: Path = BUNDLE) -> Bundle:
             f"{folder} is no bundle: there is no {MANIFEST} in it; the stage bundle makes one: "
             "dvc repro bundle"
         )
+    if file.stat().st_size > LARGEST:
+        raise UserError(f"{file} has more than {LARGEST:,} bytes; get the bundle anew")
     raw = file.read_bytes()
-    content = _parse(raw, file)
+    content = parse(raw, file)
     _check_files(folder, content.files)
     return Bundle(folder, content, hashlib.sha256(raw).hexdigest())
-
-
-def _parse(raw: bytes, file: Path) -> Content:
-    try:
-        plain = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}; get the bundle anew") from error
-    version = plain.get("format") if isinstance(plain, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(
-            f"{file} has format {version}, but this Tagloom knows {FORMAT} at most; install a "
-            "newer one"
-        )
-    try:
-        content = Content.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{file} is not of a bundle: {where}: {first['msg']}; get the bundle anew"
-        ) from error
-    labels, decision = content.description.labels, content.decision
-    fits = decision.labels == labels and len(decision.thresholds) == len(labels)
-    if not (fits and decision.temperature > 0):
-        raise UserError(f"{file}: the decision is not one over the labels; get the bundle anew")
-    if WEIGHTS not in content.files:
-        raise UserError(f"{file} names no {WEIGHTS}; get the bundle anew")
-    return content
 
 
 def _check_files(folder: Path, files: dict[str, str]) -> None:

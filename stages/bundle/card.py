@@ -1,13 +1,13 @@
 """The model card: what ``bundle.json`` says, in Markdown for people."""
 
 import json
-import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stages.markdown import plain
 from stages.network.description import Description
 
 FEW = 50  # photos of a label: below, its figures are hardly more than a guess
@@ -18,10 +18,6 @@ FITTED = {  # by how photos become square: to how many pixels they are brought, 
     "crop": ("The middle of photos is brought to", ", and so are the ends of the longer side"),
     "pad": ("Photos are brought, with bars beside them, to", ""),
 }
-ESCAPED = str.maketrans(
-    {mark: f"\\{mark}" for mark in string.punctuation if mark not in ",-"}
-    | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # which are no markup in HTML either
-)
 
 
 def render(
@@ -103,11 +99,6 @@ def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
             "out, by the same thresholds."
         )
     return sentences
-
-
-def plain(text: Any) -> str:
-    """Any text as a piece of one line of Markdown that shows just it."""
-    return " ".join(str(text).split()).translate(ESCAPED)
 
 
 def _takes(description: Description) -> str:

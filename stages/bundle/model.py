@@ -112,7 +112,9 @@ def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch
     try:
         words = words_of(bundle.description, folder)
         answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
-    except (KeyError, TypeError, ValueError) as error:  # its hashes are right, but made by whom?
+    except UserError:
+        raise
+    except Exception as error:  # its hashes are right, but made by whom?
         raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
     return Model(bundle, words, answer)
 
@@ -136,6 +138,8 @@ def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
             f"{bundle.folder} holds no {ONNX}; set bundle.onnx to true and make it anew "
             "(dvc repro bundle), or use torch"
         )
+    # It would tell its makers of each session, and give this machine a number, in the home folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

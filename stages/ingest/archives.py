@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from stages import UserError
+from stages import UserError, printable
 from stages.files import alone, cache_folder, whole
 from stages.ingest import sources
 from stages.ingest.addresses import is_address
@@ -119,7 +119,7 @@ def unpacked(archive: Path) -> Path:
                 shutil.rmtree(before)
             with whole(folder) as temporary:
                 temporary.mkdir()
-                print(f"ingest: {archive} is unpacked into {place()}", flush=True)
+                print(printable(f"ingest: {archive} is unpacked into {place()}"), flush=True)
                 try:
                     _unpack(archive, temporary)
                 except BROKEN as error:

@@ -75,8 +75,8 @@ def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
     """Reads every CSV file in ``folder``, UTF-8. Labels are those after the ``rules``, if any.
 
     Raises:
-        UserError: there is no such folder, or a file is no CSV, or has not just one column of each
-            name.
+        UserError: there is no such folder, or a file is a link, no CSV, or has not just one column
+            of each name.
     """
     if not folder.is_dir():
         raise UserError(
@@ -102,6 +102,10 @@ def _read(
     file: Path, rules: LabelRules | None, given: dict[str, list[Correction]]
 ) -> list[Rejected]:
     """Adds the corrections in ``file`` to ``given``; returns the rows that say too little."""
+    if file.is_symlink():  # to what else is on the machine that retrains
+        raise UserError(
+            f"{file} is a link, and corrections are read from files only; put the file itself there"
+        )
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,6 +1,10 @@
 """What photos are brought to. Checking parameters needs it, and is quick: no NumPy here."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+Side = Annotated[int, Field(ge=8, le=4096)]  # of a photo, in pixels
 
 # How pixels deeper than 8 bits become 8: from the range of their type, from the photo's own lowest
 # and highest value, or from these two values.

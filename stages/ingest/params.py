@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from stages.ingest import naming
-from stages.ingest.form import Depth, Fit, Form
+from stages.ingest.form import Depth, Fit, Form, Side
 from stages.params import Fraction, Section, unknown
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -33,7 +33,7 @@ class Ingest(Section):
     root: str
     deliveries: str | None
     corrections: str
-    image_size: Annotated[int, Field(ge=8, le=4096)]
+    image_size: Side
     fit: Fit
     depth: Depth
     labels: Names | None

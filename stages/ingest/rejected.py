@@ -7,27 +7,21 @@ terminal is escaped, and what a spreadsheet would take for a formula has an apos
 from collections import Counter
 from pathlib import Path
 
-from stages import UserError, printable
+from stages import UserError, for_people
 from stages.files import write_csv
 from stages.ingest.params import Ingest
 
 REJECTED = Path("data/rejected.csv")
-FORMULAS = ("=", "+", "-", "@")  # their first letters; OWASP, CSV Injection
 Rejected = tuple[str, int, str, str]  # file, row, photo, reason
 
 
 def write(rejected: list[Rejected]) -> None:
     """Writes all that was set aside, in the order of files and rows."""
     rows = (
-        [_shown(file), row, _shown(photo), _shown(reason)]
+        [for_people(file), row, for_people(photo), for_people(reason)]
         for file, row, photo, reason in sorted(rejected)
     )
     write_csv(REJECTED, ["file", "row", "photo", "reason"], rows)
-
-
-def _shown(text: str) -> str:
-    text = printable(text)
-    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def check_loss(listed: int, rejected: list[Rejected], params: Ingest) -> None:

@@ -1,11 +1,20 @@
-"""What a network is, as ``models/network/network.json`` says it. To be read without torch."""
+"""What a network is, as ``models/network/network.json`` says it. To be read without torch.
+
+Bounds stand at the fields. Who reads what others describe, as ``stages.bundle.content`` does, has
+pydantic check them.
+"""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from stages.ingest.form import Depth, Fit, Form, as_depth, shares
+from pydantic import AfterValidator, Field, GetPydanticSchema
+from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
+
+from stages.ingest.form import Depth, Fit, Form, Side, as_depth, shares
+from stages.params import Count, Fraction, Length, Positive, Width
 
 WEIGHTS = "network.safetensors"  # beside the description …
 TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
@@ -13,6 +22,71 @@ TRANSFORMER = "transformer"  # … and the folder of a transformer's configurati
 # Of ImageNet's RGB, which pretrained backbones expect and others do well with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+def _unique(names: list[str]) -> list[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"names {name!r} twice")
+    return names
+
+
+Names = Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_unique)]
+# By these timm would look for files, or on a hub.
+FOREIGN = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+LARGEST = 2**16  # number in the options of an architecture
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Mean = Annotated[float, Field(ge=-256, le=256)]
+Deviation = Annotated[float, Field(ge=1e-6, le=256)]
+
+
+class Text(TypedDict):
+    """The options of ``train.text``."""
+
+    encoder: Literal["lstm", "gru", "transformer"]
+    bidirectional: bool
+    embedding: Width
+    embeddings: str | None
+    hidden: Width
+    transformer: str | None
+    max_tokens: Annotated[Length, Field(ge=3)]
+    frozen_layers: Annotated[Count, Field(le=10_000)]
+    dropout: Fraction
+    caption_dropout: Fraction
+
+
+class Words(TypedDict):
+    """As in ``data/vocabulary.json``."""
+
+    words: Names
+    normalize: Literal["none", "stem", "lemma"]
+    drop_stop_words: bool
+    max_length: Length
+
+
+def _of_the_model(options: dict[str, Any]) -> dict[str, Any]:
+    for name in FOREIGN & options.keys():
+        raise ValueError(f"holds {name}, which is none of a model")
+    values = list(options.values())
+    while values:
+        value = values.pop()
+        if isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int | float) and abs(value) > LARGEST:
+            raise ValueError(f"holds a number beyond {LARGEST:,}")
+    return options
+
+
+class Architecture(TypedDict):
+    """What timm builds."""
+
+    name: str
+    options: Annotated[dict[str, Any], AfterValidator(_of_the_model)]
+
+
+def _as(form: type) -> GetPydanticSchema:
+    """To pydantic a dictionary of that form, and one of anything to who reads it by a key."""
+    return GetPydanticSchema(lambda _, schema: schema(form))
 
 
 @dataclass(frozen=True)
@@ -40,25 +114,25 @@ class Description:
         vocabulary: as in ``data/vocabulary.json``; a transformer has a tokenizer instead.
     """
 
-    labels: list[str]
-    inputs: str
+    labels: Annotated[Names, Field(min_length=1)]
+    inputs: Literal["image", "caption", "image+caption"]
     backbone: str
-    stored_size: int
-    crop: int | None
-    feature_norm: str
-    fusion: str
-    dropout: float
+    stored_size: Side
+    crop: Side | None
+    feature_norm: Literal["none", "layer", "batch"]
+    fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late", "product"]
+    dropout: Dropout
     flip: bool
-    precision: str
-    text: dict[str, Any]
-    vocabulary: dict[str, Any]
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    text: Annotated[dict[str, Any], _as(Text)]
+    vocabulary: Annotated[dict[str, Any], _as(Words)]
+    mean: tuple[Mean, Mean, Mean] = MEAN
+    std: tuple[Deviation, Deviation, Deviation] = STD
     depth: Depth = "type"
     fit: Fit = "stretch"
     interpolation: str = "bilinear"
-    native_size: int | None = None
-    architecture: dict[str, Any] | None = None
+    native_size: Annotated[Positive, Field(le=2**16)] | None = None
+    architecture: Annotated[dict[str, Any], _as(Architecture)] | None = None
 
     @property
     def sees_images(self) -> bool:

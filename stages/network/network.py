@@ -28,6 +28,7 @@ from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier, Encoder
 from stages.network.nets.fusion import Concat, Experts, Late, Output, Product
 from stages.network.nets.transformer import TransformerEncoder
+from stages.network.nets.weights import no_more_than, shapes_of
 from stages.network.precision import autocast
 from stages.network.preprocess import prepare
 from stages.network.tokens import Tokens, Words, words_of
@@ -91,6 +92,7 @@ def _assemble(
     weights: str = "none",
     freeze: bool = False,
     auxiliary_outputs: int = 0,
+    check: Callable[[nn.Module], None] = lambda backbone: None,
 ) -> Classifier:
     backbone, image = None, 0
     norm: nn.Module = nn.Identity()
@@ -98,7 +100,7 @@ def _assemble(
     if description.sees_images:
         backbone, image = backbones.build(
             *(description.backbone, description.input_size, weights, auxiliary_outputs),
-            description.architecture,
+            *(description.architecture, check),
         )
         pretrained += [backbone] if weights != "none" else []
         # Backbones differ a hundredfold in the scale of their features; a rate suits one scale.
@@ -183,18 +185,27 @@ def rebuilt(description: Description, words: Words | None, folder: Path) -> Clas
     Raises:
         UserError: the weights are those of another network.
     """
+    file = folder / WEIGHTS
     encoder: Encoder | None = None
-    if description.has_transformer:
-        encoder = transformer.rebuilt(folder / TRANSFORMER)
-    elif isinstance(words, Vocabulary):
-        encoder = _recurrent(description, words)
-    network = _assemble(description, encoder)
     try:
+        shapes = shapes_of(file)
+
+        def check(backbone: nn.Module) -> None:
+            for name, tensor in backbone.state_dict(prefix="backbone.").items():
+                if shapes.get(name) != tensor.shape:
+                    raise UserError(f"{file} is not of the network described: {name} differs")
+
+        with no_more_than(shapes, file):
+            if description.has_transformer:
+                encoder = transformer.rebuilt(folder / TRANSFORMER)
+            elif isinstance(words, Vocabulary):
+                encoder = _recurrent(description, words)
+            network = _assemble(description, encoder, check=check)
         # Half-precision weights become single ones as they are copied.
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        network.load_state_dict(load_file(file))
     except (RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{folder / WEIGHTS} is not of the network described: {reason}") from error
+        raise UserError(f"{file} is not of the network described: {reason}") from error
     return network.eval()
 
 

@@ -18,7 +18,7 @@ from stages.network.network import memory_for
 from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.predict.params import Predict
-from stages.predict.sheet import draw_sheet
+from stages.predict.sheet import NOBODY, draw_sheet
 
 PREDICTIONS = Path("data/predictions.parquet")
 SUBMISSION = Path("data/predictions.csv")
@@ -45,6 +45,8 @@ def main() -> None:
         print(f"predict: label names hold blanks, so {separator} is between labels in {SUBMISSION}")
     joined = labels.list.join(separator)
     write_csv(SUBMISSION, ["ImageID", "Labels"], zip(test["id"], joined, strict=True))
+    if test.is_empty():
+        print(f"predict: {NOBODY}")
     draw_sheet(test, labels, store)
     measured = measure(test, probabilities, predicted, label_names, seconds)
     metrics.write("predict", {"model": str(BUNDLE), **measured})

@@ -10,6 +10,7 @@ from stages.ingest.images import ImageStore
 
 SHEET = Path("data/predictions.png")
 SHEET_PHOTOS, SHEET_COLUMNS = 24, 8
+NOBODY = "There are no test photos; tagloom predict asks the model about any photo"
 
 
 def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> None:
@@ -20,6 +21,8 @@ def draw_sheet(test: pl.DataFrame, predicted: pl.Series, store: ImageStore) -> N
     names = [_name(list(each), true) for each, true in zip(labels, shown["labels"], strict=True)]
     captions = [caption or "" for caption in shown["caption"]]
     title = f"Predicted labels of the first {len(shown)} of {len(test):,} test photos"
+    if test.is_empty():
+        title = NOBODY
     if shown["labels"].is_not_null().any():
         title += "; after ✗ what is true"
     sheet = figures.contact_sheet(title, photos, names, captions, SHEET_COLUMNS)

@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages import metrics, run
+import polars as pl
+
+from stages import for_people, metrics, run
 from stages.bundle.bundle import read_bundle
 from stages.files import whole, write_csv
 from stages.ingest import records
@@ -36,7 +38,10 @@ def main() -> None:
     with whole(REPORT) as folder:
         folder.mkdir()
         size = page.write(folder / "index.html", content)
-        write_csv(folder / "label_quality.csv", doubts.photos.columns, doubts.photos.iter_rows())
+        # The other columns are exact: corrections are made of them.
+        only_people = pl.col("given", "caption").map_elements(for_people, pl.String)
+        listed = doubts.photos.with_columns(only_people)
+        write_csv(folder / "label_quality.csv", listed.columns, listed.iter_rows())
     write_words(explanations.words)
     seconds = time.perf_counter() - started
     metrics.write("report", measure(explanations, bundle.description, size, seconds))

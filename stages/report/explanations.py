@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from stages import printable
 from stages.bundle.bundle import Bundle
 from stages.explain import feature_maps, word_effects
 from stages.explain.explainer import Explainer
@@ -90,7 +91,7 @@ def explain(
         photos = explain_photos(explainer, validation.photos, examples, store)
     elif description.sees_images:
         print(
-            f"report: {description.backbone} keeps no maps of photos of "
+            f"report: {printable(description.backbone)} keeps no maps of photos of "
             f"{description.input_size} pixels, so the page shows no heat maps"
         )
     if description.reads_captions:

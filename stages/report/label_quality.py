@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from stages import UserError
+from stages import UserError, printable
 from stages.ingest.naming import SEPARATOR
 from stages.ingest.records import label_lists, label_matrix
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
@@ -119,7 +119,8 @@ def out_of_fold(file: Path, validation: Validation, photos: pl.DataFrame) -> Jud
     # Labels may have come since, or have gone. Of those that have come nothing is known, so that
     # what is given stands.
     if unknown := [name for name in validation.names if name not in names]:
-        print(f"report: {file} does not know {', '.join(unknown)}; nobody doubts these labels")
+        labels = printable(", ".join(unknown))
+        print(f"report: {file} does not know {labels}; nobody doubts these labels")
     probabilities = truth.astype(np.float32)
     ours, theirs = ([of.index(name) for name in both] for of in (validation.names, names))
     probabilities[:, ours] = rows["probabilities"].to_numpy()[:, theirs]

@@ -119,7 +119,8 @@ def page_content(
 
 def of_summary(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """What the page begins with, and what several sections ask for."""
-    figures, train = figures_of("threshold")["cross_fitted"], load()["train"]
+    measured, train = figures_of("threshold"), load()["train"]
+    figures = measured["cross_fitted"]
     kind, name = summary.run_name()
     other = summary.against(params.against)
     committed = revision.find("HEAD")
@@ -134,6 +135,7 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
         "precision": figures["micro_precision"],
         "recall": figures["micro_recall"],
         "exact": figures["subset_accuracy"],
+        "without_model": measured["without_model"],
         "other": other,
         "wanted": params.against,
         "committed": committed,

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from stages import UserError, run
+from stages import UserError, printable, run
 from stages.ingest import records
 from stages.metrics import write as write_metrics
 from stages.params import PARAMS, read
@@ -44,7 +44,7 @@ def main() -> None:
     }
     write_metrics("split", metrics)
     for line in (summary(metrics), *remarks(metrics)):
-        print(f"split: {line}")
+        print(printable(f"split: {line}"))
 
 
 if __name__ == "__main__":

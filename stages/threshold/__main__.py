@@ -1,5 +1,7 @@
 """threshold: validation probabilities → temperature and thresholds, and what they are worth."""
 
+from typing import Any
+
 from stages import UserError, run
 from stages.ingest.records import known_matrix, label_matrix
 from stages.metrics import pooled
@@ -38,6 +40,17 @@ def main() -> None:
         when: calibration.measure(true, each) for when, each in by_when.items()
     }
     write_metrics("threshold", metrics)
+    warn_of_nothing_learnt(metrics)
+
+
+def warn_of_nothing_learnt(metrics: dict[str, Any]) -> None:
+    reached, without = metrics["cross_fitted"]["micro_f1"]["value"], metrics["without_model"]
+    if reached < without["micro_f1"]:
+        labels = "label" if without["labels"] == 1 else f"{without['labels']} labels"
+        print(
+            f"threshold: warning: micro-F1 is {reached:.3f}; giving every photo the most frequent "
+            f"{labels} reaches {without['micro_f1']:.3f}, so the network has learnt nothing of use"
+        )
 
 
 if __name__ == "__main__":

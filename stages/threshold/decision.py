@@ -1,15 +1,19 @@
 """``models/decision.json``: what turns a network's probabilities into labels."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from stages.files import write_json
 from stages.threshold.calibration import scaled
 
 DECISION = Path("models/decision.json")
+ABOVE_ALL = math.nextafter(1, 2)  # where no row is to have a label, though one has probability 1
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Decision:
     """
 
     labels: list[str]
-    thresholds: list[float]
-    scope: str
-    metric: str
-    shrinkage: float
-    temperature: float = 1.0  # that of decisions from before there was one
+    thresholds: list[Annotated[float, Field(ge=0, le=ABOVE_ALL)]]
+    scope: Literal["global", "label"]
+    metric: Literal["micro_f1", "macro_f1", "subset_accuracy"]
+    shrinkage: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0  # of old ones, that had none
 
     def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
         """The network's probabilities, float (rows, labels) → calibrated ones, float32."""

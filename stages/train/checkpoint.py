@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import stages.network
+from stages import printable
 from stages.files import cache_folder, digest, whole
 from stages.ingest import images
 from stages.ingest.form import Form
@@ -59,7 +60,8 @@ class Checkpoint:
             return None
         except Exception as error:  # torch raises many kinds for a file that is something else
             # It was written whole, so the disk or a person spoilt it: start anew, but say so.
-            print(f"train: {self.path} cannot be read ({error}); starting from the first epoch")
+            why = printable(str(error))
+            print(f"train: {self.path} cannot be read ({why}); starting from the first epoch")
             return None
 
     def remove(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from stages import printable
 from stages.network.batches import Rows
 from stages.network.nets.classifier import Classifier
 from stages.train.recipe import Optimization
@@ -66,7 +67,7 @@ def compile_backbone(
         backbone._compiled_call_impl = None
         cause = getattr(error, "inner_exception", error)  # of torch's own, what a back end raised
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        print(f"train: torch.compile fails ({reason}); going on without train.compile")
+        print(f"train: torch.compile fails ({printable(reason)}); going on without train.compile")
     finally:
         network.zero_grad(set_to_none=True)
         with torch.no_grad():

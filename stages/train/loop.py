@@ -33,6 +33,10 @@ STEPS_BETWEEN_FIGURES = 20  # reading a figure from a GPU makes it wait
 Figures = dict[str, float]
 
 
+class Diverged(UserError):
+    """What was learnt is no longer made of numbers."""
+
+
 @dataclass
 class Result:
     """The outcome of a run.
@@ -75,8 +79,11 @@ def fit(
     whether it was reached in one go. With ``train.ema``, the average of the weights is what is
     validated and kept.
 
+    Where what is learnt is no longer made of numbers, the epochs before count, and it says so.
+
     Raises:
-        UserError: ``train.max_hours`` is over, or the loss is no longer a number.
+        Diverged: that is so in the first epoch.
+        UserError: ``train.max_hours`` is over.
     """
     assert train.targets is not None
     # A lone last row is left out, another one each epoch: batch norm cannot learn from one row.
@@ -93,10 +100,7 @@ def fit(
 
     run = _Run(network, optimization)
     if (state := group.from_first(checkpoint.load)) is not None:
-        run.load_state_dict(state)
-        print(f"train: going on after epoch {len(run.history)} of {params.epochs}")
-        for figures in run.history:
-            report(figures)
+        run.go_on(state, report)
     if params.compile:
         compile_on_gpu(network, train, description.input_size, optimization, group.size)
     learner = group.parallel(network)
@@ -109,15 +113,20 @@ def fit(
         shown, order, generator = _seeded(params.seed, epoch, train, group.rank)
         batches = shown.batches(params.batch_size, optimization.device, order[:rows], shard_of)
         side = progressive.side_at(epoch, params, description.input_size)
-        with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
-            deadline = started + params.max_hours * 3600 - run.seconds
-            figures = train_epoch(
-                *(learner, optimization, description, batches, generator, progress, deadline),
-                group,
-                side,
-            )
-        figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
-        figures |= validate(optimization, description, validation, group)
+        try:
+            with Progress(f"epoch {epoch} of {params.epochs}", rows, "photos") as progress:
+                deadline = started + params.max_hours * 3600 - run.seconds
+                figures = train_epoch(
+                    *(learner, optimization, description, batches, generator, progress, deadline),
+                    *(group, side),
+                )
+            figures["train/photos_per_second"] = rows / (time.perf_counter() - started)
+            figures |= validate(optimization, description, validation, group)
+        except Diverged as error:
+            if not run.history:
+                raise
+            print(f"train: {error}. The network of epoch {run.best_epoch} is kept")
+            break
         optimization.rate.after_epoch(figures[f"validation/{params.metric}"])
         run.add(figures, time.perf_counter() - started)
         if group.is_first:
@@ -169,11 +178,16 @@ class _Run:
             "seconds": self.seconds,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def go_on(self, state: dict[str, Any], report: Callable[[Figures], None]) -> None:
+        """Takes up a ``state_dict``, and reports its epochs."""
         self._network.load_state_dict(state["network"])
         self._optimization.load_state_dict(state["optimization"])
         self.history, self.seconds = state["history"], state["seconds"]
         self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        done, epochs = len(self.history), self._optimization.params.epochs
+        print(f"train: going on after epoch {done} of {epochs}")
+        for figures in self.history:
+            report(figures)
 
 
 def train_epoch(
@@ -234,11 +248,15 @@ def train_epoch(
             )
     figures = {f"train/{name}": figure for name, figure in seen.figures().items()}
     if not np.isfinite(figures["train/loss"]):
-        raise UserError(
-            f"the loss is {figures['train/loss']} in {progress.what}; lower train.lr "
-            f"({params.lr:g}), or set train.precision to fp32 ({optimization.precision} now)"
-        )
+        raise diverged(f"the loss is {figures['train/loss']} in {progress.what}", optimization)
     return figures | {"train/lr": optimization.optimizer.param_groups[0]["lr"]}
+
+
+def diverged(what: str, optimization: Optimization) -> Diverged:
+    return Diverged(
+        f"{what}; lower train.lr ({optimization.params.lr:g}), or set train.precision to fp32 "
+        f"({optimization.precision} now)"
+    )
 
 
 def validate(
@@ -247,13 +265,20 @@ def validate(
     """Loss, F1 at 0.5 and mean average precision on ``rows``, over what is known of their labels.
 
     How much experts of photo and caption count in the answer is fit before, to the same rows.
+
+    Raises:
+        Diverged: a weight or a probability is no number.
     """
     network, precision = optimization.eval_network, optimization.precision
     batch_size = optimization.params.batch_size
+    if not all(weight.isfinite().all() for weight in network.parameters()):
+        raise diverged("weights are no longer numbers", optimization)
     if network.has_experts:
         batches = _part(rows, batch_size, optimization.device, group)
         fit_fusion(network, description, batches, precision, group.join)
     probabilities = predict(network, description, rows, batch_size, precision, group)
+    if not np.isfinite(probabilities).all():
+        raise diverged("probabilities of validation are no longer numbers", optimization)
     return group.from_first(lambda: measure(optimization, probabilities, rows))
 
 

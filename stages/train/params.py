@@ -8,12 +8,14 @@ from stages.params import (
     Count,
     Exponent,
     Fraction,
+    Length,
     OpenFraction,
     Positive,
     PositiveFraction,
     PositiveNumber,
     Section,
     Seed,
+    Width,
 )
 
 OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those of no library
@@ -22,11 +24,11 @@ OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those of no library
 class Text(Section):
     encoder: Literal["lstm", "gru", "transformer"]
     bidirectional: bool
-    embedding: Positive
+    embedding: Width
     embeddings: str | None
-    hidden: Positive
+    hidden: Width
     transformer: str | None
-    max_tokens: Annotated[int, Field(ge=3)]  # a word between the marks of beginning and end
+    max_tokens: Annotated[Length, Field(ge=3)]  # a word between the marks of beginning and end
     frozen_layers: Count
     dropout: Fraction
     caption_dropout: Fraction

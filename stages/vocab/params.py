@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from stages.params import Positive, Section
+from stages.params import Length, Positive, Section
 
 
 class Vocab(Section):
@@ -10,4 +10,4 @@ class Vocab(Section):
     stop_words: Literal["keep", "drop"]
     min_count: Positive
     max_words: Positive
-    max_length: Positive
+    max_length: Length

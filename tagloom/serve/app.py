@@ -1,6 +1,7 @@
 """The routes: photos in, labels out."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from stages.cores import cores
@@ -154,7 +155,8 @@ def add_state(app: FastAPI, service: Service, patience: float) -> None:
     )
     async def health(response: Response) -> Health:
         """It is ready from the first, for the port opens once a model has answered; until it is
-        about to stop, or while a photo or the network keeps it longer than is usual.
+        about to stop, or while a photo or the network keeps it longer than is usual. Of several
+        workers the one that answers speaks for itself.
         """
         reloader, reason = service.reloader, not_ready(app, service.batcher, patience)
         response.status_code = 200 if reason is None else 503
@@ -162,6 +164,7 @@ def add_state(app: FastAPI, service: Service, patience: float) -> None:
             ready=reason is None,
             reason=reason,
             version=app.version,
+            process=os.getpid(),
             model=reloader.model.bundle.sha256,
             bundle=str(reloader.model.bundle.folder),
             problem=reloader.problem,
@@ -169,7 +172,7 @@ def add_state(app: FastAPI, service: Service, patience: float) -> None:
 
     @app.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def not_ready(app: FastAPI, batcher: Batcher, patience: float) -> str | None:

@@ -63,7 +63,8 @@ def serve(
         typer.Option(
             min=1,
             metavar="N",
-            help="Photos that are decoded at once; by default as many as there are cores.",
+            help="Photos that are decoded at once; by default as many as there are cores, shared "
+            "by the workers.",
             show_default=False,
         ),
     ] = None,
@@ -107,6 +108,16 @@ def serve(
         float,
         typer.Option(min=0.1, metavar="S", help="For a request to arrive.", rich_help_panel=LIMITS),
     ] = DEFAULT.seconds,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Processes that share the port, each with a model and limits of its own.",
+            rich_help_panel=OPERATION,
+        ),
+    ] = 1,
     notice: Annotated[
         float,
         typer.Option(
@@ -147,7 +158,8 @@ def serve(
     """
     try:
         from tagloom.serve import request_log
-        from tagloom.serve.server import Address, Stopping, run
+        from tagloom.serve.server import Address, Settings, Stopping, run
+        from tagloom.serve.workers import Workers
     except ModuleNotFoundError as error:
         from stages import UserError
 
@@ -155,7 +167,6 @@ def serve(
             f"the service needs {error.name}, which is missing: pip install 'tagloom[serve]'"
         ) from error
 
-    request_log.set_up(log_format, log_level)
     limits = Limits(
         photo_bytes=round(max_photo * MB),
         request_bytes=round(max_request * MB),
@@ -166,7 +177,7 @@ def serve(
         seconds=max_seconds,
         requests=max_requests,
     )
-    run(
+    settings = Settings(
         folder=None if champion else bundle,
         runtime="onnx" if onnx else "torch",
         address=Address(host, port, tuple(allow_host or ())),
@@ -176,4 +187,11 @@ def serve(
         wait=wait / 1000,
         threads=threads,
         stopping=Stopping(notice, grace),
+        style=log_format,
+        level=log_level,
     )
+    request_log.set_up(log_format, log_level)
+    if workers == 1:
+        run(settings)
+    else:
+        Workers(settings, workers).run()

@@ -1,6 +1,10 @@
 """How much a request may ask of the service, and its refusal when that is too much."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what --help needs is imported without the extra serve
+    from tagloom.serve.metrics import Metrics
 
 MB = 2**20
 CLIENT_GONE = 499  # nobody reads it; in the log, as in nginx's
@@ -48,8 +52,8 @@ class Refused(Exception):
 class Gate:
     """Counts what is in the house, and lets no more in than there is room for."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, metrics: "Metrics") -> None:
+        self.limits, self.metrics = limits, metrics
         self.requests = 0
         self.bytes = 0
 
@@ -67,9 +71,11 @@ class Gate:
     def __enter__(self) -> None:
         self.check()
         self.requests += 1
+        self.metrics.in_flight.inc()
 
     def __exit__(self, *error: object) -> None:
         self.requests -= 1
+        self.metrics.in_flight.dec()
 
     def hold(self, count: int) -> None:
         """Takes in so many bytes of a request; ``let_go`` gives them back."""
@@ -81,6 +87,8 @@ class Gate:
                 retry_after=1,
             )
         self.bytes += count
+        self.metrics.held.inc(count)
 
     def let_go(self, count: int) -> None:
         self.bytes -= count
+        self.metrics.held.dec(count)

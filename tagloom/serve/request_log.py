@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 from uvicorn.config import LOGGING_CONFIG
 
+from stages import printable
+from tagloom.results import in_a_line
+
 Style = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -52,7 +55,7 @@ def log_request(
 
 
 class TextFormatter(logging.Formatter):
-    """Time in UTC, level and message."""
+    """Time in UTC, level and message, without codes for the terminal."""
 
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
@@ -60,10 +63,17 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = in_a_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return printable(super().formatException(ei))
+
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line: time, level, logger, message, of a request its figures, of an error
-    its traceback.
+    """A JSON object a line: time, level, logger, process, message, of a request its figures, of an
+    error its traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -71,12 +81,13 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "process": record.process,
             "message": record.getMessage(),
         }
         line |= getattr(record, "request", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
 
 
 def set_up(style: Style, level: Level) -> None:

@@ -61,6 +61,7 @@ class Health(BaseModel):
     ready: bool
     reason: str | None = Field(description="Why it is not ready; null: it is")
     version: str = Field(description="Of Tagloom")
+    process: int = Field(description="Number of the process that answers: the log names it, too")
     model: str = Field(description="SHA-256 of the model's bundle")
     bundle: str = Field(description="The folder that it is from")
     problem: str | None = Field(description="Why a newer model is not in use; null: there is none")

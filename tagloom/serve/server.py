@@ -7,6 +7,8 @@ import logging
 import os
 import resource
 import signal
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,6 +19,7 @@ from starlette.datastructures import State
 
 from stages.files import cache_folder
 from stages.network.allocation import keep_freed_memory
+from tagloom.serve import request_log
 from tagloom.serve.app import create_app
 from tagloom.serve.limits import Limits
 from tagloom.serve.metrics import Metrics
@@ -25,6 +28,7 @@ from tagloom.serve.model_reload import Champion, ModelReloader, Runtime, ready
 from tagloom.serve.protocol import protocol
 
 BACKLOG = 128  # connections that wait to be accepted, at most
+BURST = 4  # of them that a worker takes at once, so that others get some
 FILES = 64  # descriptors for all that is no connection
 MARGIN = 2.0  # seconds for an orderly end, after which there is a disorderly one
 log = logging.getLogger("tagloom.serve")
@@ -65,45 +69,72 @@ class Address:
         return self.host == "localhost"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What is served, where and how.
+
+    Attributes:
+        folder: of the bundle; None: of the champion of the project in the current folder.
+        poll: seconds between two checks for a new model.
+        batch_size, wait, threads: as ``create_app`` takes them.
+        style, level: of the log.
+    """
+
+    folder: Path | None
+    runtime: Runtime
+    address: Address
+    poll: float
+    limits: Limits
+    batch_size: int
+    wait: float
+    threads: int | None
+    stopping: Stopping
+    style: request_log.Style
+    level: request_log.Level
+
+
 def run(
-    folder: Path | None,
-    runtime: Runtime,
-    address: Address,
-    poll: float,
-    limits: Limits,
-    batch_size: int,
-    wait: float,
-    threads: int | None,
-    stopping: Stopping,
+    settings: Settings,
+    listener: socket.socket | None = None,
+    fetches: bool = True,
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; the port opens once the model is ready.
 
     Args:
-        folder: of the bundle; None: of the champion of the project in the current folder.
-        poll: seconds between two checks for a new model.
-        batch_size, wait, threads: as ``create_app`` takes them.
+        listener: bound to the address, and shared with other workers; None: there are none.
+        fetches: whether this process, and no other, brings the champion's folder up to date.
+        announce: is called once the port is open.
 
     Raises:
         UserError: there is no model that can be served.
     """
     keep_freed_memory()
-    champion = None
+    address, folder, champion = settings.address, settings.folder, None
     if folder is None:
-        champion = Champion(Path.cwd(), cache_folder("champion") / "bundle")
+        folder = cache_folder("champion") / "bundle"
+        champion = Champion(Path.cwd(), folder) if fetches else None
+    if champion is not None:
         asyncio.run(champion.fetch())
-        folder = champion.folder
     metrics = Metrics()
-    model = ready(folder, runtime)
-    reloader = ModelReloader(model, runtime, poll, metrics, champion.fetch if champion else None)
-    app = create_app(reloader, metrics, limits, address.names, batch_size, wait, threads)
-    if not address.is_loopback:
+    model = ready(folder, settings.runtime)
+    refresh = champion.fetch if champion else None
+    reloader = ModelReloader(model, settings.runtime, settings.poll, metrics, refresh)
+    app = create_app(
+        *(reloader, metrics, settings.limits, address.names),
+        *(settings.batch_size, settings.wait, settings.threads),
+    )
+    if not address.is_loopback and fetches:
         log.warning(
             "listening at %s: whoever reaches this machine may ask, for there is neither a "
             "password nor encryption; put a reverse proxy with both in front",
             address.host,
         )
+    serving = server(app, address, settings.limits, metrics, settings.stopping, announce)
+    if listener is not None:
+        serving.config.backlog = BURST
     try:
-        server(app, address, limits, metrics, stopping).run()
+        serving.run(None if listener is None else [listener])
     finally:
         if app.state.batcher.longest:
             log.error("ended in the middle of a photo or a batch, which did not come to its end")
@@ -116,6 +147,7 @@ def server(
     limits: Limits,
     metrics: Metrics,
     stopping: Stopping = Stopping(),
+    announce: Callable[[], None] = lambda: None,
 ) -> uvicorn.Server:
     """What listens for the application and speaks HTTP; its logging is set up elsewhere."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -138,15 +170,26 @@ def server(
             timeout_graceful_shutdown=stopping.grace,
         ),
         stopping,
+        announce,
     )
 
 
 class Server(uvicorn.Server):
     """Says that it is to stop before it does, and ends in time even where something hangs."""
 
-    def __init__(self, state: State, config: uvicorn.Config, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        state: State,
+        config: uvicorn.Config,
+        stopping: Stopping,
+        announce: Callable[[], None],
+    ) -> None:
         super().__init__(config)
-        self._state, self._stopping = state, stopping
+        self._state, self._stopping, self._announce = state, stopping, announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         notice = self._stopping.notice

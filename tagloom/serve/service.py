@@ -42,12 +42,10 @@ class Service:
     ) -> None:
         self.reloader, self.limits = reloader, limits
         self.metrics, self.batcher = metrics, batcher
-        self.gate = Gate(limits)
+        self.gate = Gate(limits, metrics)
         self._explainer: tuple[Model, PhotoExplainer] | None = (
             None  # and the model that it explains
         )
-        metrics.in_flight.set_function(lambda: self.gate.requests)
-        metrics.held.set_function(lambda: self.gate.bytes)
 
     async def predict(self, request: Request) -> Answer:
         self.gate.check()  # before the upload: that of a request too many is not waited for

@@ -6,6 +6,7 @@ import pytest
 
 from stages.bundle import card
 from stages.bundle.bundle import CARD, read_bundle
+from stages.markdown import plain
 from tests import factories
 
 HOSTILE = [
@@ -27,14 +28,14 @@ def test_the_bundles_own_card_names_labels_metrics_and_commit(bundle: Path):
     read = read_bundle(bundle)
     text = (bundle / CARD).read_text("utf-8")
     assert "{" not in text.partition("```")[0]
-    f1 = read.metrics["validation"]["overall"]["micro_f1"]
-    assert f"| micro F1 | {f1['value']:.3f} | {f1['low']:.3f}–{f1['high']:.3f} |" in text
+    f1 = read.metrics.validation.overall["micro_f1"]
+    assert f"| micro F1 | {f1.value:.3f} | {f1.low:.3f}–{f1.high:.3f} |" in text
     for label in read.labels:
-        assert f"\n| {label} | {read.metrics['validation']['labels'][label]['count']} |" in text
+        assert f"\n| {label} | {read.metrics.validation.labels[label].count} |" in text
     assert "32 × 32 pixels" in text
-    assert f"micro-F1 {read.metrics['without_captions']['micro_f1']:.3f} instead of" in text
-    assert read.provenance["data"]["records_sha256"] in text
-    assert read.provenance["commit"] is None  # made in a folder without Git
+    assert f"micro-F1 {read.metrics.without_captions.micro_f1:.3f} instead of" in text
+    assert read.provenance.data.records_sha256 in text
+    assert read.provenance.commit is None  # made in a folder without Git
     assert "Made without Git" in text
 
 
@@ -87,4 +88,4 @@ def test_limits_are_what_the_figures_say():
 
 @pytest.mark.parametrize(("text", "expected"), [("a, b-c", "a, b-c"), (" a\n b ", "a b")])
 def test_plain_text_stays_as_it_is(text: str, expected: str):
-    assert card.plain(text) == expected
+    assert plain(text) == expected

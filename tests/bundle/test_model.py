@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from stages.bundle.model import load_model
@@ -65,3 +66,22 @@ print(found.shape, loaded.decide(found).shape)
         cwd=ROOT, check=True, text=True, capture_output=True,
     )  # fmt: skip
     assert done.stdout == "(2, 10) (2, 10)\n"
+
+
+def test_onnx_runtime_is_asked_for_the_gpu_where_it_has_one(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As far as that can be seen where there is none: by what the runtime is asked for."""
+    asked: list[list[str]] = []
+    session = onnxruntime.InferenceSession
+
+    def on_the_cpu(graph, options, providers):
+        asked.append(providers)
+        return session(graph, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_the_cpu)
+    there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    for available in (there, there[2:]):
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda to=available: to)
+        load_model(bundle, "onnx")
+    assert asked == [there[1:], there[2:]]

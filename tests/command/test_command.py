@@ -1,6 +1,7 @@
 """The command as it is called."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -22,8 +23,8 @@ from typer.testing import CliRunner, Result
 from stages.bundle.bundle import read_bundle
 from stages.bundle.model import load_model
 from stages.ingest.decoder import decode
-from stages.ingest.images import ImageStore
 from tagloom.__main__ import app
+from tests.command.conftest import photo
 from tests.conftest import ROOT
 from tests.hostile import FILES
 
@@ -36,21 +37,6 @@ def run(bundle: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TAGLOOM_BUNDLE", str(bundle))
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
-
-
-@pytest.fixture
-def album(bundle: Path, in_tmp: Path) -> Path:
-    """A folder with ``photos/`` of the test set, as PNG, and ``photos.csv`` with their captions."""
-    project = bundle.parents[1]
-    store = ImageStore(project / "data/images")
-    records = pl.read_parquet(project / "data/records.parquet")
-    test = records.filter(pl.col("subset") == "test").head(6)
-    (in_tmp / "photos").mkdir()
-    for id, image in test.select("id", "image").iter_rows():
-        Image.fromarray(store.gather(np.array([image]))[0]).save(in_tmp / f"photos/{id}.png")
-    named = test.select(pl.format("photos/{}.png", "id").alias("photo"), "caption", "labels")
-    named.with_columns(pl.col("labels").list.join(" ")).write_csv(in_tmp / "photos.csv")
-    return in_tmp
 
 
 def rows(result: Result) -> list[dict[str, str]]:
@@ -307,13 +293,15 @@ def test_hostile_files_are_read_or_listed_and_nothing_else_is_printed(bundle: Pa
 def test_a_photo_is_explained_in_words_and_a_picture(run: Run, album: Path):
     caption = pl.read_csv("photos.csv")["caption"][0]
     result = run("explain", "photos/test-00000.png", "--caption", caption, "--label", "1")
-    assert result.exit_code == 0, result.stderr
+    assert (result.exit_code, result.stderr) == (0, "")
     first, words, last = result.stdout.splitlines()
     assert re.fullmatch(r"1: [01]\.\d\d, (holds|does not hold) \(from 0\.\d\d\)", first)
     effects = re.findall(r"(\w+) ([+-]\d+\.\d\d)", words)
     assert effects
     assert {word for word, _ in effects} <= set(caption.lower().split())
     assert last.startswith("test-00000-explained.png ")
+    ignored = ("git", "check-ignore", "--quiet", "test-00000-explained.png")
+    assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0
     with Image.open("test-00000-explained.png") as picture:
         assert picture.width > 500
         colours = np.asarray(picture.convert("HSV"))[:, picture.width // 2 :, 1]
@@ -338,10 +326,10 @@ def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
     assert "captions, with 10 labels" in text
     assert "small_cnn, 32 × 32 pixels" in text
     assert known.sha256 in text
-    micro_f1 = known.metrics["validation"]["overall"]["micro_f1"]
-    assert re.search(rf"micro_f1 {micro_f1['value']:.3f} {micro_f1['low']:.3f}–", text)
+    micro_f1 = known.metrics.validation.overall["micro_f1"]
+    assert re.search(rf"micro_f1 {micro_f1.value:.3f} {micro_f1.low:.3f}–", text)
     for label, threshold in zip(known.labels, known.thresholds, strict=True):
-        f1 = known.metrics["validation"]["labels"][label]["f1"]
+        f1 = known.metrics.validation.labels[label].f1
         assert re.search(rf" {label} {threshold:.3f} {f1:.3f} ", text)
     assert "--onnx" in text
 
@@ -369,6 +357,26 @@ def test_the_model_is_exported_for_other_programs(run: Run, bundle: Path, album:
     assert probabilities == pytest.approx(model.probabilities(photos, None), abs=1e-4)
 
 
+def test_a_graph_that_points_elsewhere_is_not_exported(run: Run, bundle: Path, in_tmp: Path):
+    other = shutil.copytree(bundle, in_tmp / "other")
+    shutil.copyfile(bundle / "network.safetensors", "network_safetensors")
+    graph = (other / "network.onnx").read_bytes()
+    graph = graph.replace(b"network.safetensors", b"network_safetensors")
+    (other / "network.onnx").write_bytes(graph)
+    manifest = json.loads((other / "bundle.json").read_text("utf-8"))
+    manifest["files"]["network.onnx"] = hashlib.sha256(graph).hexdigest()
+    (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+    for arguments in (
+        ("export", "--onnx", "x.onnx"),
+        ("predict", "--onnx", "."),
+        ("serve", "--onnx"),
+    ):
+        result = run(*arguments, "--bundle", other)
+        assert result.exit_code == 1
+        assert "network.onnx cannot be loaded" in " ".join(result.stderr.split())
+    assert not Path("x.onnx").exists()
+
+
 def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     result = run("compare", bundle, "photos.csv")
     assert result.exit_code == 0, result.stderr
@@ -382,3 +390,21 @@ def test_a_model_agrees_with_itself(run: Run, bundle: Path, album: Path):
     table = pl.read_csv("photos.csv", infer_schema=False).with_columns(unknown=nothing)
     table.write_csv("partly.csv")
     assert "Micro-F1 on 5 photos" in run("compare", bundle, "partly.csv").stdout
+
+
+def test_labels_of_others_do_not_steer_the_terminal(run: Run, bundle: Path, in_tmp: Path):
+    hostile = "\x1b]0;gone\x07\x9b2J\n[bold]"
+    other = shutil.copytree(bundle, in_tmp / "\x1b[2Jbundle")
+    text = (other / "bundle.json").read_text("utf-8")
+    manifest = json.loads(text.replace('"0"', json.dumps(hostile)))
+    (other / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+    photo(in_tmp / "\x1b[31m.png")
+    for arguments in (
+        ("info",), ("predict", "."), ("predict", ".", "--threshold", "owl=0.3"),
+        ("predict", ".", "--threshold", f"{hostile}=2"), ("explain", "\x1b[31m.png"),
+        ("explain", "\x1b[31m.png", "--label", "owl"), ("predict", "\x1b[2Jnowhere"),
+        ("compare", bundle, "."), ("export", "--onnx", "\x1b[31m.onnx"),
+    ):  # fmt: skip
+        answer = run(*arguments, "--bundle", other)
+        assert not set(answer.output) & set("\x1b\x07\x9b"), arguments
+        assert isinstance(answer.exception, SystemExit | None), arguments

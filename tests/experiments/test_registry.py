@@ -195,3 +195,19 @@ def test_an_experiment_of_the_same_second_keeps_its_name(untrained_project: Toy)
             name = workspace.new_name("now")
             assert name == expected
             untrained_project.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", base)
+
+
+def test_it_says_by_whom_and_by_which_run_a_version_came(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rev = toy.git("rev-parse", "HEAD")
+    message = "Promote \x1b[2Jnight\n\nmicro_f1 0.5\n\nRun: brave-otter 12-34"
+    version = Registry(toy.folder).promote(rev, rev, message)
+    assert version.run == "brave-otter 12-34"
+    registry_command([])
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"→ v0.0.1  {version.rev[:7]}  Promote \\x1b[2Jnight  (by ")
+    tagger = toy.git("for-each-ref", "--format=%(taggeremail)", "refs/tags/model@v0.0.1")
+    assert "@" in tagger
+    assert f"{tagger}, 20" in line
+    assert line.endswith(", run brave-otter 12-34)")

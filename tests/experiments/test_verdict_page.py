@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from experiments.registry import Version
 from experiments.verdict_page import page
+from stages.markdown import plain
 from tests.toy import Toy
 
 F1 = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -19,19 +22,21 @@ DRIFT = {
 }
 
 
-def lines(folder: Path, labels: dict[str, Any], drift: dict[str, Any]) -> list[str]:
+def lines(
+    folder: Path, labels: dict[str, Any], drift: dict[str, Any], name: str = "first"
+) -> list[str]:
     toy = Toy(folder)
     toy.git("init", "--quiet")
     toy.commit("first")
     rev = toy.git("rev-parse", "HEAD")
-    version = Version("v0.0.1", rev, "first")
+    version = Version("v0.0.1", rev, name)
     figures = {
         "rows": 9,
         **{who: {"micro_f1": F1} for who in SIDES},
         "labels": {label: counts | SIDES for label, counts in labels.items()},
         "drift": DRIFT | drift,
     }
-    return page(folder, "new", "why", figures, version, rev, version, []).splitlines()
+    return page(folder, "new", name, figures, version, rev, version, [name]).splitlines()
 
 
 def test_where_all_is_known_nothing_is_said_of_it(tmp_path: Path):
@@ -48,3 +53,25 @@ def test_of_how_many_photos_a_label_is_known(tmp_path: Path):
     assert "| rate of cat | 25.0% of 16 | 50.0% of 1,000 |" in text
     assert "| rate of dog | 10.0% of 20 |  |" in text
     assert "| words that the model in use does not know | 50.0% | 12.5% |" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a|b",
+        "<img src=x onerror=alert(1)>",
+        "[x](http://e.org)",
+        "![](http://e.org/x.png)",
+        "`c`",
+        "**d**",
+        "\x1b[2J",
+        "www.e.org",
+    ],
+)
+def test_names_are_text_and_no_markup(tmp_path: Path, name: str):
+    drift = {"label_rates": {name: {"before": 0.5, "new": 0.5}}, "new_labels": [name]}
+    drift["gone_labels"] = [name]
+    text = "\n".join(lines(tmp_path, {name: {"count": 3}}, drift, name))
+    assert name not in text
+    assert text.count(plain(name)) == 7
+    assert "\x1b" not in text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 
@@ -35,14 +36,10 @@ def pool(toy: Toy, client: SyncPrefectClient) -> Iterator[dict[str, str]]:
         "PREFECT_API_URL": str(client.api_url),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    for command in (
-        ["work-pool", "create", "tagloom", "--type", "process"],
-        ["deploy", "--all", "--prefect-file", "flows/prefect.yaml"],
-    ):
-        done = subprocess.run(
-            PREFECT + command, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    client.create_work_pool(WorkPoolCreate(name="tagloom", type="process"))
+    command = [*PREFECT, "deploy", "--all", "--prefect-file", "flows/prefect.yaml"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     yield environment
     for flow in FLOWS:
         client.delete_deployment(named(client, flow.name).id)

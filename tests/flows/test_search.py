@@ -15,7 +15,7 @@ from experiments.dvc_project import Queue
 from experiments.plan import PlanError, read
 from experiments.search import read_search
 from flows.search import check_search
-from flows.sweep import main, sweep
+from flows.sweep import sweep
 from tests.flows import searched
 from tests.flows.test_reproduce import tasks
 from tests.flows.test_sweep import sweep_file
@@ -137,25 +137,3 @@ def test_a_value_that_the_project_refuses_runs_nothing(project: tuple[Toy, Path]
     search = read_search(toy.folder, "sweep.yaml")
     with pytest.raises(PlanError, match=r"model\.tilt is 7"):
         check_search(toy.folder, search, read(toy.folder), "micro_f1")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--search", "sweep.yaml"], "sweep: How many trials is the search to have? --trials 40"),
-        (["--trials", "3", "--grid", "pause=1,2"], "sweep: Trials and metric are of a search"),
-        (["--metric", "macro_f1", "--grid", "pause=1,2"], "sweep: Trials and metric are of a"),
-        (["--search", "a.yaml", "--grid", "b=1"], "sweep: A search draws its own values"),
-        (["--search", "nowhere.yaml", "--trials", "1"], "nowhere.yaml: No such file"),
-        (["--search", "in.txt", "--trials", "1"], "in.txt is to hold parameters by name"),
-        (["--search", "a.yaml", "--trials", "0"], "'0' is no number of 1 or more"),
-        (["--metric", "f1"], "invalid choice: 'f1'"),
-    ],
-)
-def test_command_line_mistake(
-    toy: Toy, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as done:
-        main(arguments)
-    assert done.value.code not in (None, 0)
-    assert sentence in f"{done.value.code}{capsys.readouterr().err}"

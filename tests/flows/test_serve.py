@@ -22,7 +22,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_API_PORT,
+    temporary_settings,
+)
 from prefect.states import Cancelling, Running
 
 from flows.deployments import deployment_name
@@ -186,17 +191,13 @@ def server_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
     return None
 
 
-def test_another_s_server_is_not_joined_unasked(
-    toy: Toy, client: SyncPrefectClient, tmp_path: Path
-) -> None:
-    port = str(client.api_url.port)
-    settings = {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": port}
-    home = str(tmp_path / "prefect")
-    with serving(tmp_path / "log", PREFECT_HOME=home, **settings) as process:
-        assert process.wait(END) == 1
-    text = (tmp_path / "log").read_text()
-    assert f"is not the Prefect server of your PREFECT_HOME, {home}" in text
-    assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in text
+def test_another_s_server_is_not_joined_unasked(client: SyncPrefectClient, tmp_path: Path) -> None:
+    home, port = tmp_path / "prefect", client.api_url.port
+    settings = {PREFECT_API_URL: "", PREFECT_SERVER_API_PORT: port, PREFECT_HOME: home}
+    with temporary_settings(settings), pytest.raises(ServerError) as error, Server():
+        pass
+    assert f"is not the Prefect server of your PREFECT_HOME, {home}" in str(error.value)
+    assert f"PREFECT_API_URL=http://127.0.0.1:{port}/api" in str(error.value)
 
 
 def test_another_s_server_that_stays_away_is_not_waited_for_for_ever(

@@ -522,6 +522,14 @@ def test_what_is_refused_queues_nothing(toy: Toy, client: SyncPrefectClient) -> 
         ([], "sweep: Nothing to sweep"),
         (["nowhere.yaml"], "sweep: "),
         (["--jobs", "0", "--grid", "b=1"], "'0' is no number of 1 or more"),
+        (["--search", "sweep.yaml"], "sweep: How many trials is the search to have? --trials 40"),
+        (["--trials", "3", "--grid", "pause=1,2"], "sweep: Trials and metric are of a search"),
+        (["--metric", "macro_f1", "--grid", "pause=1,2"], "sweep: Trials and metric are of a"),
+        (["--search", "a.yaml", "--grid", "b=1"], "sweep: A search draws its own values"),
+        (["--search", "nowhere.yaml", "--trials", "1"], "nowhere.yaml: No such file"),
+        (["--search", "in.txt", "--trials", "1"], "in.txt is to hold parameters by name"),
+        (["--search", "a.yaml", "--trials", "0"], "'0' is no number of 1 or more"),
+        (["--metric", "f1"], "invalid choice: 'f1'"),
     ],
 )
 def test_command_line_mistake(

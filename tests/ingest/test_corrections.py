@@ -185,6 +185,17 @@ def test_a_file_that_cannot_be_read_ends_the_stage(
     assert not records.RECORDS.exists()
 
 
+def test_a_link_is_not_read(take_in, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "secret.csv"
+    elsewhere.write_text("id,labels\na.jpg,cat\n")
+    link = FILE.with_name("link.csv")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match=rf"{link} is a link"):
+        take_in("id,labels\na.jpg,dog\n")
+    assert not records.RECORDS.exists()
+
+
 @pytest.mark.parametrize("place", ["data/other", str(FILE)])
 def test_what_is_no_folder_ends_the_stage(take_in, place: str) -> None:
     with pytest.raises(UserError, match=rf"ingest.corrections: {place} is no folder; make one"):

@@ -191,6 +191,34 @@ def test_weights_of_another_network_are_refused(tmp_path):
         backbones.build("resnet18", 64, str(tmp_path / "other.pth"))
 
 
+def test_weights_of_a_larger_sister_are_refused(tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save(models.resnet34().state_dict(), file)
+    with pytest.raises(UserError, match=r"is not of resnet18: it has layer1\.2\."):
+        backbones.build("resnet18", 64, str(file))
+
+
+@pytest.mark.parametrize("within", ["state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_weights_are_taken_out_of_checkpoints(tmp_path, within: str, prefix: str):
+    network = backbones.build("resnet18", 64)[0]
+    state = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({within: state, "epoch": 3}, tmp_path / "weights.pth")
+    loaded = backbones.build("resnet18", 64, str(tmp_path / "weights.pth"))[0]
+    assert torch.equal(loaded.conv1.weight, network.conv1.weight)
+
+
+def test_what_a_file_of_weights_may_not_hold(tmp_path):
+    file = tmp_path / "weights.pth"
+    network = backbones.build("resnet18", 64)[0]
+    torch.save(network, file)
+    with pytest.raises(UserError, match=r"net\.state_dict"):
+        backbones.build("resnet18", 64, str(file))
+    torch.save(network.state_dict() | {"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, file)
+    with pytest.raises(UserError, match=r"weights\.pth: conv1\.weight .*NaN"):
+        backbones.build("resnet18", 64, str(file))
+
+
 def test_pretrained_weights_come_from_torchs_cache_or_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")

@@ -13,20 +13,26 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests import forked_python
 from tests.conftest import ROOT, SMALL, write_params
 from tests.once import made_once
 
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout of the pipeline with a Git and a DVC repository."""
+    """A checkout of the pipeline with a Git and a DVC repository.
+
+    Attributes:
+        python: the folder of the Python that runs its stages; None: this one's.
+    """
 
     root: Path
+    python: Path | None = None
 
     def __call__(self, *command: str) -> str:
         """Runs a command there and returns what it printed; raises if it failed."""
         done = subprocess.run(
-            command, cwd=self.root, env=environment(), text=True, check=False,
+            command, cwd=self.root, env=environment(self.python), text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
@@ -53,9 +59,9 @@ def files_of_git() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
 
 
-def environment() -> dict[str, str]:
-    """This process's, with this Python first; Git knows nobody's name here."""
-    bin = str(Path(sys.executable).parent)
+def environment(python: Path | None = None) -> dict[str, str]:
+    """This process's, with this Python's folder first, or ``python``; Git knows nobody's name."""
+    bin = python or Path(sys.executable).parent
     return os.environ | {
         "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
@@ -93,7 +99,10 @@ def checkout(root: Path, params: dict[str, Any], stages: Collection[str] = ()) -
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, reproduced and committed; tests leave it as they found it."""
+    """The pipeline, reproduced and committed; tests leave it as they found it.
+
+    Its first run started every stage as users do; what tests run is forked.
+    """
 
     def make(folder: Path) -> None:
         project = checkout(folder, SMALL)
@@ -102,4 +111,4 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
     made = made_once(tmp_path_factory, "pipeline", make)
     root = tmp_path_factory.mktemp("pipeline") / "tagloom"
-    return Project(shutil.copytree(made, root, symlinks=True))
+    return Project(shutil.copytree(made, root, symlinks=True), forked_python.folder())

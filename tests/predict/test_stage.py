@@ -15,7 +15,7 @@ from stages.bundle.__main__ import main as bundle
 from stages.ingest import records
 from stages.network.probabilities import read_label_names, read_probabilities
 from stages.predict.__main__ import PREDICTIONS, SUBMISSION, main
-from stages.predict.sheet import SHEET
+from stages.predict.sheet import NOBODY, SHEET
 from stages.threshold.__main__ import main as threshold
 from stages.threshold.decision import read_decision
 from stages.train.__main__ import main as train
@@ -113,10 +113,11 @@ def test_without_known_labels_there_are_no_metrics(trained: Path):
     assert said()["photos"] == 40
 
 
-def test_without_a_test_photo_the_tables_are_empty(trained: Path):
+def test_without_a_test_photo_the_tables_are_empty(trained: Path, capsys):
     train_only = records.read().filter(pl.col("subset") == "train")
     records.write(train_only, records.read_label_names())
     main()
+    assert NOBODY in capsys.readouterr().out
     assert len(read_probabilities(PREDICTIONS)) == 0
     assert SUBMISSION.read_text() == "ImageID,Labels\n"
     assert said()["photos"] == 0

@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 
 from stages.bundle.model import Model
 from stages.ingest import decoder
+from tagloom.serve.request_log import JsonFormatter, TextFormatter
 from tests.hostile import FORM, form, jpeg, part
 from tests.serve.conftest import Running, running
 from tests.serve.test_command import serving
@@ -168,3 +170,17 @@ def test_more_clients_than_descriptors(bundle: Path):
         assert httpx.post(f"{address}/predict", files={"photos": PHOTO}).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert len(process.stdout.readlines()) < 20
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_no_line_of_the_log_steers_a_terminal(formatter: logging.Formatter):
+    name = "a\x1b[2J\x9b31m\r\n2026 INFO forged\u202e"
+    try:
+        raise ValueError(name)
+    except ValueError:
+        record = logging.LogRecord(
+            "tagloom", logging.ERROR, "", 1, "no %s", (name,), sys.exc_info()
+        )
+    text = formatter.format(record)
+    assert not set(text) & set("\x1b\x9b\r\u202e")
+    assert "forged" in text.splitlines()[0]

@@ -16,6 +16,7 @@ from stages.network.probabilities import UNKNOWN, probability_table, write_proba
 from stages.params import read
 from stages.threshold.__main__ import main
 from stages.threshold.decision import Decision, read_decision
+from stages.threshold.evaluate import without_model
 from stages.threshold.fit import cross_fit, find
 from stages.threshold.params import Threshold
 from stages.threshold.search import search
@@ -48,6 +49,30 @@ def run(params):
         return json.loads(Path("metrics/threshold.json").read_text())
 
     return run
+
+
+@pytest.mark.parametrize("is_known", [1.0, 0.7])
+def test_what_one_reaches_without_a_model(is_known: float):
+    truth, _ = sample(400)
+    known = np.random.default_rng(1).random(truth.shape) < is_known
+    reached = []
+    for count in (1, 2, 3):  # the labels are in the order of their rates
+        given = np.arange(3)[None].repeat(400, axis=0) < count
+        reached.append(sklearn_metrics.f1_score(truth[known], given[known]))
+    best = int(np.argmax(reached))
+    assert without_model(truth, known) == (best + 1, pytest.approx(reached[best]))
+
+
+def test_a_network_that_has_learnt_nothing_is_named(run, capsys):
+    truth, scores = sample()
+    write_validation(truth, scores)
+    metrics = run()
+    assert metrics["without_model"]["micro_f1"] < metrics["cross_fitted"]["micro_f1"]["value"]
+    assert "warning" not in capsys.readouterr().out
+    write_validation(truth, 1 - scores)
+    metrics = run()
+    assert metrics["without_model"]["labels"] == without_model(truth)[0]
+    assert f"{metrics['without_model']['micro_f1']:.3f}" in capsys.readouterr().out
 
 
 def test_figures_agree_with_scikit_learn():

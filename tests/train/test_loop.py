@@ -21,7 +21,7 @@ from stages.network.nets.small_cnn import SmallCNN
 from stages.network.network import new_network
 from stages.params import read
 from stages.train.distributed import ALONE
-from stages.train.loop import Result, fit, predict
+from stages.train.loop import Diverged, Result, fit, predict
 from stages.train.params import Train
 from stages.train.run_metrics import left_out, outcome
 from stages.vocab import vocabulary
@@ -129,6 +129,21 @@ def train(tmp_path: Path) -> Callable[..., Run]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def test_what_diverges_in_its_last_step_is_not_kept(train):
+    """The loss of that step is still a number; what the step makes of the weights is not."""
+    with pytest.raises(Diverged, match=r"lower train\.lr \(1e\+36\)"):
+        train(changed(epochs=1, batch_size=32, optimizer="sgd", lr=1e36))
+
+
+def test_the_epochs_before_it_diverged_count(train, capsys):
+    schedule = {"name": "cosine", "warmup": 0.99, "start": 1e-38}  # harmless for an epoch
+    run = train(changed(epochs=6, batch_size=32, optimizer="sgd", lr=1e38, schedule=schedule))
+    best = run.result.best_epoch
+    assert 1 <= best <= len(run.result.history) < 6
+    assert f"The network of epoch {best} is kept" in capsys.readouterr().out
+    assert np.isfinite(run.probabilities()).all()
 
 
 EVERYTHING = {

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from stages import printable
 from stages.ingest.sources import Columns, Row, Unreadable
 from stages.ingest.tables import duplicates, long_form, wide
 from stages.ingest.tables.opened import open_all
@@ -33,7 +34,8 @@ def rows(root: Path, options: Options) -> Iterator[Row | Unreadable]:
     opened = open_all(root, options)
     for each in opened:
         if each.table.is_guessed:
-            print(f"ingest: {each.path} is not UTF-8; read as cp1252 (ingest.table.encoding)")
+            path = printable(str(each.path))
+            print(f"ingest: {path} is not UTF-8; read as cp1252 (ingest.table.encoding)")
     if options.long:
         return long_form.rows(root, options, opened)
     make = wide.maker(root, options, opened)

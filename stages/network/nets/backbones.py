@@ -29,6 +29,7 @@ def build(
     weights: str = "none",
     auxiliary_outputs: int = 0,
     architecture: Mapping[str, Any] | None = None,
+    check: Callable[[nn.Module], None] = lambda backbone: None,
 ) -> tuple[nn.Module, int]:
     """Builds a backbone that maps (n, 3, input_size, input_size) to (n, features).
 
@@ -43,6 +44,7 @@ def build(
             help to train: in training mode these networks then give a tuple, features first.
             0: none.
         architecture: of the last two kinds of names, as from ``preprocessing``.
+        check: looks at the backbone before a photo goes through it, which takes memory.
 
     Returns:
         The backbone and its number of features.
@@ -56,11 +58,12 @@ def build(
             why = f"it halves them to nothing below {LEAST}"
             raise _misfit(name, input_size, why, LEAST)
         ours = OURS[name](input_size)
+        check(ours)
         return ours, ours.features
     # Only an architecture is built: nothing is asked of a hub for a name that has none.
     _check_name(name if architecture is None else timm_backbones.PREFIX + architecture["name"])
     try:
-        return _create(name, input_size, weights, auxiliary_outputs, architecture)
+        return _create(name, input_size, weights, auxiliary_outputs, architecture, check)
     except MISFITS as error:
         fitting = _fitting(name, input_size, auxiliary_outputs, architecture)
         raise _misfit(name, input_size, error, fitting) from error
@@ -72,12 +75,14 @@ def _create(
     weights: str,
     auxiliary_outputs: int,
     architecture: Mapping[str, Any] | None,
+    check: Callable[[nn.Module], None] = lambda backbone: None,
 ) -> tuple[nn.Module, int]:
     """A backbone of a library that has seen photos, and its number of features."""
     if name.startswith(timm_backbones.PREFIX):
         network = timm_backbones.create(name, input_size, weights, architecture)
     else:
         network = torchvision_backbones.create(name, input_size, weights, auxiliary_outputs)
+    check(network)
     photos = torch.zeros(2, 3, input_size, input_size)
     with torch.inference_mode():
         if auxiliary_outputs:  # heads at work in training only may need larger photos

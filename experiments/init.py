@@ -1,0 +1,203 @@
+"""A project of one's own: a Git and DVC repository with the pipeline, for one's own photos.
+
+Photos are never moved or changed: DVC keeps a copy of them, or they are read where they are.
+``params.yaml`` says how they are read, and how to learn from so many.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ruamel.yaml import YAML
+
+from experiments.dvc_project import ProjectError, git, git_folder, git_or_none
+from experiments.params import check_all
+from experiments.plan import PARAMS
+from experiments.template import Template, check_committed, commit, set_values, written
+from stages import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Care = Literal["copy", "link", "in-place"]
+RAW = Path("data/raw")
+FEW = 2000  # photos; for so many, each is seen in several views
+BACKBONE = "timm/tf_efficientnet_lite0"
+SIDE = 224  # pixels
+BATCH = 8  # photos, to see how fast a backbone is
+README = """# {name}
+
+Labels for photos like those of {root}, learnt with Tagloom.
+
+```sh
+dvc repro                     # runs what is not up to date; the result: report/index.html
+dvc exp run -S train.lr=5e-4  # tries a change; dvc exp show compares
+tagloom predict PHOTO         # asks the model
+tagloom update                # merges what is new in Tagloom
+```
+
+How photos and labels are read, and all else that can be set: [params.yaml](params.yaml). What data
+can look like: [docs/data.md](docs/data.md).
+"""
+
+
+class Recipe(NamedTuple):
+    """How to learn: values of ``params.yaml`` by whole key, and a sentence on each choice."""
+
+    values: dict[str, Any]
+    reasons: list[str]
+
+
+def recipe(photos: int, has_captions: bool, weights: str = "pretrained") -> Recipe:
+    """What suits so many photos: a pretrained backbone, frozen, so that it sees each photo once."""
+    views = 8 if photos <= FEW and not has_captions else None
+    values: dict[str, Any] = {
+        "ingest.image_size": SIDE,
+        "train.inputs": "image+caption" if has_captions else "image",
+        "train.backbone": BACKBONE,
+        "train.weights": weights,
+        "train.freeze": True,
+        "train.feature_norm": "batch",
+        "train.augment.shift": 0,
+    }
+    reasons = [
+        f"train.inputs {values['train.inputs']}: there are {'' if has_captions else 'no '}captions",
+        f"train.freeze: {BACKBONE} stays as it is, since {photos:,} photos would take hours to "
+        "teach it more; with a GPU, try train.freeze=false",
+    ]
+    if views:  # presets/features.yaml
+        values |= {"train.views": views, "train.dropout": 0.7, "train.lr": 5e-4, "train.epochs": 40}
+        values |= {"train.schedule.warmup": 0.1, "train.augment.resized_crop": [0.25, 1]}
+        values |= {"train.augment.horizontal_flip": 0.5}
+        reasons.append(f"train.views {views}: few photos are seen in several views, each once")
+    seconds = photos * (views or 1) * seconds_a_photo(BACKBONE)
+    reasons.append(f"this machine's {_device().type} needs about {_duration(seconds)} for that")
+    return Recipe(values, reasons)
+
+
+def seconds_a_photo(backbone: str) -> float:
+    """How long this machine's GPU, or else its processor, takes for a photo, by one batch."""
+    import torch
+
+    from stages.network.nets import backbones
+
+    device = _device()
+    network = backbones.build(backbone, SIDE)[0].to(device).eval()
+    photos = torch.zeros(BATCH, 3, SIDE, SIDE, device=device)
+    with torch.inference_mode():
+        for _ in range(2):  # the first prepares
+            started = time.perf_counter()
+            network(photos).sum().item()
+    return (time.perf_counter() - started) / BATCH
+
+
+def init(
+    folder: Path,
+    photos: Path,
+    values: Mapping[str, Any],
+    source: Template,
+    care: Care = "copy",
+    into: bool = False,
+) -> Path:
+    """Makes a project in ``folder`` and commits it; returns the photos' place in ``params.yaml``.
+
+    Args:
+        photos: the folder of photos and of what says their labels.
+        values: for ``params.yaml``, by whole key, but for ``ingest.root``.
+        care: ``copy``: DVC keeps them, so that each commit has its own; ``link``: a link in the
+            project leads to them; ``in-place``: ``params.yaml`` names where they are.
+        into: an existing repository takes the project in, in ``folder``.
+
+    Raises:
+        UserError: something is there that would be in the way; nothing was written then.
+        ProjectError: Git or DVC could not do what they were asked for.
+    """
+    folder, photos = folder.absolute(), photos.absolute()
+    content = source.params()
+    root = photos if care == "in-place" else RAW / photos.name
+    set_values(content, {**values, "ingest.root": str(root)})
+    check_all(YAML(typ="safe", pure=True).load(written(content)))
+    existing, is_new = check_init(folder, source, into), not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if existing is None:
+            git(folder, "init", "--quiet", "--initial-branch=main")
+        take_template(folder, source)
+        keep_photos(folder, photos, root, care)
+        (folder / PARAMS).write_text(written(content), "utf-8")
+        if not (folder / "README.md").exists():
+            text = README.format(name=folder.name, root=photos.name)
+            (folder / "README.md").write_text(text, "utf-8")
+        git(folder, "add", "--all", ".")
+        git(folder, "commit", "--quiet", "--message", f"Learn from the photos of {photos.name}")
+    except BaseException:
+        if is_new:  # all of it is ours
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return root
+
+
+def check_init(folder: Path, source: Template, into: bool) -> Path | None:
+    """The top of the repository that the folder, which need not exist, is in; None: in none.
+
+    Raises:
+        UserError: ``init`` would be in the way of what is there.
+    """
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+    try:
+        existing, _ = git_folder(there)
+    except ProjectError:
+        if into:
+            raise UserError(f"{folder} is in no Git repository; leave --into away") from None
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder} is not empty; name a folder that there is not yet") from None
+        return None
+    if not into:
+        raise UserError(f"{folder} is in the repository {existing}; --into makes it a part of that")
+    check_committed(existing)
+    if taken := [name for name in source.names() if (folder / name).exists()]:
+        raise UserError(f"{folder} has {taken[0]} already; name another folder")
+    return existing
+
+
+def take_template(folder: Path, source: Template) -> None:
+    """Brings the template's files into the folder of a repository, by a commit of their own."""
+    top, below = git_folder(folder)
+    new = commit(top, below, source)
+    if git_or_none(top, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+        git(top, "reset", "--quiet", "--hard", new)
+    else:
+        message = git(top, "log", "-1", "--format=%s", new)
+        git(
+            *(top, "merge", "--quiet", "--no-ff", "--allow-unrelated-histories"),
+            *("--message", message, new),
+        )
+
+
+def keep_photos(folder: Path, photos: Path, root: Path, care: Care) -> None:
+    place = folder / root
+    if care == "link":
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(photos)
+    elif care == "copy":
+        place.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "dvc", "add", "--quiet", "--out", str(root), str(photos)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ProjectError(f"DVC could not take in {photos}: {done.stderr.strip()}")
+
+
+def _device() -> "torch.device":
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
