@@ -166,7 +166,7 @@ def tests(options: Options) -> Iterator[Row]:
     )
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider"]
         command += ["-p", "pytest_timeout", f"--junitxml={report}", *files]
         alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # others may be there
         subprocess.run(command, cwd=ROOT, env=alone, check=False)
