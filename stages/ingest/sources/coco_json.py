@@ -10,7 +10,9 @@ photo become one, a line each. (Format: https://cocodataset.org/#format-data)
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from functools import reduce
 from itertools import islice
+from operator import or_
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,42 +121,50 @@ def _labels(root: Path, file: _File) -> _Labels:
         UserError: no annotation of a category is of an image that is listed.
     """
     labels = _Labels({}, {}, [])
-    once: dict[tuple[str, ...], tuple[str, ...]] = {}  # few are as many as the images
-    ids = {_key(image, "id") for image in file.images} - {None}
-    found: set[Key | None] = set()  # categories of images that are listed
+    # As bits of a number, by category: quicker to put together than lists, and as good to keep.
+    names = {1 << at: name for at, name in enumerate(sorted(set(file.categories.values())))}
+    bit_of = {name: bit for bit, name in names.items()}
+    bits = {id: bit_of[name] for id, name in file.categories.items()}
+    carried = {_key(image, "id"): 0 for image in file.images}
+    carried.pop(None, None)
     strange: dict[Key | None, dict[Key | None, None]] = defaultdict(dict)  # their images, if not
     seen: set[Key] = set()
     for number, annotation in enumerate(file.annotations or (), 1):
         image = _key(annotation, "image_id")
-        categories = _categories(annotation)
-        if image is None or image not in ids:
+        if image is None or image not in carried:
             if image is None or image not in seen:
                 reason = "an annotation of an image not listed"
                 labels.unlisted.append(Unreadable(file.name, number, reason))
             if image is not None:
                 seen.add(image)
-            for category in categories:
+            for category in _categories(annotation):
                 strange[category][image] = None
             continue
-        found.update(categories)
-        for category in categories:
-            name = None if category is None else file.categories.get(category)
-            if name is not None:
-                known = labels.by_image.get(image, ())
-                if name not in known:
-                    both = tuple(sorted((*known, name)))
-                    labels.by_image[image] = once.setdefault(both, both)
+        for category in _categories(annotation):
+            if category in bits:
+                carried[image] |= bits[category]
             else:
                 reason = f"an annotation of category {category!r}, which is not listed"
                 labels.refused.setdefault(image, Unreadable(file.name, number, reason))
-    lost = next((each for each in file.categories if each in strange and each not in found), None)
-    if lost is not None and ids:
+    lists = {each: tuple(map(names.__getitem__, _bits(each))) for each in {*carried.values()}}
+    labels.by_image.update((image, lists[each]) for image, each in carried.items() if each)
+    every = reduce(or_, lists, 0)
+    lost = next((id for id, bit in bits.items() if id in strange and not bit & every), None)
+    if lost is not None and carried:
         raise UserError(
             f"{root / file.name}: no annotation of category {file.categories[lost]!r} is of an "
             f"image that is listed there; their image_id is {_some(strange[lost])}, the images' "
             f"id is {_some(image.get('id') for image in file.images)}"
         )
     return labels
+
+
+def _bits(number: int) -> Iterator[int]:
+    """Those of a number, the lowest first, each as a number."""
+    while number:
+        lowest = number & -number
+        yield lowest
+        number ^= lowest
 
 
 def _categories(annotation: dict[str, Any]) -> list[Key | None]:
@@ -217,6 +227,8 @@ def _is_image(image: dict[str, Any]) -> bool:
 def _key(item: dict[str, Any], name: str) -> Key | None:
     """An id, which a table that was turned into JSON may have as 7.0."""
     value = item.get(name)
+    if type(value) is int:  # nearly always
+        return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) else None
