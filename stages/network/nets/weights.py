@@ -56,13 +56,14 @@ def read_state(weights: str) -> dict[str, torch.Tensor]:
         state = state[inner[0]]
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise UserError(f"train.weights {path} is no state dict (names to tensors)")
+    tensors: dict[str, torch.Tensor] = state
     for prefix in WRAPPED:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    for name, tensor in state.items():
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise UserError(f"train.weights {path}: {name} is not all numbers (NaN or infinite)")
-    return state
+    return tensors
 
 
 def load_state(
