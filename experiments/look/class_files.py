@@ -35,7 +35,4 @@ def candidates(index: Index, _: list[str]) -> Iterator[Candidate]:
 
 
 def _names(index: Index, files: Sequence[str]) -> list[str]:
-    """The lines of ``files``."""
-    texts = ((index.root / path).read_text("utf-8", "replace") for path in files)
-    lines = (line.strip() for text in texts for line in text.splitlines())
-    return [line for line in lines if line]
+    return [line for path in files for line in index.lines(path)]

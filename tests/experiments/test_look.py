@@ -1,6 +1,7 @@
 """Each shape of docs/data.md, recognised: what look proposes reads what the lines there read."""
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -230,6 +231,7 @@ def test_linked_and_packed_photos(in_tmp: Path):
     for name in ("1.jpg", "2.jpg"):
         Path("p", name).write_bytes(photo_of())
     Path("linked/here").symlink_to(Path("p").absolute())
+    Path("linked/above").symlink_to(in_tmp)
     with zipfile.ZipFile("packed/all.zip", "w") as archive:
         archive.write("p/1.jpg", "in/1.jpg")
         archive.write("p/2.jpg", "in/2.jpg")
@@ -237,6 +239,25 @@ def test_linked_and_packed_photos(in_tmp: Path):
     assert (linked.ingest["table"]["photos"], linked.sides) == ("here", (24, 16))
     assert (zipped.ingest["table"]["photos"], zipped.sides) == ("all.zip/in", None)
     assert zipped.photos == 2
+
+
+def test_what_cannot_be_read_is_no_hindrance(in_tmp: Path, monkeypatch: pytest.MonkeyPatch):
+    Path("b.csv").write_text("id,tag\n1.jpg,a\n")
+    Path("c.parquet").write_bytes(b"PAR1")
+    Path("d.jsonl").write_bytes(b"\x81")
+    Path("e.json").write_text('{"images": [')
+    Path("p").mkdir()
+    for name in ("f.csv", "f.zip", "p/3.jpg"):
+        os.mkfifo(name)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "b.csv" not in str(path))
+    found = table("id,tag\n1.jpg,a\n2.jpg,b\n3.jpg,a\n", *TWO)
+    monkeypatch.setattr(os, "access", access)
+    assert found.ingest["table"]["file"] == "photos.csv"
+    said = "\n".join(found.doubts)
+    assert "1 of 3 photos cannot be read, such as 3.jpg: it is no file" in said
+    for name in ("b.csv may not be read", "c.parquet cannot be read", "e.json is not JSON"):
+        assert f"not read: {name}" in said
 
 
 def test_numbers_that_parquet_names(in_tmp: Path):
