@@ -106,7 +106,7 @@ def look(folder: Path, base: dict[str, Any]) -> Look:
     for candidate in chain.from_iterable(each.candidates(index, troubles) for each in SHAPES):
         try:
             found = verified(_over(base, candidate), base, index)
-        except UserError as error:
+        except (UserError, OSError) as error:
             troubles.append(f"{candidate.shape}: {error}")
             continue
         if len(found.rows) and len(found.labels):

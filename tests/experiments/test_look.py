@@ -157,6 +157,16 @@ def test_two_columns_that_may_hold_the_labels(in_tmp: Path):
     assert "labels: genre" in " ".join("\n".join(lines(found)).split())
 
 
+def test_tables_of_parts(in_tmp: Path):
+    Path("test.csv").write_text("id,tag\n3.jpg,a\n")
+    Path("train.csv").write_text("id,tag\n1.jpg,a\n")
+    found = table("id,text\n1.jpg,A cat on a mat\n", *TWO, "p/3.jpg")
+    assert found.ingest["table"]["file"] == "train.csv"
+    doubts = "\n".join(found.doubts)
+    assert "test.csv: the same columns as train.csv, but not read" in doubts
+    assert "photos.csv names photos, but no column of it can hold labels" in doubts
+
+
 def test_folders_say_more_than_what_rows_merely_share(in_tmp: Path):
     text = "id,camera\n1.jpg,x\n2.jpg,x\n3.jpg,y\n"
     found = table(text, "all/cat/1.jpg", "all/cat/2.jpg", "all/dog/3.jpg")
