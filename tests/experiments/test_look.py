@@ -26,6 +26,7 @@ from stages.ingest.params import Ingest
 from stages.ingest.sources import Row, kaggle_csv
 from stages.ingest.sources import table as table_source
 from tagloom.__main__ import app
+from tests.conftest import ROOT
 from tests.ingest import test_annotation_shapes as annotations
 from tests.ingest import test_table_docs as tables
 from tests.ingest.conftest import photo_of
@@ -280,6 +281,14 @@ def test_numbers_that_parquet_names(in_tmp: Path):
     found = look(Path(), BASE)
     assert found.ingest["table"]["file"] == "train-*.parquet"
     assert (found.labels, found.sides) == ({"cat": 1, "dog": 3}, (24, 16))
+
+
+def test_the_values_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with zipfile.ZipFile(tmp_path / "template.zip", "w") as archive:
+        archive.write(ROOT / "params.yaml", "params.yaml")
+    monkeypatch.setattr("experiments.look.base.PACKED", tmp_path / "template.zip")
+    monkeypatch.setattr("experiments.look.base.ROOT", tmp_path)
+    assert base() == BASE
 
 
 def test_the_command(in_tmp: Path):
