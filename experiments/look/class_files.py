@@ -1,5 +1,6 @@
 """A folder of text files, one for each class, that list the names of its photos."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +20,8 @@ def candidates(index: Index, _: list[str]) -> Iterator[Candidate]:
             continue
         lists[folder_of(path)].append(path)
     for folder, files in lists.items():
+        if len(files) < sum(name[0] != "." for name in os.listdir(index.root / folder)):
+            continue  # whatever else is there would be taken for a list
         # Of text files that are something else, as boxes, there may be one for each photo.
         if not match(_names(index, files[:LOOKED_AT]), index, parts=True):
             continue
@@ -35,7 +38,4 @@ def candidates(index: Index, _: list[str]) -> Iterator[Candidate]:
 
 
 def _names(index: Index, files: Sequence[str]) -> list[str]:
-    """The lines of ``files``."""
-    texts = ((index.root / path).read_text("utf-8", "replace") for path in files)
-    lines = (line.strip() for text in texts for line in text.splitlines())
-    return [line for line in lines if line]
+    return [line for path in files for line in index.lines(path)]

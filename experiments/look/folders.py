@@ -7,10 +7,10 @@ from typing import Any
 
 from experiments.look.candidate import FOLDERS, SHARES, Candidate
 from experiments.look.index import Index, in_folder
-from experiments.look.parts import TEST, TRAIN, VALIDATION, by_part, part_of
+from experiments.look.parts import PARTS, TEST, TRAIN, VALIDATION, by_part, part_of
 
 # What folders of photos are called, whatever is in these.
-NO_LABELS = frozenset("data images imgs jpegimages photos pictures".split())
+NO_LABELS = frozenset(("images", "imgs", "jpegimages"))
 
 
 def candidates(index: Index, _: list[str]) -> Iterator[Candidate]:
@@ -35,13 +35,14 @@ def candidates(index: Index, _: list[str]) -> Iterator[Candidate]:
 
 def _candidate(folders: dict[str, str], labels: set[str]) -> Iterator[Candidate]:
     """The folders of labels in these, one for each part."""
-    if {label.lower() for label in labels} <= NO_LABELS:
+    if not NO_LABELS.isdisjoint(map(str.lower, labels)):
         return
     options: dict[str, Any] = {"photos": folders[TRAIN]}
     options |= {part: folders.get(part) for part in (VALIDATION, TEST)}
     why = dict.fromkeys(folders.keys() - {TRAIN}, "by its name")
     why["photos"] = "folders of photos are in it"
-    shape = f"a folder for each label, in {', '.join(folders.values())}"
+    there = [folders[part] for part in PARTS if part in folders]
+    shape = f"a folder for each label, in {', '.join(there)}"
     if len(labels) > 1 and len({re.sub(r"\d+", "", label) for label in labels}) == 1:
         doubt = "folders whose names differ only in digits may be shares of many photos, no labels"
         yield Candidate(shape, SHARES, "folders", options, why, doubts=(doubt,))

@@ -16,7 +16,8 @@ class Index:
 
     Attributes:
         photos: those with the suffix of a photo, also in a zip, which is as a folder of its name.
-        others: all other files, but for zips.
+        others: all other files, but for zips and those that cannot be read.
+        unreadable: the latter.
         by_name, by_stem: the paths of photos, by their names and by these without suffix.
     """
 
@@ -24,15 +25,19 @@ class Index:
         self.root = root
         self.photos: set[str] = set()
         self.others: list[str] = []
+        self.unreadable: list[str] = []
         self.by_name: dict[str, list[str]] = defaultdict(list)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for path in _files(root):
-            name = path.rpartition("/")[2]
-            if name.lower().endswith(ZIP):
-                self._add(f"{path}/{each}" for each in _in_zip(root / path))
-            elif os.path.splitext(name)[1].lower() in suffixes():
+            if os.path.splitext(path)[1].lower() in suffixes():
                 self._add([path])
-            elif (root / path).is_file():  # and no pipe, which nobody could read to its end
+            elif not (root / path).is_file():  # a pipe, which nobody could read to its end
+                continue
+            elif not os.access(root / path, os.R_OK):
+                self.unreadable.append(path)
+            elif path.lower().endswith(ZIP):
+                self._add(f"{path}/{each}" for each in _in_zip(root / path))
+            else:
                 self.others.append(path)
         self.others.sort()
 
@@ -54,6 +59,11 @@ class Index:
             self.with_suffix(*TAR)
         )
 
+    def lines(self, path: str) -> list[str]:
+        """Those of a text file that hold something, without blanks around it."""
+        text = (self.root / path).read_text("utf-8", "replace")
+        return [line for line in map(str.strip, text.splitlines()) if line]
+
     def folders(self) -> dict[str, int]:
         """The folders that photos lie in, without what is between, and how many do."""
         count: dict[str, int] = defaultdict(int)
@@ -73,7 +83,9 @@ def in_folder(folder: str, name: str) -> str:
 
 
 def _files(root: Path) -> Iterator[str]:
-    seen: set[str] = set()  # so that no link leads in a circle
+    # So that no link leads in a circle, or out of the folder to one that holds it.
+    top = Path(os.path.realpath(root))
+    seen = set(map(str, top.parents))
     for place, folders, files in os.walk(root, followlinks=True):
         seen.add(os.path.realpath(place))
         folders[:] = sorted(

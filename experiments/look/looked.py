@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -100,19 +101,18 @@ def look(folder: Path, base: dict[str, Any]) -> Look:
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder")
     index = Index(folder)
-    troubles: list[str] = []
+    troubles = [f"{path} may not be read" for path in index.unreadable]
     tried: list[Verified] = []
-    for shape in SHAPES:
-        for candidate in shape.candidates(index, troubles):
-            try:
-                found = verified(_over(base, candidate), base, index)
-            except UserError as error:
-                troubles.append(f"{candidate.shape}: {error}")
-                continue
-            if len(found.rows) and len(found.labels):
-                tried.append(found)
-            else:
-                troubles.append(f"{candidate.shape}: no photo of it is there with a label")
+    for candidate in chain.from_iterable(each.candidates(index, troubles) for each in SHAPES):
+        try:
+            found = verified(_over(base, candidate), base, index)
+        except (UserError, OSError) as error:
+            troubles.append(f"{candidate.shape}: {error}")
+            continue
+        if len(found.rows) and len(found.labels):
+            tried.append(found)
+        else:
+            troubles.append(f"{candidate.shape}: no photo of it is there with a label")
     if not tried:
         raise UserError(_nothing(index, troubles))
     most = max(len(each.rows) for each in tried)
@@ -195,7 +195,9 @@ def _sample(folder: Path, found: Verified) -> tuple[list[Shown], list[str]]:
     for row in here.gather_every(max(1, len(here) // SAMPLE)).head(SAMPLE).to_dicts():
         make = found.makers.get(row["number"])
         file = folder / (row["photo"] or "").replace("\\", "/")
-        if make is None and not os.path.lexists(file):  # in an archive
+        if make is None and not file.is_file():
+            if os.path.lexists(file):  # else it is in an archive
+                unreadable[row["id"]] = "it is no file, or a link to nothing"
             continue
         try:
             content = make() if make else file.read_bytes()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from experiments.look.columns import Column
-from experiments.look.index import Index, folder_of
+from experiments.look.index import Index
 from stages import UserError
 from stages.ingest.tables.files import (
     EXCEL,
@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
         path: the first file.
         columns: by name, without those that have none.
         images: the columns of Parquet whose cells hold photos.
-        siblings: other files that lie beside it, with the same columns.
+        siblings: other files with the same columns.
     """
 
     file: str
@@ -58,7 +58,7 @@ def sheets(index: Index, troubles: list[str]) -> Iterator[Sheet]:
         except UserError as error:
             troubles.append(str(error))
         else:
-            alike[folder_of(file), tuple(sheet.columns)][_pattern(file)].append(sheet)
+            alike[tuple(sheet.columns)][_pattern(file)].append(sheet)
     for group in alike.values():
         for pattern, (first, *more) in group.items():
             siblings = [each.file for other in group if other != pattern for each in group[other]]

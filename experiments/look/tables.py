@@ -7,6 +7,7 @@ from experiments.look.candidate import TABLE, UNSURE, Candidate
 from experiments.look.columns import NO_FINDING, Column
 from experiments.look.index import Index
 from experiments.look.names import Match, match
+from experiments.look.parts import TRAIN, part_of
 from experiments.look.sheets import Sheet, sheets
 from experiments.look.values import Option, meanings, numbered
 from stages.ingest.addresses import is_address
@@ -74,7 +75,10 @@ def candidates(index: Index, troubles: list[str]) -> Iterator[Candidate]:
                 "such as id,labels"
             )
         elif ids := _ids(sheet, index):
-            yield from _Reader(sheet, ids, index).candidates()
+            readings = [*_Reader(sheet, ids, index).candidates()]
+            if not readings:
+                troubles.append(f"{sheet.file} names photos, but no column of it can hold labels")
+            yield from readings
         else:
             troubles += _elsewhere(sheet, index)
 
@@ -140,7 +144,8 @@ class _Reader:
         readings = [self._of_cell(column) for column in sure or of_cells]
         if bits:
             readings.insert(bool(sure), self._of_columns(bits))
-        rank = TABLE if sure or bits else UNSURE
+        is_of_train = part_of(self._sheet.file) in (TRAIN, None)
+        rank = TABLE if is_of_train and (sure or bits) else UNSURE
         for reading in readings[:READINGS]:
             yield self._candidate(reading, rank)
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from experiments.look.columns import Column
 from experiments.look.index import Index
-from stages.ingest.sources import read_text
 
 Option = tuple[Any, str]  # and a word on it
 MOST = 10_000  # labels; larger numbers are something else
@@ -52,7 +51,7 @@ def numbered(column: Column, separator: str | None, index: Index) -> Numbered | 
     if not 0 < count <= MOST:
         return None
     for file in index.with_suffix(*NAMES_OF_CLASSES):
-        names = [line.strip() for line in read_text(index.root, file).splitlines() if line.strip()]
+        names = index.lines(file)
         if len(names) >= count:
             return Numbered((names, f"{file} names as many"), [])
     names = [str(number) for number in range(count)]

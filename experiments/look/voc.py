@@ -13,7 +13,7 @@ from experiments.look.names import match
 from experiments.look.parts import TEST, TRAIN, VALIDATION, by_part
 
 SET = re.compile(r"(?:(?P<label>.+)_)?(?:train|val|trainval|test|default)\.txt")
-VALUE = re.compile(r"\S+\s+(?:-1|0|1)\s*")
+VALUE = re.compile(r"\S+\s+(?:-1|0|1)")
 MARK = b"<annotation"
 ALONE: dict[str, Any] = {"validation": None, "test": None}
 HEAD = 4096  # bytes
@@ -75,8 +75,8 @@ def _sets(index: Index) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in index.with_suffix(".txt"):
         if SET.fullmatch(path.rpartition("/")[2]):
-            lines = (index.root / path).read_text("utf-8", "replace").splitlines()
-            ids = [line.split()[0] for line in lines if len(line.split()) in (1, 2)]
+            cells = map(str.split, index.lines(path))
+            ids = [each[0] for each in cells if len(each) in (1, 2)]
             found.setdefault(folder_of(path), []).extend(ids)
     return {folder: ids for folder, ids in found.items() if ids}
 
@@ -91,6 +91,5 @@ def _has_values(index: Index, folder: str) -> bool:
     for path in index.with_suffix(".txt"):
         named = SET.fullmatch(path.rpartition("/")[2])
         if named and named["label"] and folder_of(path) == folder:
-            lines = (index.root / path).read_text("utf-8", "replace").splitlines()
-            return all(VALUE.fullmatch(line) for line in lines if line.strip())
+            return all(map(VALUE.fullmatch, index.lines(path)))
     return False

@@ -1,6 +1,7 @@
 """Each shape of docs/data.md, recognised: what look proposes reads what the lines there read."""
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -25,6 +26,7 @@ from stages.ingest.params import Ingest
 from stages.ingest.sources import Row, kaggle_csv
 from stages.ingest.sources import table as table_source
 from tagloom.__main__ import app
+from tests.conftest import ROOT
 from tests.ingest import test_annotation_shapes as annotations
 from tests.ingest import test_table_docs as tables
 from tests.ingest.conftest import photo_of
@@ -156,6 +158,16 @@ def test_two_columns_that_may_hold_the_labels(in_tmp: Path):
     assert "labels: genre" in " ".join("\n".join(lines(found)).split())
 
 
+def test_tables_of_parts(in_tmp: Path):
+    Path("test.csv").write_text("id,tag\n3.jpg,a\n")
+    Path("train.csv").write_text("id,tag\n1.jpg,a\n")
+    found = table("id,text\n1.jpg,A cat on a mat\n", *TWO, "p/3.jpg")
+    assert found.ingest["table"]["file"] == "train.csv"
+    doubts = "\n".join(found.doubts)
+    assert "test.csv: the same columns as train.csv, but not read" in doubts
+    assert "photos.csv names photos, but no column of it can hold labels" in doubts
+
+
 def test_folders_say_more_than_what_rows_merely_share(in_tmp: Path):
     text = "id,camera\n1.jpg,x\n2.jpg,x\n3.jpg,y\n"
     found = table(text, "all/cat/1.jpg", "all/cat/2.jpg", "all/dog/3.jpg")
@@ -230,6 +242,7 @@ def test_linked_and_packed_photos(in_tmp: Path):
     for name in ("1.jpg", "2.jpg"):
         Path("p", name).write_bytes(photo_of())
     Path("linked/here").symlink_to(Path("p").absolute())
+    Path("linked/above").symlink_to(in_tmp)
     with zipfile.ZipFile("packed/all.zip", "w") as archive:
         archive.write("p/1.jpg", "in/1.jpg")
         archive.write("p/2.jpg", "in/2.jpg")
@@ -237,6 +250,25 @@ def test_linked_and_packed_photos(in_tmp: Path):
     assert (linked.ingest["table"]["photos"], linked.sides) == ("here", (24, 16))
     assert (zipped.ingest["table"]["photos"], zipped.sides) == ("all.zip/in", None)
     assert zipped.photos == 2
+
+
+def test_what_cannot_be_read_is_no_hindrance(in_tmp: Path, monkeypatch: pytest.MonkeyPatch):
+    Path("b.csv").write_text("id,tag\n1.jpg,a\n")
+    Path("c.parquet").write_bytes(b"PAR1")
+    Path("d.jsonl").write_bytes(b"\x81")
+    Path("e.json").write_text('{"images": [')
+    Path("p").mkdir()
+    for name in ("f.csv", "f.zip", "p/3.jpg"):
+        os.mkfifo(name)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "b.csv" not in str(path))
+    found = table("id,tag\n1.jpg,a\n2.jpg,b\n3.jpg,a\n", *TWO)
+    monkeypatch.setattr(os, "access", access)
+    assert found.ingest["table"]["file"] == "photos.csv"
+    said = "\n".join(found.doubts)
+    assert "1 of 3 photos cannot be read, such as 3.jpg: it is no file" in said
+    for name in ("b.csv may not be read", "c.parquet cannot be read", "e.json is not JSON"):
+        assert f"not read: {name}" in said
 
 
 def test_numbers_that_parquet_names(in_tmp: Path):
@@ -249,6 +281,14 @@ def test_numbers_that_parquet_names(in_tmp: Path):
     found = look(Path(), BASE)
     assert found.ingest["table"]["file"] == "train-*.parquet"
     assert (found.labels, found.sides) == ({"cat": 1, "dog": 3}, (24, 16))
+
+
+def test_the_values_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with zipfile.ZipFile(tmp_path / "template.zip", "w") as archive:
+        archive.write(ROOT / "params.yaml", "params.yaml")
+    monkeypatch.setattr("experiments.look.base.PACKED", tmp_path / "template.zip")
+    monkeypatch.setattr("experiments.look.base.ROOT", tmp_path)
+    assert base() == BASE
 
 
 def test_the_command(in_tmp: Path):
