@@ -77,8 +77,10 @@ def _overall(figures: dict[str, Any]) -> list[list[str]]:
 def _costs(root: Path, revs: tuple[str, str]) -> list[list[str]]:
     """Of the two commits; what neither has is left out."""
     costs = [json.loads(git_file(root, rev, "metrics/train.json") or "{}") for rev in revs]
+    for each in costs:
+        each |= {key: plain(value) for key, value in each.items() if isinstance(value, str)}
     return [
-        [words, *(plain(style.format(each[key])) if key in each else "" for each in costs)]
+        [words, *(style.format(each[key]) if key in each else "" for each in costs)]
         for key, (words, style) in COSTS.items()
         if any(key in each for each in costs)
     ]

@@ -62,10 +62,9 @@ def init(
       tagloom init ../birds --photos ~/birds
       tagloom init vision/birds --into --photos /data/birds --photos-by in-place
     """
-    from experiments.look import lines, look
-
     from experiments.init import check_init, recipe
     from experiments.init import init as make
+    from experiments.look import lines, look
     from experiments.template import template
     from stages.params import flatten
 
@@ -85,7 +84,8 @@ def init(
             raise typer.Exit(1)
         values = chosen.values | flatten({"ingest": seen.ingest})
         root = make(folder, photos, values, source, care, into)
-    print(f"{folder} is a project now, and reads {root}. Next: cd {folder} && dvc repro")
+    line = f"{folder} is a project now, and reads {root}. Next: cd {folder} && dvc repro"
+    print(printable(line))
 
 
 def update() -> None:
@@ -102,7 +102,7 @@ def update() -> None:
     from experiments.template import update as merge
 
     with _project_errors():
-        print(merge(*git_folder(Path.cwd()), template()))
+        print(printable(merge(*git_folder(Path.cwd()), template())))
 
 
 def _asked(question: str, option: str, asks: bool) -> str:

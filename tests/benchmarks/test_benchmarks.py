@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import search
+from benchmarks import search, soak
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.backbones import FAMILIES
 from benchmarks.table import Options, Row, in_turn
@@ -95,7 +95,29 @@ def test_a_search_and_random_trials_spend_as_many_epochs(
         assert (min(trials) < search.EPOCHS) != is_random  # some are ended early, or none
 
 
-def test_without_being_asked_for_a_gpu_its_rows_are_not_measured():
-    found = list(import_module("benchmarks.gpu").rows(TINY))
+@pytest.mark.parametrize("name", ["gpu", "learning", "runtimes"])
+def test_without_being_asked_for_a_gpu_its_rows_are_not_measured(name: str):
+    found = list(import_module(f"benchmarks.{name}").rows(TINY))
     assert found
     assert all("not measured" in str(each) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [
+        (b"HTTP/1.1 422 Unprocessable Content\r\n\r\n{}", b"422"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\n\r\n", b"200"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None),
+        (b"", None),
+        (b"\x15\x03\x01", None),
+    ],
+)
+def test_a_soak_tells_answers_from_none(received: bytes, status: bytes | None):
+    found = soak.ANSWER.match(received)
+    assert (found and found[1]) == status
+
+
+def test_a_soak_sends_all_that_is_hostile():
+    sent = soak.hostile()
+    assert len(sent) >= 274
+    assert all(content for _, content in sent)

@@ -152,10 +152,10 @@ def test_what_no_memory_holds_is_not_built(
     for field, value in changes.items():
         content = changed(content, f"description.{field}", value)
     seal(folder, content)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError):
         load_model(folder)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_what_was_not_measured_is_told(bundle: Path, manifest: dict[str, Any], tmp_path: Path):
