@@ -7,13 +7,13 @@ how many are decoded at once.
 
 import ctypes
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 from PIL import Image
 
 from stages.ingest.images import UnreadablePhoto
@@ -31,7 +31,7 @@ class Budget:
     """What the decoders of a process, and of its forks, may take together.
 
     Args:
-        total: in bytes; None: ``FOR_DECODERS`` of the memory there is.
+        total: in bytes; None: ``for_decoders``.
         decoders: that work at once.
         descriptor: of the file whose lock is had by whoever decodes a large photo; None: a new one.
 
@@ -44,7 +44,7 @@ class Budget:
     def __init__(
         self, decoders: int, total: int | None = None, descriptor: int | None = None
     ) -> None:
-        self.total = total or int(FOR_DECODERS * memory())
+        self.total = total or for_decoders()
         self.share = int(FOR_SHARES * self.total) // decoders
         self.most = self.total - int(FOR_SHARES * self.total)
         self.descriptor = _anonymous_file() if descriptor is None else descriptor
@@ -108,9 +108,14 @@ def _anonymous_file() -> int:
         return os.dup(file.fileno())
 
 
+def for_decoders() -> int:
+    """Bytes that all decoders together may take."""
+    return int(FOR_DECODERS * memory())
+
+
 def memory() -> int:
     """Bytes that this process may have: those of the machine, or of its control groups."""
-    limits = [psutil.virtual_memory().total]
+    limits = [_memory_of_machine()]
     with suppress(OSError):  # there are none
         for line in GROUPS.read_text("utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -119,6 +124,14 @@ def memory() -> int:
             elif "memory" in controllers.split(","):
                 limits += _limits(MOUNT / "memory", path, "memory.limit_in_bytes")
     return min(limits)
+
+
+def _memory_of_machine() -> int:
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.virtual_memory().total
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _limits(mount: Path, path: str, name: str) -> Iterator[int]:

@@ -43,11 +43,12 @@ class Decoders:
 
     Args:
         count: of processes; None: one for each core.
+        memory: bytes that they may take together; None: all that there is for decoders.
     """
 
-    def __init__(self, count: int | None = None) -> None:
+    def __init__(self, count: int | None = None, memory: int | None = None) -> None:
         self._count = count or cores()
-        self._budget = Budget(self._count)
+        self._budget = Budget(self._count, memory)
         self._started: set[_Process] = set()
         self._free: LifoQueue[_Process | None] = LifoQueue()  # None: to be started
         for _ in range(self._count):

@@ -37,6 +37,7 @@ def create_app(
     wait: float = 0.005,
     threads: int | None = None,
     patience: float = 30.0,
+    memory: int | None = None,
 ) -> FastAPI:
     """The service.
 
@@ -49,10 +50,11 @@ def create_app(
         threads: that have photos decoded, each by a process; None: as many as there are cores.
         patience: seconds after which a photo or a batch that is still worked at makes the service
             say that it is not ready.
+        memory: bytes that decoding may take; None: all that there is for it.
     """
     limits = limits or Limits()
     threads = threads or cores()
-    decoders = Decoders(threads)
+    decoders = Decoders(threads, memory)
     batcher = Batcher(decoders.decode, batch_size, wait, threads, metrics)
     service = Service(reloader, limits, metrics, batcher)
 

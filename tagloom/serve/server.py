@@ -76,7 +76,7 @@ class Settings:
     Attributes:
         folder: of the bundle; None: of the champion of the project in the current folder.
         poll: seconds between two checks for a new model.
-        batch_size, wait, threads: as ``create_app`` takes them.
+        batch_size, wait, threads, memory: as ``create_app`` takes them.
         style, level: of the log.
     """
 
@@ -91,6 +91,7 @@ class Settings:
     stopping: Stopping
     style: request_log.Style
     level: request_log.Level
+    memory: int | None = None
 
 
 def run(
@@ -123,6 +124,7 @@ def run(
     app = create_app(
         *(reloader, metrics, settings.limits, address.names),
         *(settings.batch_size, settings.wait, settings.threads),
+        memory=settings.memory,
     )
     if not address.is_loopback and fetches:
         log.warning(

@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from stages import UserError, printable
 from stages.cores import cores
+from stages.ingest.budget import for_decoders
 from tagloom.serve import request_log
 from tagloom.serve.metrics import SHARED
 from tagloom.serve.server import BACKLOG, MARGIN, Address, Settings, run
@@ -51,7 +52,8 @@ class Workers:
 
     def __init__(self, settings: Settings, count: int) -> None:
         threads = settings.threads or max(1, cores() // count)
-        self._settings, self._count = replace(settings, threads=threads), count
+        memory = for_decoders() // count
+        self._settings, self._count = replace(settings, threads=threads, memory=memory), count
         self._workers: list[Worker] = []
         self._listener = bound(settings.address)
         self._is_open = False
