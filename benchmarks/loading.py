@@ -63,19 +63,20 @@ def rows(options: Options) -> Iterator[Row]:
         yield from not_measured(NO_GPU)
         return
     device = torch.device("cuda" if options.gpu else "cpu")
+    few = 1 if options.tiny else None
     torch.backends.cudnn.benchmark = True  # as the train stage
     keep_freed_memory()  # likewise
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         folder = Path(name)
         files = photos(folder / "photos", min(options.photos, LOADED), options.shared)
         ours = fill(files, folder / "store")
-        for backbone in STEPS:
+        for backbone in [*STEPS][:few]:
             yield fed(backbone, ours, device, options)
         yield from ready(ours, files, device, options)
         yield from recipes(ours, device, options)
         targets, files = ours.targets[:TRAINED], files[:TRAINED]
         ours = replace(ours, images=ours.images[:TRAINED], targets=targets)
-        for backbone in ("mobilenet_v2", "efficientnet_b0"):
+        for backbone in ("mobilenet_v2", "efficientnet_b0")[:few]:
             yield from epochs(backbone, ours, files, device, options)
     if not options.gpu:
         yield from not_measured("with --gpu, on a machine that has one")
@@ -91,7 +92,7 @@ def not_measured(reason: str) -> Iterator[Row]:
 
 def fed(backbone: str, ours: Rows, device: torch.device, options: Options) -> Row:
     """Training from the store beside training on one batch over and over, in the same loop."""
-    steps = max(2, min(STEPS[backbone], len(ours) // BATCH))
+    steps = max(1, min(STEPS[backbone], len(ours) // BATCH))
     order = np.arange(steps * BATCH) % len(ours)
     trainer = Trainer(s0(backbone), ours, device)
     resident = next(ours.batches(BATCH, device, order))

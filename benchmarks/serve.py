@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
+from threading import Thread
 
 from benchmarks.samples import captions, photos
 from benchmarks.table import Options, Row, in_turn, main
@@ -113,9 +114,9 @@ def overload(requests: Sequence[bytes], port: int) -> Row:
 
 def predict(model: Model, asked: Sequence[Asked]) -> float:
     """Photos a second of what ``tagloom predict`` does between its start and its end."""
-    size, started = model.bundle.stored_size, time.perf_counter()
-    for batch in batches(asked, {size}, BATCH_SIZE, []):
-        model.probabilities(batch.pixels[size], batch.captions)
+    form, started = model.bundle.form, time.perf_counter()
+    for batch in batches(asked, {form}, BATCH_SIZE, []):
+        model.probabilities(batch.pixels[form], batch.captions)
     return len(asked) / (time.perf_counter() - started)
 
 
@@ -132,12 +133,14 @@ def serving(folder: Path, *options: str) -> Iterator[int]:
     try:
         for line in process.stderr:
             if found := re.search(r"running on http://127.0.0.1:(\d+)", line):
+                # Nobody reads its log, a line a request, which would fill the pipe.
+                Thread(target=process.stderr.read, daemon=True).start()
                 yield int(found[1])
                 return
         sys.exit("the service did not start")
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def request(photo: bytes, caption: str) -> bytes:

@@ -5,17 +5,14 @@ A benchmark is a module of this folder with a function ``rows`` from ``Options``
 """
 
 import argparse
-import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-
-import psutil
-import torch
 
 HEADER = "| what | ours | beside it | ratio (spread) | goal | |\n|---|---|---|---|---|---|"
 WHOLE = 12_000  # photos of a whole run
@@ -85,12 +82,15 @@ class Options:
         repeats: of each measurement.
         gpu: measure what needs a GPU, and only that.
         shared: the folder with real photos and weights; None: made-up ones stand in.
+        tiny: only try the code out: what needs a GPU then does with a CPU, where it can, and
+            networks are small.
     """
 
     photos: int = WHOLE
     repeats: int = 3
     gpu: bool = False
     shared: Path | None = None
+    tiny: bool = False
 
     def scaled(self, rows: int) -> int:
         """``rows`` of a whole run; fewer in proportion where fewer photos are asked for."""
@@ -121,17 +121,11 @@ def in_turn(
 def main(rows: Callable[[Options], Iterator[Row]], module: str) -> None:
     """The command line of one benchmark."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{Path(module).stem}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     add_options(parser)
-    given = vars(parser.parse_args())
-    file = given.pop("json")
+    options = Options(**vars(parser.parse_args()))
     print(HEADER, flush=True)
-    found = []
-    for row in rows(Options(**given)):
+    for row in rows(options):
         print(row, flush=True)
-        found.append(asdict(row))
-    if file is not None:
-        file.write_text(json.dumps(found), "utf-8")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -142,20 +136,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", action="store_true", help="only what needs a GPU")
     parser.add_argument(
         "--shared",
-        type=Path,
-        default=Path(shared) if shared else None,
+        type=lambda name: Path(name).resolve(),
+        default=Path(shared).resolve() if shared else None,
         help="folder with coco18/ and weights/ (default: TAGLOOM_SHARED)",
     )
+    parser.add_argument("--tiny", action="store_true", help="only try the code out")
 
 
 def machine() -> str:
     """What the figures were measured on, in two lines."""
+    import psutil
+    import torch
+
     memory = psutil.virtual_memory().total / 2**30
     hardware = f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
     if torch.cuda.is_available():
         hardware += f", {torch.cuda.get_device_name()}"
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES.split())
-    return f"{hardware}.\nPython {platform.python_version()}, {versions}."
+    versions = [f"Python {platform.python_version()}"]
+    for name in PACKAGES.split():
+        with suppress(PackageNotFoundError):  # each benchmark needs some of them
+            versions.append(f"{name} {version(name)}")
+    return f"{hardware}.\n{', '.join(versions)}."
 
 
 def processor() -> str:
@@ -166,7 +167,3 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
-
-
-def markdown(rows: Iterable[Row]) -> str:
-    return "\n".join([HEADER, *map(str, rows)])

@@ -2,8 +2,9 @@
 
 ``params`` checks a change of ``params.yaml`` as a whole, ``plan`` makes a sweep's experiments of
 presets and a grid, ``compare`` shows experiments side by side, ``workspace`` is the clone that a
-retraining works in, ``registry`` keeps the models that were promoted. Only ``dvc_project`` touches
-DVC; of the stages, nothing but how they read ``params.yaml`` is known here.
+retraining works in, ``registry`` keeps the models that were promoted, ``look`` says what a folder
+of photos is. Only ``dvc_project`` touches DVC; of the stages, nothing but how they read
+``params.yaml`` is known here, and to ``look`` what ``ingest`` lists.
 """
 
 import os

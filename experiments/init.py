@@ -66,8 +66,8 @@ def recipe(photos: int, has_captions: bool, weights: str = "pretrained") -> Reci
     }
     reasons = [
         f"train.inputs {values['train.inputs']}: there are {'' if has_captions else 'no '}captions",
-        f"train.freeze: {BACKBONE} stays as it is, since {photos:,} photos would take hours to "
-        "teach it more; with a GPU, try train.freeze=false",
+        f"train.freeze: {BACKBONE} stays as it is and sees each photo once, so that what learns is "
+        "quick; with a GPU, try train.freeze=false",
     ]
     if views:  # presets/features.yaml
         values |= {"train.views": views, "train.dropout": 0.7, "train.lr": 5e-4, "train.epochs": 40}

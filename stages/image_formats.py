@@ -1,15 +1,39 @@
-"""Which files are photos, by their names: what Pillow reads, and HEIC, which takes a plug-in of it.
+"""The formats of photos, by content and by name, for the stage ingest and for ``tagloom`` alike.
 
-The one list of formats, for the stage ingest and for ``tagloom`` alike.
+They are a list, not whatever Pillow reads: some of its plug-ins start a program on a file
+(PostScript) or have another plug-in open what the file holds (IPTC, BLP, icons), of which the file
+says neither the kind nor the size. ``open_image`` is the one way to open what others have made.
 """
 
+import io
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageFile
 
+# By Pillow's names, in the order they are tried in. TGA has no mark to be known by.
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "DIB", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "PSD", "PCX"),
+    *("SGI", "XBM", "TGA"),
+)
 HEIF = (".heic", ".heif", ".hif")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+
+EpsImagePlugin.gs_binary = False  # Ghostscript, for all of this process: whoever opens what
+
+
+def open_image(content: bytes) -> ImageFile.ImageFile:
+    """An image by a file's content; its pixels are not decoded yet.
+
+    Raises:
+        PIL.UnidentifiedImageError: it is of no format of the list.
+        ImportError: it is HEIC, and the plug-in is missing.
+    """
+    formats: tuple[str, ...] = FORMATS
+    if is_heif(content):
+        register_heif()
+        formats = (*FORMATS, "HEIF")
+    return Image.open(io.BytesIO(content), formats=formats)
 
 
 @cache
@@ -20,13 +44,7 @@ def suffixes() -> frozenset[str]:
     passed over in silence.
     """
     known = Image.registered_extensions().items()
-    images = {s for s, name in known if name in Image.OPEN and _is_image(name)}
-    return frozenset(images | set(HEIF))
-
-
-def _is_image(name: str) -> bool:
-    """Whether a format that Pillow knows is of images; PostScript, films and HDF5 are not."""
-    return Image.MIME.get(name, "").startswith("image/")
+    return frozenset({suffix for suffix, name in known if name in FORMATS} | set(HEIF))
 
 
 def is_heif(content: bytes) -> bool:

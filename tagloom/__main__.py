@@ -16,6 +16,7 @@ from tagloom.explain import explain
 from tagloom.export import export
 from tagloom.info import info
 from tagloom.init import init, update
+from tagloom.look import look
 from tagloom.predict import predict
 from tagloom.serve.command import serve
 
@@ -80,7 +81,7 @@ def tagloom(
     """
 
 
-for command in (init, update, predict, explain, info, export, compare, serve):
+for command in (look, init, update, predict, explain, info, export, compare, serve):
     app.command()(command)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from stages import UserError
 from stages.bundle.model import Model
-from stages.ingest.decoder import decode
+from stages.ingest.decoder_processes import Decoders
+from stages.ingest.form import Form
 from stages.ingest.images import UnreadablePhoto
 from tagloom import drawing
 from tagloom.explanation import explain
@@ -43,8 +44,10 @@ def explain_photo(
     description, names = bundle.description, bundle.labels
     try:
         content = read_file(photo)
-        pixels = decode(content, *bundle.form).pixels
-        large = decode(content, drawing.SIDE, bundle.form.depth)  # all, whatever is seen of it
+        with Decoders(1) as decoders:
+            pixels = decoders.decode(content, bundle.form).pixels
+            # All of it, whatever the model sees.
+            large = decoders.decode(content, Form(drawing.SIDE, bundle.form.depth))
     except UnreadablePhoto as error:
         raise UserError(f"{photo}: {error}") from error
     answers = model.probabilities(pixels[None] if description.sees_images else None, [caption])

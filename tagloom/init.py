@@ -62,10 +62,9 @@ def init(
       tagloom init ../birds --photos ~/birds
       tagloom init vision/birds --into --photos /data/birds --photos-by in-place
     """
-    from experiments.look import lines, look
-
     from experiments.init import check_init, recipe
     from experiments.init import init as make
+    from experiments.look import lines, look
     from experiments.template import template
     from stages.params import flatten
 

@@ -74,8 +74,8 @@ class LoadedModel:
             ):
                 held = [label for label, does in zip(self.labels, holds, strict=True) if does]
                 cells[int(each.name)] = [held, None, *row]
-        for each in unreadable:
-            cells[int(each.name)] = [None, each.reason, *(None for _ in self.labels)]
+        for name, reason in unreadable:
+            cells[int(name)] = [None, reason, *(None for _ in self.labels)]
         schema = {"photo": pl.String(), "labels": pl.List(pl.String), "error": pl.String()}
         schema |= {f"probability of {label}": pl.Float32() for label in self.labels}
         rows = [[inputs.shown(path), *cells[place]] for place, path in enumerate(paths)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.ingest.decoder import decode
+from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
 from stages.ingest.images import UnreadablePhoto
 from stages.ingest.workers import in_threads
@@ -47,8 +47,8 @@ def batches(
         forms: what photos are brought to; none: no file is opened.
         unreadable: what cannot be read is added here.
     """
-    decoded = in_threads(partial(_decode, forms=forms), asked)
-    with ThreadPoolExecutor(1) as ahead:
+    with Decoders() as decoders, ThreadPoolExecutor(1) as ahead:
+        decoded = in_threads(partial(_decode, forms=forms, decoders=decoders), asked)
         following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
         while batch := following.result():
             following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
@@ -69,12 +69,12 @@ def with_progress(batches: Iterable[Batch], what: str, total: int, quiet: bool) 
 Decoded = tuple[Asked, dict[Form, np.ndarray]] | Unreadable  # pixels by form
 
 
-def _decode(asked: Asked | Unreadable, forms: Collection[Form]) -> Decoded:
+def _decode(asked: Asked | Unreadable, forms: Collection[Form], decoders: Decoders) -> Decoded:
     if isinstance(asked, Unreadable):
         return asked
     try:
         content = read_file(asked.path) if forms else b""
-        return asked, {form: decode(content, *form).pixels for form in forms}
+        return asked, {form: decoders.decode(content, form).pixels for form in forms}
     except UnreadablePhoto as error:
         return Unreadable(asked.name, str(error))
 

@@ -221,6 +221,49 @@ def scan_bomb() -> bytes:
     return begin + table + (head + coded) * 300 + b"\xff\xd9"
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run showpage\n"
+
+
+def iptc(content: bytes, compression: int = 5) -> bytes:
+    """IPTC records that say 32 × 32 grey pixels, around any file; 5 is how JPEG is named."""
+
+    def record(number: int, dataset: int, value: bytes) -> bytes:
+        # Its length in four bytes, which five say.
+        return bytes([0x1C, number, dataset, 132]) + struct.pack(">xI", len(value)) + value
+
+    side = record(3, 20, b"\0\x20") + record(3, 30, b"\0\x20")
+    head = record(3, 60, b"\1\0") + side + record(3, 120, bytes([compression]))
+    return head + record(8, 10, content)
+
+
+def blp(content: bytes) -> bytes:
+    """The format of a game's textures that says 16 × 16 pixels, around a JPEG."""
+    head = b"BLP1" + struct.pack("<iIIIiI", 0, 0, 16, 16, 0, 0)
+    places = [156 + 4, *[0] * 15, len(content), *[0] * 15]
+    return head + struct.pack("<32I", *places) + struct.pack("<I", 0) + content
+
+
+def icon(content: bytes) -> bytes:
+    """A Windows icon of 16 × 16 pixels around a PNG."""
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + content
+
+
+def apple_icon(content: bytes) -> bytes:
+    """An icon of macOS that says 128 × 128 pixels around a PNG."""
+    block = b"ic07" + struct.pack(">I", len(content) + 8) + content
+    return b"icns" + struct.pack(">I", len(block) + 8) + block
+
+
+def large_png() -> bytes:
+    """13,000 × 13,000 black pixels in some 21 kB."""
+    return png(13_000, 13_000, deflated_zeros(13_000 * 1626))
+
+
+def large_jpeg() -> bytes:
+    return saved(Image.new("L", (6000, 6000)), "JPEG")
+
+
 def inserted(content: bytes, at: int, more: bytes) -> bytes:
     return content[:at] + more + content[at:]
 
@@ -261,9 +304,8 @@ def _broken_files() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None
     svg = b'<!DOCTYPE svg [<!ENTITY a "&b;&b;"><!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&a;'
     yield "svg-entities", "drawing.svg", lambda: svg, False
     yield "pdf", "scan.pdf", lambda: b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\n%%EOF\n", False
-    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run showpage\n"
-    yield "eps", "drawing.eps", lambda: eps, False
-    yield "eps-as-jpeg", "photo.jpg", lambda: eps, False
+    yield "eps", "drawing.eps", lambda: EPS, False
+    yield "eps-as-jpeg", "photo.jpg", lambda: EPS, False
     yield "mp4", "film.mp4", lambda: b"\0\0\0\x20ftypisom" + bytes(500), False
     yield "mpeg", "film.mpg", lambda: b"\0\0\x01\xb3\x16\0\xf0\x15" + bytes(100), False
     yield "heic-without-content", "phone.heic", lambda: heif(b"heic"), False
@@ -324,6 +366,18 @@ def _bombs() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "exif-loop", "loop.jpg", exif_loop, True
 
 
+def _nested() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
+    """Formats that have another decoder open what they hold, whose size and kind they hide."""
+    yield "iptc-of-eps", "photo.jpg", lambda: iptc(EPS), False
+    yield "iptc-of-png-bomb", "photo.jpg", lambda: iptc(large_png()), False
+    yield "iptc-of-scan-bomb", "photo.jpg", lambda: iptc(scan_bomb()), False
+    yield "iptc-of-jpeg", "photo.iim", lambda: iptc(jpeg()), False
+    yield "iptc-of-iptc", "photo.iim", lambda: iptc(iptc(jpeg())), False
+    yield "blp-of-jpeg", "photo.blp", lambda: blp(large_jpeg()), False
+    yield "ico-of-png-bomb", "photo.ico", lambda: icon(large_png()), False
+    yield "icns-of-png-bomb", "photo.icns", lambda: apple_icon(large_png()), False
+
+
 def _sizes() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     """Photos of sizes that nobody thinks of."""
     yield "one-pixel", "dot.png", lambda: saved(Image.new("RGB", (1, 1)), "PNG"), True
@@ -376,8 +430,10 @@ def _formats() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "tiff-pages", "fax.tif", lambda: animated("TIFF"), True
     yield "mpo", "both-eyes.mpo", lambda: animated("MPO", 2), True
     yield "jpeg-progressive", "photo.jpg", lambda: jpeg(progressive=True), True
-    for format in ("ICO", "TGA", "PCX", "DDS", "SGI", "JPEG2000", "PPM", "QOI"):
+    for format in ("TGA", "PCX", "SGI", "JPEG2000", "PPM"):
         yield format.lower(), f"photo.{format.lower()}", _of(format), True
+    for format in ("ICO", "DDS", "QOI"):  # which no photos come in
+        yield format.lower(), f"photo.{format.lower()}", _of(format), False
     yield "xbm", "fax.xbm", lambda: saved(photo(mode="1"), "XBM"), True
     yield "wrong-suffix", "photo.png", jpeg, True
     yield "no-suffix", "photo", jpeg, True
@@ -422,7 +478,8 @@ def _notes() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "jpeg-broken-xmp", "notes.jpg", lambda: inserted(jpeg(), 2, jpeg_segment(0xE1, xmp)), True
 
 
-FILES = [
+NESTED = [File(*each) for each in _nested()]
+FILES = NESTED + [
     File(*each)
     for group in (_broken_files, _bombs, _sizes, _colours, _formats, _notes)
     for each in group()

@@ -15,7 +15,7 @@ from stages.ingest import (
     archives,
     corrections,
     decode_cache,
-    deep_pixels,
+    misfits,
     records,
     rejected,
     sources,
@@ -72,9 +72,9 @@ def ingest(params: Ingest, folder: Path) -> None:
         write_csv(corrections.CHECKED, ["id"], ([id] for id in corrected.checked))
         metrics = measure(table, len(names), len(lost)) | {"corrections": corrected.figures()}
         labels = summary.count_labels(table, names)
-        misfits = deep_pixels.figures(taken.scan())
+        misfit_counts = misfits.figures(taken.scan())
     doubts = summary.doubts(labels, params.source)
-    metrics |= misfits | {"label_warnings": len(doubts)}
+    metrics |= misfit_counts | {"label_warnings": len(doubts)}
     if columns:
         metrics["columns"] = summary.column_names(columns)
     summary.write(labels)
@@ -83,7 +83,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         print(f"ingest: {line}")
     for line in summary.lines(labels, metrics, columns):
         print(printable(f"ingest: {line}"))
-    for warning in [*doubts, *rules.warnings(), *deep_pixels.warnings(misfits, params.depth)]:
+    for warning in [*doubts, *rules.warnings(), *misfits.warnings(misfit_counts, params.depth)]:
         print(printable(f"ingest: warning: {warning}"))
 
 

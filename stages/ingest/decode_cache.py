@@ -21,7 +21,7 @@ import polars as pl
 
 from stages.files import cache_folder, digest, whole
 from stages.image_formats import heif_version
-from stages.ingest import decoder, deep_pixels, images
+from stages.ingest import colour_profiles, decoder, deep_pixels, images, shrinking
 from stages.ingest.form import Form
 from stages.ingest.images import ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
@@ -150,6 +150,7 @@ def keep(store: Path, taken: pl.LazyFrame, form: Form) -> None:
 
 def place(form: Form) -> Path:
     """The folder that keeps photos of ``form`` as this decoder makes them."""
-    code = (Path(decoder.__file__), Path(deep_pixels.__file__), Path(images.__file__))
+    modules = (decoder, deep_pixels, shrinking, colour_profiles, images)
+    code = [Path(str(module.__file__)) for module in modules]
     key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth} {form.fit}")
     return cache_folder("images") / f"{form.size}-{key[:12]}"

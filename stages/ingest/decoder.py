@@ -1,15 +1,20 @@
 """The decoder: any photo → uint8 RGB of one size. Whatever opens photos for a model asks it."""
 
-import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
-from stages import image_formats
+from stages.cores import cores
+from stages.image_formats import open_image
+from stages.ingest.budget import Budget
+from stages.ingest.colour_profiles import to_srgb
 from stages.ingest.deep_pixels import REMEDY, DeepImage, Misfit, check_bands, is_deep
 from stages.ingest.form import Depth, Fit, shares
 from stages.ingest.images import UnreadablePhoto
+from stages.ingest.shrinking import WHOLE, Part, shrink
 
 MOST_SCANS = 100  # of a progressive JPEG; encoders make ten or so
 BARS = (124, 116, 104)  # ImageNet's mean, which is 0 to most backbones
@@ -17,8 +22,18 @@ LEAST_CONTRAST = 8  # of 255, between the cells of a difference hash
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow otherwise gives an image's memory back to the system, which has to clear it for the next;
-# so many pieces of 16 MiB at most, enough for those of one photo.
+# so many pieces of 16 MiB at most, enough for those of one photo. (Of large ones nothing is kept.)
 Image.core.set_blocks_max(4)
+
+# Bytes a pixel that decoders take beside the photo itself, at most: they have it in planes, or in
+# whole rows and strips of it. tests/ingest/test_fuzz.py measures them.
+BESIDE = {"WEBP": 20, "AVIF": 12, "HEIF": 12, "JPEG2000": 16, "TIFF": 6}
+BESIDE_OTHERS = 2
+BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # a pixel; others have 4
+COEFFICIENTS = 6  # bytes a pixel of the whole photo, of a progressive JPEG
+CONVERTED = 16  # bytes a pixel of what is brought to RGB at once
+
+BUDGET = Budget(cores())  # of this process and its forks
 
 # What brings a photo upright, by its EXIF orientation.
 UPRIGHT = {
@@ -49,82 +64,97 @@ class Photo(NamedTuple):
     misfit: Misfit = Misfit.NONE
 
 
-def decode(content: bytes, size: int, depth: Depth = "type", fit: Fit = "stretch") -> Photo:
-    """Decodes any file that Pillow reads, or HEIC, to ``size`` × ``size`` RGB.
+def decode(
+    content: bytes,
+    size: int,
+    depth: Depth = "type",
+    fit: Fit = "stretch",
+    budget: Budget | None = None,
+) -> Photo:
+    """Decodes a file of any format of ``stages.image_formats`` to ``size`` × ``size`` RGB.
 
-    EXIF orientation is honoured, transparency is laid over white, and the resize is antialiased
-    (bilinear over the support of the scale).
+    EXIF orientation and colour profiles are honoured, transparency is laid over white, and the
+    resize is antialiased (bilinear over the support of the scale).
 
     Args:
         depth: how pixels deeper than 8 bits are scaled.
         fit: ``stretch`` does not keep the aspect. ``crop`` shows the middle, the shorter side of
             it whole, as torchvision's ``Resize`` and ``CenterCrop`` do; ``pad`` shows all, with
             bars of ``BARS`` beside it.
+        budget: of memory; None: that of this process and of its forks.
 
     Raises:
         UnreadablePhoto: the file is empty, truncated, no image, or a decompression bomb; it would
-            lose a band; or its format needs a plug-in that is missing.
+            lose a band, or take more memory than there is; or its format needs a plug-in that is
+            missing.
     """
     if not content:
         raise UnreadablePhoto("the file is empty")
-    try:
-        if image_formats.is_heif(content):
-            _let_open_heif()
-        with Image.open(io.BytesIO(content)) as image:
-            _check(image, content, depth)
-            deep = DeepImage(image, content, depth) if is_deep(image) else None
-            width, height = image.size
-            # Large JPEGs are decoded at a fraction of their size, never below twice ours.
-            image.draft(None, (2 * size, 2 * size))
+    with _reasons(content), open_image(content) as image:
+        _check(image, content, depth)
+        deep = DeepImage(image, content, depth) if is_deep(image) else None
+        width, height = image.size
+        # Large JPEGs are decoded at a fraction of their size, never below twice ours.
+        image.draft(None, (2 * size, 2 * size))
+        with (budget or BUDGET).room(_needed(image, width * height, deep is not None)):
             image.load()
-            turn = _turn(image)
-            shallow, misfit = deep.scaled() if deep else (image, Misfit.NONE)
-            colours = _to_rgb(shallow)
-            # Its hash is that of the whole photo: the same ones are alike however they are fitted.
-            stretched = fitted = _square(colours, size, (1.0, 1.0), turn)
+            _check_pixels(*image.size)  # again: a plug-in may learn it only now
+            misfit = deep.measure() if deep else Misfit.NONE
+            # Its hash is that of the whole: the same photos are alike however they are fitted.
+            parts = [_part(image, size, (1.0, 1.0))]
             if fit != "stretch":
-                fitted = _square(colours, size, shares(fit, width, height), turn)
+                parts.append(_part(image, size, shares(fit, width, height)))
+            shown = shrink(image, parts, _to_rgb(image, deep))
+            turn = _turn(image)
+        if image.mode in ("RGB", "RGBA", "P"):
+            to_srgb(shown, image.info.get("icc_profile"))
+    squares = [_square(each, size, turn) for each in shown]
+    if turn in SIDEWAYS:
+        width, height = height, width
+    return Photo(np.asarray(squares[-1]), width, height, difference_hash(squares[0]), misfit)
+
+
+@contextmanager
+def _reasons(content: bytes) -> Iterator[None]:
+    """Says of whatever goes wrong with a file why it is no photo."""
+    try:
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from error
     except Image.UnidentifiedImageError as error:
         if content.startswith(TIFF):
             raise UnreadablePhoto(f"a TIFF of a kind that Pillow cannot read; {REMEDY}") from error
-        raise UnreadablePhoto("not an image that Pillow can read") from error
+        raise UnreadablePhoto("not an image of a format that is read") from error
+    except ImportError as error:
+        raise UnreadablePhoto("HEIC needs a plug-in of Pillow: pip install pillow-heif") from error
     except UnreadablePhoto:
         raise
+    except MemoryError as error:
+        raise UnreadablePhoto("decoding it takes more memory than there is") from error
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise UnreadablePhoto(f"cannot be decoded: {error}") from error
-    if turn in SIDEWAYS:
-        width, height = height, width
-    return Photo(np.asarray(fitted), width, height, difference_hash(stretched), misfit)
 
 
-def _square(
-    image: Image.Image, size: int, in_square: tuple[float, float], turn: Image.Transpose | None
-) -> Image.Image:
-    """An RGB image as a square, upright; ``in_square`` are its ``shares``."""
+def _part(image: Image.Image, size: int, in_square: tuple[float, float]) -> Part:
+    """What is shown of an image in a square of ``size``; ``in_square`` are its ``shares``."""
     across, down = in_square
     shown = image.width * min(1.0, across), image.height * min(1.0, down)
     left, top = (image.width - shown[0]) / 2, (image.height - shown[1]) / 2
     sides = max(1, round(size / max(1.0, across))), max(1, round(size / max(1.0, down)))
     # Only what is shown is resized. The whole would fill the memory where a file of a few kilobytes
     # is a thousand times as wide as it is high.
-    box = (left, top, left + shown[0], top + shown[1])
-    resized = image.resize(sides, Image.Resampling.BILINEAR, box)
+    return Part(sides, (left, top, left + shown[0], top + shown[1]))
+
+
+def _square(part: Image.Image, size: int, turn: Image.Transpose | None) -> Image.Image:
+    """What is shown of a photo, upright and in a square."""
     if turn is not None:
-        resized = resized.transpose(turn)
-    if resized.size == (size, size):
-        return resized
+        part = part.transpose(turn)
+    if part.size == (size, size):
+        return part
     square = Image.new("RGB", (size, size), BARS)
-    square.paste(resized, ((size - resized.width) // 2, (size - resized.height) // 2))
+    square.paste(part, ((size - part.width) // 2, (size - part.height) // 2))
     return square
-
-
-def _let_open_heif() -> None:
-    try:
-        image_formats.register_heif()
-    except ImportError as error:
-        raise UnreadablePhoto("HEIC needs a plug-in of Pillow: pip install pillow-heif") from error
 
 
 def _check(image: ImageFile.ImageFile, content: bytes, depth: Depth) -> None:
@@ -133,18 +163,33 @@ def _check(image: ImageFile.ImageFile, content: bytes, depth: Depth) -> None:
     Raises:
         UnreadablePhoto: says why.
     """
-    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-        raise UnreadablePhoto(
-            f"decompression bomb: {image.width} × {image.height} pixels, more than "
-            f"{Image.MAX_IMAGE_PIXELS:,}"
-        )
-    if image.format == "EPS":
-        raise UnreadablePhoto("it is PostScript, a program, and is not run")
+    _check_pixels(*image.size)
     # A scan goes over all pixels, and can say in a hundred bytes that none changes: a file of a few
     # megabytes would take hours.
     if image.info.get("progressive") and content.count(b"\xff\xda") > MOST_SCANS:
         raise UnreadablePhoto(f"decompression bomb: more than {MOST_SCANS} scans")
     check_bands(image, depth)
+
+
+def _needed(image: ImageFile.ImageFile, pixels_of_file: int, is_deep: bool) -> int:
+    """Bytes that decoding takes, at most, of an image that is not loaded yet."""
+    pixels = image.width * image.height
+    each = BYTES.get(image.mode, 4) + BESIDE.get(image.format or "", BESIDE_OTHERS)
+    needed = each * pixels + 24 * (image.width + image.height)
+    if image.info.get("progressive"):
+        needed += COEFFICIENTS * pixels_of_file
+    if is_deep and BYTES.get(image.mode, 4) == 4:
+        needed += 4 * pixels  # of the low bytes
+    if is_deep or image.mode != "RGB" or image.has_transparency_data:
+        needed += CONVERTED * min(pixels, WHOLE)
+    return needed
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+        raise UnreadablePhoto(
+            f"decompression bomb: {width} × {height} pixels, more than {Image.MAX_IMAGE_PIXELS:,}"
+        )
 
 
 def difference_hash(image: Image.Image) -> int | None:
@@ -168,9 +213,19 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+def _to_rgb(
+    image: Image.Image, deep: DeepImage | None
+) -> Callable[[Image.Image, int], Image.Image] | None:
+    """What brings strips of a loaded photo to RGB, as ``shrink`` takes it."""
+    if image.mode == "RGB" and not image.has_transparency_data and deep is None:
+        return None
+
+    def to_rgb(strip: Image.Image, top: int) -> Image.Image:
+        shallow = deep.scaled(strip, top) if deep else strip
+        if shallow.has_transparency_data:
+            shallow = shallow.convert("RGBA")
+            paper = Image.new("RGBA", shallow.size, "white")
+            shallow = Image.alpha_composite(paper, shallow)
+        return shallow.convert("RGB")
+
+    return to_rgb

@@ -5,18 +5,17 @@ own, or given bounds. Devices of 12 bits write files of 16, in which the type's 
 nearly black; such photos are counted, so that it is seen.
 """
 
-import io
 import sys
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
-import polars as pl
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from stages.image_formats import open_image
 from stages.ingest.form import Depth
 from stages.ingest.images import UnreadablePhoto
+from stages.ingest.shrinking import strips
 
 SMALL_PART = 0.25  # of a range: 64 of 256 shades are left, and 14 bits of 16 show no more
 BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = 258, 262, 277, 284, 338, 339  # TIFF's tags
@@ -88,7 +87,7 @@ def _with_rawmode(tile: Any, rawmode: str) -> Any:
 
 
 class DeepImage:
-    """A photo that ``is_deep``; made before it is loaded, ``scaled`` after.
+    """A photo that ``is_deep``; made before it is loaded, the rest is asked after.
 
     Args:
         image: an opened file of ``content``.
@@ -97,85 +96,125 @@ class DeepImage:
     def __init__(self, image: ImageFile.ImageFile, content: bytes, depth: Depth) -> None:
         self._image, self._content, self._depth = image, content, depth
         self._tiles, self._maximum = list(image.tile), _maximum(image)
+        self._low: Image.Image | None = None  # of colours that are scaled here: their low bytes
+        self._range = 0.0, 255.0  # what becomes black and what white
 
-    def scaled(self) -> tuple[Image.Image, Misfit]:
-        """The photo with 8 bits a value, and how it goes with the range.
+    def measure(self) -> Misfit:
+        """Looks over the pixels for how ``scaled`` is to scale them, and how they go with that.
 
         Raises:
             UnreadablePhoto: it has values that are no numbers, or cannot be scaled in this way.
         """
-        if self._image.mode.startswith(("I", "F")):
-            return self._scaled_grey()
-        if self._depth == "type":  # Pillow has done it
+        is_grey = self._image.mode.startswith(("I", "F"))
+        if not is_grey and self._depth == "type":  # Pillow has scaled it
             extremes = np.array(self._image.getextrema())
             if self._image.mode == "RGBA":
                 extremes = extremes[:3]
-            return self._image, self._misfit(extremes.min(), extremes.max(), 0, 255)
-        values = self._colour()
-        low, high = self._bounds(values[..., :3], 0, 65535)
-        bands = [_to_8_bits(values[..., band], low, high) for band in range(3)]
+            return self._misfit(extremes.min(), extremes.max())
+        lowest, highest = self._type_range() if is_grey else (0, 65535)
+        if not is_grey:
+            self._low = self._low_bytes()
+        least, most = self._extremes()
+        if self._depth == "type":
+            self._range = lowest, highest
+        elif self._depth == "photo":
+            self._range = least, most
+        else:
+            self._range = self._depth
+        return self._misfit(least, most)
+
+    def scaled(self, strip: Image.Image, top: int) -> Image.Image:
+        """A strip of the photo, which begins with row ``top``, with 8 bits a value."""
+        if self._image.mode.startswith(("I", "F")):
+            grey = _to_8_bits(self._grey(strip), *self._range)
+            if self._tag(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits
+                grey = 255 - grey
+            return Image.fromarray(grey)
+        if self._low is None:
+            return strip
+        values = self._colour(strip, top)
+        bands = [_to_8_bits(values[..., band], *self._range) for band in range(3)]
         bands += [(values[..., band] >> 8).astype(np.uint8) for band in range(3, values.shape[2])]
-        misfit = self._misfit(values[..., :3].min(), values[..., :3].max(), low, high)
-        return Image.fromarray(np.stack(bands, axis=2)), misfit
+        return Image.fromarray(np.stack(bands, axis=2))
 
-    def _scaled_grey(self) -> tuple[Image.Image, Misfit]:
-        values, lowest, highest = self._grey()
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise UnreadablePhoto(
-                "it has pixels that are no numbers (NaN) or infinite; give them a value"
-            )
-        low, high = self._bounds(values, lowest, highest)
-        misfit = self._misfit(values.min(), values.max(), low, high)
-        grey = _to_8_bits(values, low, high)
-        if self._tag(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds up to 8 bits
-            grey = 255 - grey
-        return Image.fromarray(grey), misfit
+    def _extremes(self) -> tuple[float, float]:
+        """The least and the greatest value, transparency aside."""
+        least, most = float("inf"), float("-inf")
+        for top, strip in strips(self._image):
+            is_grey = self._low is None
+            values = self._grey(strip) if is_grey else self._colour(strip, top)[..., :3]
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise UnreadablePhoto(
+                    "it has pixels that are no numbers (NaN) or infinite; give them a value"
+                )
+            least, most = min(least, float(values.min())), max(most, float(values.max()))
+        return least, most
 
-    def _grey(self) -> tuple[np.ndarray, float, float]:
-        """The values (h, w) of one band, and the range of their type."""
-        image, values = self._image, np.asarray(self._image)
+    def _type_range(self) -> tuple[float, float]:
+        """The range of the type of one band's values."""
+        image = self._image
         if image.mode == "F":
-            return values, 0, 1
+            return 0, 1
         if image.format == "JPEG2000" and isinstance(self._depth, tuple):
             raise UnreadablePhoto(
                 f"how many bits its format, JPEG 2000, has scaled it from is not known; {REMEDY}"
             )
         if self._maximum:
-            return values * (self._maximum / 65535), 0, self._maximum
-        bits, is_signed = (16, False) if image.mode.startswith("I;16") else (32, True)
-        if image.format == "TIFF":
-            bits, is_signed = self._tag(BITS)[0], self._tag(FORMAT, (1,))[0] == SIGNED
-        elif image.format == "PPM":
-            bits, is_signed = 16, False
-        if bits == 32 and not is_signed:
-            values = values.view(np.uint32)
-        return values, -(2 ** (bits - 1)) if is_signed else 0, 2 ** (bits - is_signed) - 1
+            return 0, self._maximum
+        bits, is_signed = self._type()
+        return -(2 ** (bits - 1)) if is_signed else 0, 2 ** (bits - is_signed) - 1
 
-    def _colour(self) -> np.ndarray:
-        """The values of a photo in colour, or with transparency: uint16 (h, w, 3 or 4).
+    def _type(self) -> tuple[int, bool]:
+        """How many bits the values of one band have, and whether one of them is their sign."""
+        if self._image.format == "TIFF":
+            return self._tag(BITS)[0], self._tag(FORMAT, (1,))[0] == SIGNED
+        if self._image.format == "PPM" or self._image.mode.startswith("I;16"):
+            return 16, False
+        return 32, True
 
-        Pillow keeps the high byte of each; the file is read once more for the low one.
+    def _grey(self, strip: Image.Image) -> np.ndarray:
+        """The values (h, w) of one band."""
+        values = np.asarray(strip)
+        if strip.mode == "F":
+            return values
+        if self._maximum:
+            return values * (self._maximum / 65535)
+        return values.view(np.uint32) if self._type() == (32, False) else values
+
+    def _colour(self, strip: Image.Image, top: int) -> np.ndarray:
+        """The values of a strip in colour, or with transparency: uint16 (h, w, 3 or 4)."""
+        assert self._low is not None, "the low bytes are read by then"
+        low = np.asarray(self._low.crop((0, top, strip.width, top + strip.height)))
+        if _rawmode(self._tiles[0]) == "LA;16B":
+            pixels = low.astype(np.uint16)
+            grey, alpha = (pixels[..., n] << 8 | pixels[..., n + 1] for n in (0, 2))
+            return np.stack([grey, grey, grey, alpha], axis=2)
+        return np.asarray(strip).astype(np.uint16) << 8 | low
+
+    def _low_bytes(self) -> Image.Image:
+        """The photo with the low byte of each value, of which Pillow keeps the high one; of grey
+        with transparency, both bytes of both.
+
+        The file is read once more for them.
         """
         kinds = {_rawmode(tile) for tile in self._tiles}
         kind = kinds.pop()
         form, _, order = kind.partition(";16")
         if kind == "LA;16B":
-            pixels = self._read_as("RGBA").astype(np.uint16)
-            grey, alpha = (pixels[..., n] << 8 | pixels[..., n + 1] for n in (0, 2))
-            return np.stack([grey, grey, grey, alpha], axis=2)
+            return self._read_as("RGBA")
         if kinds or form not in ("RGB", "RGBA") or order not in OTHER_BYTE:
             raise UnreadablePhoto(
                 f"colours of 16 bits in this {self._image.format} can be scaled by nothing but "
                 f"their type's range (ingest.depth: type); save it as PNG"
             )
-        high = np.asarray(self._image).astype(np.uint16)
-        return high << 8 | self._read_as(f"{form};16{OTHER_BYTE[order]}")
+        return self._read_as(f"{form};16{OTHER_BYTE[order]}")
 
-    def _read_as(self, rawmode: str) -> np.ndarray:
-        """The pixels of the file, uint8 (h, w, bands), its bytes taken for others."""
-        with Image.open(io.BytesIO(self._content)) as image:
+    def _read_as(self, rawmode: str) -> Image.Image:
+        """The file, its bytes taken for others."""
+        with open_image(self._content) as image:
             image.tile = [tile._replace(args=_with_rawmode(tile, rawmode)) for tile in image.tile]
-            return np.asarray(image)
+            image.load()
+            return image
 
     def _tag(self, number: int, default: Any = None) -> Any:
         """A tag of a TIFF; ``default`` where it is missing, or the photo is none."""
@@ -183,17 +222,10 @@ class DeepImage:
             return self._image.tag_v2.get(number, default)
         return default
 
-    def _bounds(self, values: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:
-        """What becomes black and what white; the type's range is ``lowest`` to ``highest``."""
-        if self._depth == "type":
-            return lowest, highest
-        if self._depth == "photo":
-            return float(values.min()), float(values.max())
-        return self._depth
-
-    def _misfit(self, least: Any, most: Any, low: float, high: float) -> Misfit:
-        """How values from ``least`` to ``most`` go with the range from ``low`` to ``high``."""
-        least, most, shade = float(least), float(most), (high - low) / 255
+    def _misfit(self, least: float, most: float) -> Misfit:
+        """How values from ``least`` to ``most`` go with the range that they are scaled from."""
+        low, high = self._range
+        shade = (high - low) / 255
         if self._depth == "photo":
             return Misfit.NONE
         if self._depth == "type" and (least < low - shade or most > high + shade):
@@ -210,33 +242,3 @@ def _to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     shades /= (high - low) or 1  # of one value only: black
     shades *= 255
     return np.rint(shades.clip(0, 255, out=shades), out=shades).astype(np.uint8)
-
-
-def figures(taken: pl.LazyFrame) -> dict[str, int]:
-    """How many photos do not go well with the range that they were scaled from.
-
-    Args:
-        taken: has a row a photo, and the column ``misfit``.
-    """
-    misfit = pl.col("misfit")
-    counts = taken.select(
-        photos_of_narrow_range=(misfit == Misfit.NARROW).sum(),
-        photos_beyond_range=(misfit == Misfit.BEYOND).sum(),
-    )
-    (row,) = counts.collect(engine="streaming").to_dicts()
-    return row
-
-
-def warnings(figures: dict[str, int], depth: Depth) -> Sequence[str]:
-    """What a person should know of ``figures``, and do about it, a sentence each."""
-    scale = "the range of their type" if depth == "type" else f"ingest.depth = {list(depth)}"
-    remedy = "set ingest.depth to photo, or to the lowest and highest value that count"
-    said = []
-    if narrow := figures["photos_of_narrow_range"]:
-        said.append(
-            f"{narrow:,} photos use {SMALL_PART:.0%} of {scale} or less, so that little of them is "
-            f"seen: {remedy}"
-        )
-    if beyond := figures["photos_beyond_range"]:
-        said.append(f"{beyond:,} photos go beyond {scale}, where all is black or white: {remedy}")
-    return said

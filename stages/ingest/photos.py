@@ -13,14 +13,16 @@ import numpy as np
 import polars as pl
 
 from stages.files import project_root
+from stages.ingest import decoder
 from stages.ingest.addresses import file_of, is_address
+from stages.ingest.confinement import reason
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
-from stages.ingest.decoder import decode
+from stages.ingest.decoder import Photo
+from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
 from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
-WORTH_PROCESSES = 256  # photos; fewer are as soon decoded by threads
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 
@@ -150,7 +152,7 @@ def open_all(
     notes = cache.by_file(paths).iter_rows()
     unchanged = [_unchanged(*each, files, cache) for each in zip(photos, notes, strict=True)]
     rest = [photo for photo, known in zip(photos, unchanged, strict=True) if known is None]
-    opened = _open(rest, _opener(files, form, cache), form.size)
+    opened = _open(rest, files, form, cache)
     for known in unchanged:
         yield known or next(opened)
 
@@ -174,14 +176,16 @@ def _known(seen: Seen, file: FileState | None) -> Opened:
     return Opened(Known(rows), sha256, width, height, dhash, misfit, file)
 
 
-def _opener(files: Files, form: Form, cache: DecodeCache) -> Callable[[PhotoSource], Outcome]:
+def _opener(
+    files: Files, form: Form, cache: DecodeCache, decode: Callable[[bytes, Form], Photo]
+) -> Callable[[PhotoSource], Outcome]:
     def open_one(source: PhotoSource) -> Outcome:
         try:
             content, file = (source(), None) if callable(source) else files.read(source)
             sha256 = hashlib.sha256(content).hexdigest()
             if seen := cache.by_sha256(sha256):
                 return None, _known(seen, file)
-            pixels, width, height, dhash, misfit = decode(content, *form)
+            pixels, width, height, dhash, misfit = decode(content, form)
             return pixels, Opened(APART, sha256, width, height, dhash, misfit, file)
         except UnreadablePhoto as error:
             return None, error
@@ -190,16 +194,25 @@ def _opener(files: Files, form: Form, cache: DecodeCache) -> Callable[[PhotoSour
 
 
 def _open(
-    photos: Sequence[PhotoSource], open_one: Callable[[PhotoSource], Outcome], size: int
+    photos: Sequence[PhotoSource], files: Files, form: Form, cache: DecodeCache
 ) -> Iterator[Opened | UnreadablePhoto]:
+    """Opens photos in processes, which end where a photo takes too long or breaks its decoder."""
     # Photos in tables' cells are read by Polars, which a copy of this process would wait for.
-    may_fork = CAN_FORK and not any(getattr(photo, "in_threads", False) for photo in photos)
-    if may_fork and len(photos) >= WORTH_PROCESSES:
-        outcomes = in_processes(open_one, photos, (size, size, 3))
-    else:
-        outcomes = in_threads(open_one, photos)
-    for pixels, photo in outcomes:
-        if pixels is not None and isinstance(photo, Opened):
-            yield photo._replace(image=pixels)
-        else:
-            yield photo
+    if not CAN_FORK or any(getattr(photo, "in_threads", False) for photo in photos):
+        with Decoders() as decoders:
+            yield from map(_whole, in_threads(_opener(files, form, cache, decoders.decode), photos))
+        return
+    open_one = _opener(files, form, cache, lambda content, form: decoder.decode(content, *form))
+    shape, most = (form.size, form.size, 3), decoder.BUDGET.most
+    yield from map(_whole, in_processes(open_one, photos, shape, _fatal, most))
+
+
+def _fatal(ended_by: int) -> UnreadablePhoto:
+    return UnreadablePhoto(reason(ended_by))
+
+
+def _whole(outcome: Outcome) -> Opened | UnreadablePhoto:
+    pixels, photo = outcome
+    if pixels is not None and isinstance(photo, Opened):
+        return photo._replace(image=pixels)
+    return photo

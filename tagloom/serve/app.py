@@ -15,8 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from stages.cores import cores
-from stages.ingest import decoder
-from stages.ingest.form import Form
+from stages.ingest.decoder_processes import Decoders
 from tagloom.serve import forms, schemas
 from tagloom.serve.batching import Batcher
 from tagloom.serve.limits import Limits, Refused
@@ -47,17 +46,20 @@ def create_app(
         hosts: names under which it may be asked for, besides localhost and addresses in figures.
         batch_size: photos that go through the network at once, at most.
         wait: seconds that photos wait for others to go with, at most.
-        threads: that decode photos; None: as many as there are cores.
+        threads: that have photos decoded, each by a process; None: as many as there are cores.
         patience: seconds after which a photo or a batch that is still worked at makes the service
             say that it is not ready.
     """
     limits = limits or Limits()
-    batcher = Batcher(decode, batch_size, wait, threads or cores(), metrics)
+    threads = threads or cores()
+    decoders = Decoders(threads)
+    batcher = Batcher(decoders.decode, batch_size, wait, threads, metrics)
     service = Service(reloader, limits, metrics, batcher)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with pixel_limit(limits.pixels):
+        with decoders, pixel_limit(limits.pixels):
+            decoders.start()
             tasks = [asyncio.create_task(work()) for work in (batcher.run, reloader.run)]
             yield
             for task in tasks:
@@ -81,11 +83,6 @@ def create_app(
     add_pages(app)
     add_problems(app, metrics)
     return app
-
-
-def decode(content: bytes, form: Form) -> decoder.Photo:
-    """The photo in a file's content, in ``form``."""
-    return decoder.decode(content, *form)
 
 
 @contextmanager

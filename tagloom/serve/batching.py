@@ -1,6 +1,6 @@
 """Many requests' photos through the network at once.
 
-Photos are decoded in a few threads and wait in a queue; one thread, which has the network to
+Photos are decoded, a few at once, and wait in a queue; one thread, which has the network to
 itself, takes as many as there are up to a batch. An idle network does not wait for company,
 except while more photos are being decoded, and then for a few milliseconds at most.
 """
@@ -40,7 +40,7 @@ class Batcher:
         decode: a file's content and a form → a photo in it.
         size: photos in a batch, at most.
         wait: seconds that photos which are ready wait for those being decoded, at most.
-        threads: that decode.
+        threads: that have photos decoded.
 
     Attributes:
         is_running: whether photos are answered.

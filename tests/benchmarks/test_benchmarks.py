@@ -95,8 +95,9 @@ def test_a_search_and_random_trials_spend_as_many_epochs(
         assert (min(trials) < search.EPOCHS) != is_random  # some are ended early, or none
 
 
-def test_without_being_asked_for_a_gpu_its_rows_are_not_measured():
-    found = list(import_module("benchmarks.gpu").rows(TINY))
+@pytest.mark.parametrize("name", ["gpu", "learning", "runtimes"])
+def test_without_being_asked_for_a_gpu_its_rows_are_not_measured(name: str):
+    found = list(import_module(f"benchmarks.{name}").rows(TINY))
     assert found
     assert all("not measured" in str(each) for each in found)
 

@@ -46,7 +46,7 @@ def rows(result: Result) -> list[dict[str, str]]:
 
 def test_help_has_examples_and_names_each_subcommand(run: Run):
     overview = run("--help").stdout
-    for name in ("predict", "explain", "info", "export", "compare", "serve"):
+    for name in ("predict", "explain", "info", "export", "compare", "serve", "look"):
         assert name in overview
         assert f"tagloom {name} " in run(name, "--help").stdout.partition("Examples")[2]
     assert run().exit_code == 2

@@ -16,18 +16,18 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 CORRECTIONS = Path("data/corrections")
 
 
+def photo_of(seed: int = 0, size: tuple[int, int] = (24, 16), format: str = "JPEG") -> bytes:
+    """The bytes of a photo; ``seed`` says which."""
+    colours = np.random.default_rng(seed).integers(0, 256, (2, 3, 3), np.uint8)
+    image = Image.fromarray(colours).resize(size)
+    stream = io.BytesIO()
+    image.save(stream, format)
+    return stream.getvalue()
+
+
 @pytest.fixture
 def photo() -> Callable[..., bytes]:
-    """Makes the bytes of a photo; ``seed`` says which."""
-
-    def make(seed: int = 0, size: tuple[int, int] = (24, 16), format: str = "JPEG") -> bytes:
-        colours = np.random.default_rng(seed).integers(0, 256, (2, 3, 3), np.uint8)
-        image = Image.fromarray(colours).resize(size)
-        stream = io.BytesIO()
-        image.save(stream, format)
-        return stream.getvalue()
-
-    return make
+    return photo_of
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_what_cannot_be_fetched_is_set_aside_alone(
     reasons = rejected()
     assert reasons.keys() == {*(f"{here}{path}" for path in bad), NO_HOST}
     assert reasons[f"{here}/none.jpg"] == f"{host} has no photo at its address (404)"
-    assert reasons[f"{here}/page.jpg"] == "not an image that Pillow can read"
+    assert reasons[f"{here}/page.jpg"] == "not an image of a format that is read"
     assert "cannot be fetched" in reasons[f"{here}/cut.jpg"]
     assert "nowhere.invalid" in reasons[NO_HOST]
     assert server.asked["/none.jpg"] == 1

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 from torchvision import transforms
 
 from stages.image_formats import register_heif
 from stages.ingest.decoder import BARS, decode, difference_hash
 from stages.ingest.form import Fit
 from stages.ingest.images import UnreadablePhoto
+from tests import hostile
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
@@ -152,6 +153,32 @@ def test_palette() -> None:
     assert decode(content, 16).pixels[2, 2].tolist() == [255, 0, 0]
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# Colours whose red is sRGB's green, and the other way round.
+SWAPPED = SRGB.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_colours_are_brought_to_srgb(format: str) -> None:
+    content = encoded(Image.new("RGB", (64, 32), (180, 90, 60)), format, icc_profile=SWAPPED)
+    photo = decode(content, 16, fit="pad")
+    assert photo.pixels[8, 8].tolist() == pytest.approx([90, 180, 60], abs=6)
+    assert (photo.pixels[0, 0] == BARS).all()
+
+
+@pytest.mark.parametrize("odd", [SRGB, b"\xff" * 500, SWAPPED[:200], SWAPPED + bytes(2**20)])
+def test_profiles_that_are_srgb_or_broken_change_nothing(odd: bytes) -> None:
+    image = quadrants((40, 30))
+    plain, photo = encoded(image, "TIFF"), encoded(image, "TIFF", icc_profile=odd)
+    assert (decode(photo, 16).pixels == decode(plain, 16).pixels).all()
+
+
+def test_a_profile_of_grey_is_left_alone() -> None:
+    grey = quadrants((40, 30)).convert("L")
+    photo = encoded(grey, "PNG", icc_profile=SWAPPED)
+    assert (decode(photo, 16).pixels == decode(encoded(grey, "PNG"), 16).pixels).all()
+
+
 def transparent(mode: str, colour: tuple[int, ...]) -> bytes:
     return encoded(Image.new(mode, (16, 16), colour), "PNG")
 
@@ -226,12 +253,51 @@ def test_a_bomb_of_text() -> None:
         (b"", "empty"),
         (b"GIF?", "not an image"),
         (b"hello, I am a text\n" * 50, "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "PostScript"),
+        (hostile.EPS, "not an image"),
+        (hostile.iptc(hostile.EPS), "not an image"),
     ],
 )
 def test_what_is_not_a_photo(content: bytes, message: str) -> None:
     with pytest.raises(UnreadablePhoto, match=message):
         decode(content, 16)
+
+
+NO_PROGRAM = """
+import io
+from PIL import Image
+from stages.ingest.decoder import UnreadablePhoto, decode
+from tests.hostile import EPS, iptc
+
+for content in (EPS, iptc(EPS), iptc(iptc(EPS))):
+    try: decode(content, 16)
+    except UnreadablePhoto as error: print(error)
+with Image.open(io.BytesIO(EPS)) as image:  # whoever else opens it in this process
+    try: image.load()
+    except OSError as error: print(error)
+"""
+
+
+def test_no_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by a file in another; a process of its own, as Pillow looks for Ghostscript once."""
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    command = [sys.executable, "-c", NO_PROGRAM]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert not (tmp_path / "started").exists()
+    assert ["not an image" in line for line in said] == [True] * 3 + [False]
+    assert "Ghostscript" in said[-1]
+
+
+@pytest.mark.parametrize("file", hostile.NESTED, ids=lambda file: file.kind)
+def test_what_hides_another_file_is_not_opened(
+    file: hostile.File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image.core, "new", None)  # whoever asks for room for pixels fails
+    with pytest.raises(UnreadablePhoto) as caught:
+        decode(file.content, 16)
+    assert "NoneType" not in str(caught.value)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "PPM"])

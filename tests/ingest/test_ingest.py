@@ -219,6 +219,7 @@ def test_files_that_have_not_changed_are_not_read(
     ingest("kaggle-csv", {"test": None})
     capsys.readouterr()
     read = []
+    monkeypatch.setattr(photos, "CAN_FORK", False)  # what a fork has read nobody sees here
     plain = photos.Files.read
     monkeypatch.setattr(
         photos.Files, "read", lambda files, photo: read.append(photo) or plain(files, photo)
@@ -264,7 +265,7 @@ def test_everything_that_is_set_aside_is_listed(
     for photo_path, reason in {
         "data/20.jpg": "the file is empty",
         "data/21.jpg": "cannot be decoded: ",
-        "data/22.jpg": "not an image that Pillow can read",
+        "data/22.jpg": "not an image of a format that is read",
         "data/23.jpg": "it is a link that leaves ingest.root and DVC's cache",
         "data/24.jpg": "it is not a file",
         "data/25.jpg": "the file is missing",
@@ -436,7 +437,7 @@ def test_a_killed_process_ends_the_stage_and_leaves_the_outputs_of_the_last(
     before = sums()
     monkeypatch.setattr(digits, "_draw", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(UserError, match="was killed by signal 9"):
-        ingest("digits", {"train": photos.WORTH_PROCESSES, "test": 10})
+        ingest("digits", {"train": 60, "test": 10})
     assert sums() == before
     assert not list(Path("data").glob(".*"))
 

@@ -83,20 +83,27 @@ PHOTOS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("row", "expected"), [*zip(TABLES, EXPECTED, strict=True)], ids=[name for (name,), *_ in TABLES]
-)
-def test_a_shape_of_the_docs(in_tmp: Path, row: Any, expected: dict[str, Any]):
-    _, (file, *sample), lines = row
+def lay_out(row: list[list[str]]) -> None:
+    """Writes the sample of a row to the current folder."""
+    _, (file, *sample), _ = row
     Path("data").mkdir(exist_ok=True)
     if file.endswith(".parquet"):
         hugging_face()
     else:
         Path(file).write_text("\n".join(sample), "utf-8")
     for photo in PHOTOS.values():
-        if photo.startswith("images_"):
+        if photo.startswith("images_") and "images_" in "".join(row[2]):
             Path(photo).parent.mkdir(parents=True)
             Path(photo).touch()
+
+
+NAMES = [name for (name,), *_ in TABLES]
+
+
+@pytest.mark.parametrize(("row", "expected"), [*zip(TABLES, EXPECTED, strict=True)], ids=NAMES)
+def test_a_shape_of_the_docs(in_tmp: Path, row: Any, expected: dict[str, Any]):
+    lay_out(row)
+    *_, lines = row
     params = ingest(lines)
     listing = list_rows(params, LabelRules(params), in_tmp)
     assert listing.rejected == []

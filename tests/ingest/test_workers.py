@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from stages import UserError
 from stages.ingest import workers
-from stages.ingest.workers import in_processes, in_threads
+from stages.ingest.workers import in_threads
 
 SHAPE = (4, 4, 3)
 
@@ -24,6 +25,9 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(workers, "cores", lambda: 2)
     yield
     assert not multiprocessing.active_children()
+
+
+in_processes = partial(workers.in_processes, fatal=lambda ended_by: f"ended by {ended_by}")
 
 
 def filled(item: int) -> tuple[np.ndarray | None, str]:
@@ -82,6 +86,32 @@ def test_a_killed_process_is_one_sentence() -> None:
         list(in_processes(be_killed, range(200), SHAPE))
 
 
+def test_an_item_that_ends_its_process_costs_no_other() -> None:
+    def fatal(item: int) -> tuple[np.ndarray | None, str]:
+        if item % 50 == 7:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while item % 50 == 8:
+            pass
+        return filled(item)
+
+    results = [rest for _, rest in in_processes(fatal, range(120), SHAPE, seconds=0.05)]
+    expected = [f"item {item}" for item in range(120)]
+    for item in (7, 57, 107):
+        expected[item : item + 2] = f"ended by {signal.SIGSEGV}", f"ended by {signal.SIGPROF}"
+    assert results == expected
+
+
+def test_an_item_has_so_much_memory() -> None:
+    def hungry(item: int) -> tuple[None, int]:
+        try:
+            return None, len(bytearray(2**30 if item % 2 else 2**20))
+        except MemoryError:
+            return None, 0
+
+    results = [rest for _, rest in in_processes(hungry, range(4), SHAPE, memory=2**20)]
+    assert results == [2**20, 0] * 2
+
+
 def test_an_error_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="ended by the error shown above"):
         list(in_processes(lambda item: (None, 1 / (item - 100)), range(200), SHAPE))
@@ -103,7 +133,7 @@ from stages.ingest.workers import in_processes
 def tell(item):
     return None, os.getpid()
 
-for _, pid in in_processes(tell, range(100_000), (4, 4, 3)):
+for _, pid in in_processes(tell, range(100_000), (4, 4, 3), str):
     print(pid, flush=True)
     time.sleep(0.01)
 """

@@ -93,6 +93,15 @@ def test_the_command_knows_no_source_and_no_report():
         assert not {name for name in names if f"{name}.".startswith(walls)}, file
 
 
+def test_the_command_imports_experiments_only_where_it_calls_them():
+    for file in (ROOT / "tagloom").rglob("*.py"):
+        at_once = ast.parse(file.read_text("utf-8")).body
+        names = [node.module for node in at_once if isinstance(node, ast.ImportFrom)]
+        names += [alias.name for node in at_once if isinstance(node, ast.Import)
+                  for alias in node.names]  # fmt: skip
+        assert not [name for name in names if str(name).startswith("experiments")], file
+
+
 def test_every_module_of_ours_is_in_a_room():
     ours = {f for top in ("stages", "evaluation", "experiments", "flows", "tagloom")
             for f in (ROOT / top).rglob("*.py")}  # fmt: skip

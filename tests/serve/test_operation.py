@@ -18,6 +18,8 @@ import pytest
 
 from stages.bundle.model import Model
 from stages.ingest import decoder
+from stages.ingest.decoder_processes import Decoders
+from stages.ingest.form import Form
 from tagloom.serve.request_log import JsonFormatter, TextFormatter
 from tests.hostile import FORM, form, jpeg, part
 from tests.serve.conftest import Running, running
@@ -25,7 +27,8 @@ from tests.serve.test_command import serving
 
 PHOTO = jpeg()
 STUCK = (
-    "import time; from stages.ingest import decoder; decoder.decode = lambda *_: time.sleep(99);"
+    "import time; from stages.ingest.decoder_processes import Decoders;"
+    "Decoders.decode = lambda *_: time.sleep(99);"
 )
 FEW = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200));"
 
@@ -36,16 +39,17 @@ class Held:
     def __init__(self) -> None:
         self.calls, self.release = 0, threading.Event()
 
-    def __call__(self, content: bytes, size: int, *_: object) -> decoder.Photo:
+    def __call__(self, content: bytes, form: Form) -> decoder.Photo:
         self.calls += 1
         assert self.release.wait(30)
+        size = form.size
         return decoder.Photo(np.zeros((size, size, 3), np.uint8), size, size, None)
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held = Held()
-    monkeypatch.setattr(decoder, "decode", held)
+    monkeypatch.setattr(Decoders, "decode", held)
     yield held
     held.release.set()
 

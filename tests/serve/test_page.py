@@ -126,7 +126,7 @@ def test_several_photos_and_the_keyboard(seen: Seen):
 def test_errors_are_told_in_words(seen: Seen):
     seen.drop("letter.jpg", "image/jpeg", b"Dear reader")
     alert = seen.page.locator(".card").get_by_role("alert")
-    expect(alert).to_have_text("Not an image that Pillow can read.")
+    expect(alert).to_have_text("Not an image of a format that is read.")
     seen.drop("large.jpg", "image/jpeg", bytes(2**20 + 1))
     expect(alert.first).to_have_text("This file has more than 1 MB.")
 

@@ -1,16 +1,19 @@
 """Trains the same few runs on any number of devices: in a test by itself, or in two processes.
 
 ``python -m tests.train.devices FOLDER``, as each process of a launcher, leaves in the folder what
-came of them.
+came of them. With ``one-gpu`` behind it they share a GPU, which the stage itself refuses.
 """
 
 import copy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from stages import run
 from stages.ingest.images import ImageStore
@@ -33,7 +36,7 @@ PHOTOS, SIDE, TRAINED = 64, 20, 45  # 45 rows, 8 at a time: the last batch has 5
 # of the slightest difference where a gradient is next to nothing.
 DETERMINISTIC: dict[str, Any] = {
     "fusion": "concat", "dropout": 0.0, "optimizer": "sgd", "lr": 0.02, "epochs": 3,
-    "batch_size": 8,
+    "batch_size": 8, "precision": "fp32",
     "schedule": {"name": "one-cycle", "momentum": 0.85},
     "augment": {"crop": 16, "horizontal_flip": 0.5, "rotation": 10, "brightness": 0.2, "hue": 0.1,
                 "grey": 0.2, "randaugment": 1, "cutout": 0.2},
@@ -92,6 +95,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     )  # fmt: skip
     torch.manual_seed(given.seed)
     network, _ = new_network(description, given.weights, given.freeze)
+    network.to(group.device)
     group.synchronise(network)
     numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
     truth = truth * known if some else truth
@@ -105,7 +109,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     )
     probabilities = predict(network, description, validation, given.batch_size, "fp32", group)
     return {
-        "weights": network.state_dict(),
+        "weights": {name: tensor.cpu() for name, tensor in network.state_dict().items()},
         "history": result.history,
         "best": result.best_epoch,
         "probabilities": torch.from_numpy(probabilities),
@@ -113,9 +117,17 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     }
 
 
+@contextmanager
+def sharing_a_gpu() -> Iterator[Group]:
+    """The group of processes on one GPU: NCCL refuses such, gloo exchanges what lies there, too."""
+    dist.init_process_group("gloo")
+    yield Group(torch.device("cuda", 0), dist.get_rank(), dist.get_world_size())
+    dist.destroy_process_group()
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
-    with distributed.group("auto", 8) as group:
+    with sharing_a_gpu() if "one-gpu" in sys.argv else distributed.group("auto", 8) as group:
         for name, changes in RUNS.items():
             outcome = train(folder, changes, group, Memory())
             torch.save(outcome, folder / f"{name} {group.rank}.pt")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -79,23 +80,32 @@ def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch):
     assert (distributed.count("auto"), distributed.count(3)) == (1, 3)
 
 
-def test_two_devices_do_what_one_does(tmp_path: Path):
+def alone_and_in_two_processes(folder: Path, sole: Group) -> dict[str, Any]:
+    """What came of each run alone; ``folder`` has what came of it in two processes."""
     pixels = np.random.default_rng(0).integers(0, 256, (PHOTOS, SIDE, SIDE, 3), np.uint8)
-    np.save(tmp_path / "00000.npy", pixels)
+    np.save(folder / "00000.npy", pixels)
     memories = {name: Memory() for name in RUNS}
-    alone = {name: train(tmp_path, RUNS[name], ALONE, memories[name]) for name in RUNS}
+    alone = {name: train(folder, RUNS[name], sole, memories[name]) for name in RUNS}
     alone["from a checkpoint"] = alone["batch norm"]
-    torch.save(memories["batch norm"].states[0], tmp_path / "state.pt")
+    torch.save(memories["batch norm"].states[0], folder / "state.pt")
+    on_gpu = sole.device.type == "cuda"
     # As people start it on several machines.
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "--log-dir", str(tmp_path), "-m", "tests.train.devices", str(tmp_path)],
-        cwd=ROOT, env=environment(), check=True,
+         "--log-dir", str(folder), "-m", "tests.train.devices", str(folder),
+         *["one-gpu"] * on_gpu],
+        cwd=ROOT, env=environment(on_gpu), check=True,
     )  # fmt: skip
-    for name, one in alone.items():
-        first, second = (
-            torch.load(tmp_path / f"{name} {rank}.pt", weights_only=True) for rank in range(2)
-        )
+    return alone
+
+
+def of_both(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [torch.load(folder / f"{name} {rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_two_devices_do_what_one_does(tmp_path: Path):
+    for name, one in alone_and_in_two_processes(tmp_path, ALONE).items():
+        first, second = of_both(tmp_path, name)
         assert (first["saved"] > 1, second["saved"]) == (True, 0), name
         assert first["best"] == second["best"] == one["best"], name
         assert len(first["history"]) == len(second["history"]) == len(one["history"]), name
@@ -109,6 +119,21 @@ def test_two_devices_do_what_one_does(tmp_path: Path):
             assert torch.allclose(first["weights"][key], expected, atol=1e-4), (name, key)
         assert torch.allclose(first["probabilities"], one["probabilities"], atol=1e-3), name
         assert torch.equal(first["probabilities"], second["probabilities"]), name
+
+
+@pytest.mark.gpu
+def test_two_processes_on_one_gpu_do_what_one_does(tmp_path: Path):
+    """GPUs sum in any order and round more; what hangs on thresholds is left out."""
+    alone = alone_and_in_two_processes(tmp_path, Group(torch.device("cuda", 0)))
+    for name in RUNS:
+        first, second = of_both(tmp_path, name)
+        for key, weights in first["weights"].items():
+            assert torch.equal(weights, second["weights"][key]), (name, key)
+    for name in ("batch norm", "mixed, in pieces", "from a checkpoint"):
+        first, _ = of_both(tmp_path, name)
+        for key, expected in alone[name]["weights"].items():
+            assert torch.allclose(first["weights"][key], expected, atol=1e-3), (name, key)
+        assert torch.allclose(first["probabilities"], alone[name]["probabilities"], atol=1e-2), name
 
 
 CALM = {

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import log_loss
 from torch import nn
 
@@ -176,6 +177,30 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, para
     again = Path("metrics/train/plots/metrics/train/loss.tsv").read_text()
     assert [line.split("\t")[1:] for line in again.splitlines()] == losses
     assert not _checkpoints()
+
+
+@pytest.mark.gpu
+def test_ended_on_a_gpu_it_goes_on_to_the_same_weights(prepared: Path, params):
+    """But for what GPUs round differently from run to run."""
+    params(
+        {"train.epochs": 6, "train.optimizer": "sgd", "train.lr": 0.01, "train.precision": "fp32"}
+    )
+    main()
+    expected, figures = load_file(WEIGHTS), written()
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        before = _checkpoints()
+        stage = subprocess.Popen([sys.executable, "-m", "stages.train"], env=_environment())
+        _wait_for(lambda old=before: _checkpoints() != old, stage)
+        stage.send_signal(end)
+        assert stage.wait(timeout=10) == -end
+    last = subprocess.run(
+        [sys.executable, "-m", "stages.train"], env=_environment(), check=True, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert "going on after epoch" in last.stdout
+    weights = load_file(WEIGHTS)
+    assert all(torch.allclose(weights[name], expected[name], atol=1e-3) for name in expected)
+    assert written()["validation"]["loss"] == pytest.approx(figures["validation"]["loss"], abs=0.01)
 
 
 def _environment() -> dict[str, str]:

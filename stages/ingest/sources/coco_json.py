@@ -125,8 +125,8 @@ def _labels(root: Path, file: _File) -> _Labels:
     names = {1 << at: name for at, name in enumerate(sorted(set(file.categories.values())))}
     bit_of = {name: bit for bit, name in names.items()}
     bits = {id: bit_of[name] for id, name in file.categories.items()}
-    carried = {_key(image, "id"): 0 for image in file.images}
-    carried.pop(None, None)
+    ids = (_key(image, "id") for image in file.images)
+    carried = {id: 0 for id in ids if id is not None}
     strange: dict[Key | None, dict[Key | None, None]] = defaultdict(dict)  # their images, if not
     seen: set[Key] = set()
     for number, annotation in enumerate(file.annotations or (), 1):

@@ -2,7 +2,7 @@
 (https://storage.googleapis.com/openimages/web/download_v7.html)."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import polars as pl
 
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.tables.about import About, AboutReader, ids_of
-from stages.ingest.tables.cells import NOT_KNOWN, Kept, LabelCell, Labels
+from stages.ingest.tables.cells import KEPT, NOT_KNOWN, Kept, LabelCell, Labels
 from stages.ingest.tables.duplicates import merge
 from stages.ingest.tables.labels import label_cell, values_of
 from stages.ingest.tables.opened import Opened, about_readers
@@ -55,23 +55,24 @@ def rows(root: Path, options: Options, opened: Sequence[Opened]) -> Iterator[Row
         )
     )
     del frames
-    said = _Said(list(entries.names), is_asked=options.absent == "unknown")
+    said = lru_cache(KEPT)(_Said(list(entries.names), is_asked=options.absent == "unknown"))
     abouts = list(entries.abouts)
-    for id, place, number, codes, others in photos.iter_rows():
-        if id in entries.spoilt:
-            continue
-        file, (photo,) = opened[place].file, folders.paths([id])
-        labels, unknown = said(codes)
-        alike = []
-        for subset, part, caption, group, time in (abouts[other] for other in others):
-            known = labels if codes or subset == "train" else None
-            alike.append(
-                Row(
-                    *(file, number, id, photo, subset, known, caption),
-                    *(0, unknown, group, time, part),
+    for part in photos.iter_slices(PART):
+        paths = folders.paths(part["id"].to_list())
+        for photo, (id, place, number, codes, others) in zip(paths, part.iter_rows(), strict=True):
+            if id in entries.spoilt:
+                continue
+            labels, unknown = said(tuple(codes))
+            alike = []
+            for subset, part_of, caption, group, time in (abouts[other] for other in others):
+                known = labels if codes or subset == "train" else None
+                alike.append(
+                    Row(
+                        *(opened[place].file, number, id, photo, subset, known, caption),
+                        *(0, unknown, group, time, part_of),
+                    )
                 )
-            )
-        yield merge(alike) if len(alike) > 1 else alike[0]
+            yield merge(alike) if len(alike) > 1 else alike[0]
 
 
 class _Entries:
@@ -117,7 +118,7 @@ class _Entries:
             faults: dict[int, str] = {}
             places = places_of(labels, faults)
             states = states_of(others.pop(0), faults) if value else [YES] * len(ids)
-            abouts = self._abouts(about_of(others, faults), len(ids))
+            abouts = self._abouts(about_of(others, faults), len(ids), bool(others))
             columns: list[Sequence[Any]] = [ids_of(ids, faults), batch.numbers, states, abouts]
             unreadable = [Unreadable(opened.file, *each) for each in batch.faults]
             for at, reason in faults.items():
@@ -125,24 +126,26 @@ class _Entries:
                 self.spoilt.add(columns[0][at])
                 number = batch.numbers[at]
                 unreadable.append(Unreadable(opened.file, number, reason, costs_photo=is_first))
-            if faults or {*map(len, places)} != {1}:  # then a row is none, or several
+            if faults or any(len(each) != 1 for each in set(places)):  # a row is none, or several
                 good = [row for row in range(len(ids)) if row not in faults]
                 rows = [row for row in good for _ in places[row] or (None,)]
                 columns = [[column[row] for row in rows] for column in columns]
                 places = [places[row] or (None,) for row in good]
-            codes = [
+            columns[2] = [
                 None if place is None else 3 * place + state
                 for place, state in zip(chain.from_iterable(places), columns[2], strict=True)
             ]
-            columns[2] = codes
             yield columns, unreadable
 
     def _places(self, read: LabelCell, cell: Any) -> tuple[int, ...]:
         names = self.names
         return tuple(names.setdefault(name, len(names)) for name in read(cell).names or ())
 
-    def _abouts(self, about: About, count: int) -> list[int]:
+    def _abouts(self, about: About, count: int, differ: bool) -> list[int]:
         abouts = self.abouts
+        if not differ:
+            [said] = islice(zip(*about, strict=False), 1)
+            return [abouts.setdefault(said, len(abouts))] * count
         each_row = islice(zip(*about, strict=False), count)
         return [abouts.setdefault(said, len(abouts)) for said in each_row]
 
@@ -158,7 +161,7 @@ class _Said:
     def __init__(self, names: Sequence[str], *, is_asked: bool) -> None:
         self._names, self._is_asked = names, is_asked
 
-    def __call__(self, codes: list[int]) -> Labels:
+    def __call__(self, codes: tuple[int, ...]) -> Labels:
         states: dict[int, int] = {}
         for code in codes:  # in order, so that the last of a label is the highest
             states[code // 3] = code % 3

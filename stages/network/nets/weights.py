@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import torch
@@ -36,6 +37,7 @@ def read_state(weights: str) -> dict[str, torch.Tensor]:
     path = project_root() / weights
     if not path.exists():
         raise UserError(f"train.weights {path} does not exist; it is none, pretrained or a file")
+    state: Any
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
