@@ -88,6 +88,8 @@ class Workers:
         process.start()
         theirs.close()
         self._workers.append(Worker(number, process, news, time.monotonic()))
+        if self._last is not None:  # it was told to stop in between
+            process.terminate()
 
     def _look(self) -> None:
         """Waits for news of a worker, or until something is due."""
