@@ -157,11 +157,17 @@ def test_what_is_not_known_of_a_photo_counts_for_neither(champion: Path):
     assert [each["count"] for each in of_labels] == truth.sum(axis=0).tolist()
 
 
-def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
+def renamed(place: int, name: str) -> Callable[[dict], None]:
     def rename(content: dict) -> None:
-        content["description"]["labels"][3] = content["decision"]["labels"][3] = "another"
+        measured = content["metrics"]["validation"]["labels"]
+        measured[name] = measured.pop(content["description"]["labels"][place])
+        content["description"]["labels"][place] = content["decision"]["labels"][place] = name
 
-    describe_otherwise(champion / "bundle", rename)
+    return rename
+
+
+def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
+    describe_otherwise(champion / "bundle", renamed(3, "another"))
     found = judge(champion)["labels"]["3"]
     assert found["champion"] == {"value": 0, "low": 0, "high": 0}
 
@@ -169,10 +175,7 @@ def test_a_label_that_the_champion_does_not_know_it_never_says(champion: Path):
 def test_a_label_has_the_same_name_in_a_champion_from_before_names_were_clean(champion: Path):
     before = judge(champion)["labels"]["0"]["champion"]
 
-    def rename(content: dict) -> None:
-        content["description"]["labels"][0] = content["decision"]["labels"][0] = " 0"
-
-    describe_otherwise(champion / "bundle", rename)
+    describe_otherwise(champion / "bundle", renamed(0, " 0"))
     assert judge(champion)["labels"]["0"]["champion"] == before
     assert before["value"] > 0
 

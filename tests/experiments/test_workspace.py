@@ -171,7 +171,7 @@ def test_photos_that_come_after_others_of_which_dvc_knows_nothing(
     assert in_use(retraining_project) == 1
     path = {"key": "retrain"}
     page = client.request("GET", "/artifacts/{key}/latest", path_params=path).json()["data"]
-    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\.dvc\*\*", page)
+    assert re.match(r"> \*\*What is retrained is the commit \w+, and .*: new\\\.dvc\*\*", page)
 
 
 def test_a_stage_is_not_stale_for_what_is_hidden(toy: Toy) -> None:

@@ -34,8 +34,18 @@ def run_first(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder_processes, "PROGRAM", f"{start}{program}\nrun({run}")
 
 
+BEFORE: set[psutil.Process] = set()  # of other tests
+
+
+@pytest.fixture(autouse=True)
+def only_own_children() -> None:
+    BEFORE.clear()
+    BEFORE.update(psutil.Process().children())
+
+
 def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+    """The processes that the test has started."""
+    return [each for each in psutil.Process().children() if each not in BEFORE]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -125,8 +125,13 @@ def test_a_line_a_request(service: Running, caplog: pytest.LogCaptureFixture):
 def logged(caplog: pytest.LogCaptureFixture, answer: httpx.Response) -> dict:
     """What was logged of a request, which is a moment after its answer."""
     id = answer.headers["x-request-id"]
-    until(lambda: any(record.request["id"] == id for record in caplog.records))
-    return next(record.request for record in caplog.records if record.request["id"] == id)
+
+    def lines() -> list[dict]:
+        lines = (getattr(record, "request", None) for record in caplog.records)
+        return [line for line in lines if line is not None and line["id"] == id]
+
+    until(lines)
+    return lines()[0]
 
 
 def test_it_ends_in_time_though_a_photo_hangs(bundle: Path):

@@ -1,6 +1,7 @@
 """The routes, as clients that mean well use them."""
 
 import io
+import os
 
 import httpx
 import numpy as np
@@ -93,6 +94,7 @@ def test_health(service: Running, model: Model):
         "ready": True,
         "reason": None,
         "version": "",
+        "process": os.getpid(),
         "model": model.bundle.sha256,
         "bundle": str(model.bundle.folder),
         "problem": None,
