@@ -122,17 +122,20 @@ def init(
     set_values(content, {**values, "ingest.root": str(root)})
     check_all(YAML(typ="safe", pure=True).load(written(content)))
     existing, is_new = check_init(folder, source, into), not folder.exists()
+    if folder.resolve().is_relative_to(photos.resolve()):
+        raise UserError(f"{folder} is among the photos, {photos}; name a folder beside them")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if existing is None:
             git(folder, "init", "--quiet", "--initial-branch=main")
         take_template(folder, source)
-        keep_photos(folder, photos, root, care)
+        ours = [PARAMS, ".dvc", *keep_photos(folder, photos, root, care)]
         (folder / PARAMS).write_text(written(content), "utf-8")
         if not (folder / "README.md").exists():
             text = README.format(name=folder.name, root=photos.name)
             (folder / "README.md").write_text(text, "utf-8")
-        git(folder, "add", "--all", ".")
+            ours.append("README.md")
+        git(folder, "add", "--", *ours)  # what else may lie there is the user's
         git(folder, "commit", "--quiet", "--message", f"Learn from the photos of {photos.name}")
     except BaseException:
         if is_new:  # all of it is ours
@@ -178,17 +181,19 @@ def take_template(folder: Path, source: Template) -> None:
         )
 
 
-def keep_photos(folder: Path, photos: Path, root: Path, care: Care) -> None:
-    place = folder / root
+def keep_photos(folder: Path, photos: Path, root: Path, care: Care) -> list[str]:
+    """Brings the photos to ``root`` in the project's folder; returns what Git is to know of it."""
+    if care == "in-place":
+        return []
+    (folder / root).parent.mkdir(parents=True, exist_ok=True)
     if care == "link":
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(photos)
-    elif care == "copy":
-        place.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "dvc", "add", "--quiet", "--out", str(root), str(photos)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ProjectError(f"DVC could not take in {photos}: {done.stderr.strip()}")
+        (folder / root).symlink_to(photos)
+        return [str(root)]
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", "--out", str(root), str(photos)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ProjectError(f"DVC could not take in {photos}: {done.stderr.strip()}")
+    return [f"{root}.dvc", str(root.with_name(".gitignore"))]
 
 
 def _device() -> "torch.device":

@@ -76,8 +76,10 @@ def test_a_project_below_the_top_of_a_repository(photos: Path, tmp_path: Path) -
     (team / "README.md").write_text("Ours\n")
     git(team, "add", "README.md")
     git(team, "commit", "--quiet", "--message", "Start")
+    (team / "vision" / "birds").mkdir(parents=True)
+    (team / "vision" / "birds" / "holiday.jpg").write_bytes(b"nobody's but the user's")
     init(team / "vision" / "birds", photos, TABLE, FIRST, "in-place", into=True)
-    assert git(team, "status", "--porcelain") == ""
+    assert git(team, "status", "--porcelain") == "?? vision/birds/holiday.jpg"
     assert set(git(team, "ls-files").splitlines()) == {
         "README.md",
         *(f"vision/birds/{name}" for name in FIRST.names()),
@@ -96,6 +98,7 @@ def test_what_is_in_the_way(photos: Path, project: Path, tmp_path: Path) -> None
         assert state(tmp_path) == before
 
     refused(photos, "is not empty")
+    refused(photos / "project", "is among the photos")
     refused(project / "below", "--into makes it a part")
     refused(tmp_path / "new", "is in no Git repository", into=True)
     refused(project, "has .* already", into=True)
