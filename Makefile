@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
-.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms wheel lock
+.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms pages wheel lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,10 @@ screenshots: repro ## take the README's pictures of the report and of Prefect's 
 
 rooms: $(INSTALLED) ## draw the rooms and their imports anew, into ARCHITECTURE.md
 	python -m docs.rooms
+
+pages: $(INSTALLED) ## make pages of the documents, with a search, in site/
+	sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . site
+	@echo "The documents: file://$(CURDIR)/site/README.html"
 
 wheel: $(INSTALLED) ## build the commit's wheel into dist/, with what tagloom init makes projects of
 	@rm -rf build/wheel && git clone --quiet . build/wheel
