@@ -1,4 +1,4 @@
-"""What ``make docs`` makes pages of (Sphinx, with MyST for Markdown): the documents where they lie."""
+"""What ``make pages`` makes pages of, by Sphinx and MyST: the documents where they lie."""
 
 from sphinx.application import Sphinx
 
