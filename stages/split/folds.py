@@ -4,8 +4,8 @@
 column  type    meaning
 ======  ======  ============================================================================
 id      String  as in the records
-fold    Int32   number of the fold; with one split: 0 validation, 1 train
-part    String  ``train`` or ``validation``
+fold    Int32   number of the fold; with one split: 0 validation, 1 train; -1: holdout
+part    String  ``train``, ``validation`` or ``holdout``, which ``predict`` alone looks at
 ======  ======  ============================================================================
 
 Photos of subset ``test``, and photos whose labels are not known, are not listed.
@@ -18,7 +18,8 @@ import polars as pl
 from stages.files import whole
 
 FOLDS = Path("data/folds.parquet")
-PARTS = ("train", "validation")
+HOLDOUT = "holdout"
+PARTS = ("train", "validation", HOLDOUT)
 SCHEMA = pl.Schema({"id": pl.String, "fold": pl.Int32, "part": pl.String})
 
 
