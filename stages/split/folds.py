@@ -38,3 +38,8 @@ def rows_of(records: pl.DataFrame, folds: pl.DataFrame, part: str) -> pl.DataFra
     """The records of ``part`` (one of ``PARTS``), in the records' order."""
     ids = folds.filter(pl.col("part") == part).select("id")
     return records.join(ids, on="id", how="semi", maintain_order="left")
+
+
+def rows_for_predict(records: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
+    """The records that no stage before predict measures on: of subset test, then the holdout's."""
+    return pl.concat([records.filter(subset="test"), rows_of(records, folds, HOLDOUT)])
