@@ -13,6 +13,7 @@ from stages.bundle.bundle import BUNDLE, CARD, MANIFEST, seal
 from stages.eda.__main__ import main as eda
 from stages.files import write_csv, write_text
 from stages.ingest import records
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import main as report
 from stages.split.__main__ import main as split
 from stages.threshold.__main__ import main as threshold
@@ -43,7 +44,7 @@ CAPTION = """<b onclick="alert(3)">one</b> & 'two' {% raw %}"""
 
 @pytest.fixture
 def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
-    """A function that goes as far as threshold."""
+    """A function that goes as far as predict."""
 
     def run(changes: dict | None = None) -> None:
         params({"report.photos": 2, "train.epochs": 1} | (changes or {}))
@@ -51,6 +52,7 @@ def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
         train()
         threshold()
         write_bundle("# The model card")
+        predict()
 
     return run
 
@@ -94,6 +96,7 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
             for main in (split, vocab, train, threshold):
                 main()
             write_bundle(MODEL_CARD)
+            predict()
             report()
 
     return made_once(tmp_path_factory, "hostile", make)
