@@ -189,6 +189,7 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
         "curve_labels": drawn["label"].to_list(),
         "pairs": pairs.to_dicts(),
         "calibration": figures["calibration"],
+        "temperature_bound": figures.get("temperature_bound"),
         "reliability": reliability.to_dicts(),
     }
     long = shown.select("label", Precision="precision", Recall="recall", F1="f1").unpivot(

@@ -45,6 +45,10 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert "Of 32 labelled photos" in PAGE.read_text()
     assert "Known of" not in PAGE.read_text() and "not known" not in PAGE.read_text()
     assert "The other 128 of training and validation are not judged" in PAGE.read_text()
+    measured = json.loads(Path("metrics/threshold.json").read_text())
+    reached, without = measured["cross_fitted"]["micro_f1"]["value"], measured["without_model"]
+    told = "It has learnt nothing of use" in PAGE.read_text()
+    assert told == (reached < without["micro_f1"])
     files = (PAGE, DOUBTS, WORDS)
     before = [file.read_bytes() for file in files]
     main()
