@@ -60,9 +60,9 @@ class Word(NamedTuple):
 def tokenize(captions: pl.Series, segmentation: Segmentation = "letters") -> pl.Series:
     """The words of each caption, in lower case: List(String), null for no caption.
 
-    They are the runs of ``letters``; or what stands between the boundaries of words that
-    ``unicode`` defines (Unicode Standard Annex 29) and has a letter, for languages without blanks by
-    the dictionaries of ICU.
+    They are the runs of ``letters``; or what has a letter between the boundaries of words that
+    ``unicode`` defines (Unicode Standard Annex 29), for languages without blanks by the
+    dictionaries of ICU.
 
     Marks belong to their letters: vowel signs of Hindi and Arabic, an accent in a character of
     its own.
