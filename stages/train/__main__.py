@@ -19,7 +19,7 @@ from stages.train.curves import curves
 from stages.train.distributed import Group
 from stages.train.loop import fit, predict
 from stages.train.params import Train
-from stages.train.run_metrics import cost, left_out, outcome
+from stages.train.run_metrics import cost, left_out, little_known, outcome
 from stages.train.start import build_network, check, describe
 
 
@@ -47,6 +47,7 @@ def train(params: Train, group: Group) -> None:
     precision = precision_for(group.device, params.precision)
     description = describe(params, label_names, store.form)
     network, words = build_network(params, description, group)
+    known = little_known(words, validation["caption"]) if group.is_first else {}
 
     def rows_of(part: pl.DataFrame) -> Rows:
         labels = records.label_matrix(part["labels"], label_names)
@@ -73,7 +74,8 @@ def train(params: Train, group: Group) -> None:
         save_network(network, description, words)
         columns = validation["id"], validation["labels"], probabilities, validation["unknown"]
         write_probabilities(probability_table(*columns), label_names)
-        metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds) | without)
+        ended = outcome(result, figures["mb"], feature_seconds)
+        metrics.write("train", figures | ended | without | known)
         checkpoint.remove()
 
 

@@ -34,6 +34,8 @@ from stages.train.__main__ import main
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import predict
 from stages.train.params import Train
+from stages.train.run_metrics import little_known
+from stages.vocab.vocabulary import Vocabulary
 
 WEIGHTS = Path("models/network/network.safetensors")
 
@@ -77,6 +79,18 @@ def test_what_it_writes_belongs_together(prepared: Path):
     assert 100 < figures["peak_memory_mb"] < 100_000  # of a process with torch in it
     curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 3
+
+
+def test_a_vocabulary_that_knows_little_of_validation_is_said(capsys):
+    words = Vocabulary(["dog"], "none", True, 4)
+    assert little_known(words, pl.Series(["a dog", "dog, 犬"])) == {}
+    assert little_known(words, pl.Series([None, "the"], dtype=pl.String)) == {}
+    assert little_known(None, pl.Series(["cat"])) == {}
+    assert capsys.readouterr().out == ""
+    assert little_known(words, pl.Series(["一个女人骑马", "一只狗", "dog"])) == {
+        "words_known": 1 / 3
+    }
+    assert "knows 33.3%" in capsys.readouterr().out
 
 
 def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
