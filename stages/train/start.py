@@ -57,6 +57,7 @@ def describe(params: Train, label_names: list[str], form: Form) -> Description:
     Args:
         form: of the photos in the image store.
     """
+    assert params.inputs != "auto"  # check has decided
     return Description(
         labels=label_names,
         inputs=params.inputs,

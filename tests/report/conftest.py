@@ -14,8 +14,8 @@ from stages.bundle.bundle import BUNDLE, CARD, MANIFEST, seal
 from stages.eda.__main__ import main as eda
 from stages.files import write_csv, write_text
 from stages.ingest import records
-from stages.predict.__main__ import main as predict
 from stages.network.probabilities import probability_table, write_probabilities
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import main as report
 from stages.split.__main__ import main as split
 from stages.threshold.__main__ import main as threshold
