@@ -27,7 +27,6 @@ SECONDS_BETWEEN_LOOKS = 0.25
 CHANGES: dict[str, Any] = {
     "ingest": {"image_size": 48},
     "train": {"inputs": "image+caption", "backbone": "small_cnn", "epochs": 1},
-    "threshold": {"bootstrap": 100},
     "bundle": {"onnx": False},
 }
 

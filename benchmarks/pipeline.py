@@ -70,7 +70,7 @@ def rows(options: Options) -> Iterator[Row]:
             (toy / "params.yaml").write_text(f"last: {next(values)}\n", "utf-8")
             return repro(toy)
 
-        # Other samples for the intervals; what follows keeps a record of them, so it runs, too.
+        # Other fifths for the cross-fitting; what follows keeps a record, so it runs, too.
         ours, theirs = in_turn(options.repeats, lambda: changed("seed", "threshold"), toy_changed)
         yield Row(
             "threshold.seed changed, to threshold, seconds more than of the toy",

@@ -43,7 +43,6 @@ def rows(options: Options) -> Iterator[Row]:
         changes = {
             "ingest": {"image_size": SIZE, "labels": NAMES},
             "train": train | {"epochs": 0, "augment": {"shift": 0}},
-            "threshold": {"bootstrap": 100},
             "bundle": {"onnx": False, "precision": "float32"},
         }
         workspace = Workspace(Path(name), photos, options, changes, test=0.9)

@@ -44,11 +44,14 @@ OUT = Path("comparison")
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric with its 95 % interval; of several runs, mean and mean ∓ standard deviation."""
+    """A metric with its 95 % interval; of several runs, mean and mean ∓ standard deviation.
+
+    Where a single run has no interval, both ends are None.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def compare(
             for key, label in (("mb", "MB saved"), ("hours", "hours of training"))
         ]
         f1 = [row.figures["micro_f1"] for row in rows]
-        intervals = [(each.low, each.value, each.high) for each in f1]
+        intervals = [_drawn(each) for each in f1]
         quality = "validation micro-F1"
         chart.save(chart.picture(quality, intervals, panels, header, cells, notes), path)
     return markdown
@@ -131,7 +134,7 @@ def row_of(experiment: Experiment) -> Row | str:
             return experiment.outdated.get(path, f"{path} is missing")
     quality, cost = (experiment.metrics[path] for path in (QUALITY, COST))
     try:
-        figures = {key: Figure(**quality[HONEST][key]) for key in METRICS}
+        figures = {key: _read_figure(quality[HONEST][key]) for key in METRICS}
         hours, mb = cost["seconds"] / 3600, cost["mb"]
     except (KeyError, TypeError) as error:
         return f"{QUALITY} or {COST} is not of the kind this table is made from: {error!r}"
@@ -153,6 +156,10 @@ def row_of(experiment: Experiment) -> Row | str:
         frozenset({cost["hardware"]} if "hardware" in cost else ()),
         frozenset({experiment.outputs[ROWS]} if ROWS in experiment.outputs else ()),
     )
+
+
+def _read_figure(figure: dict[str, Any]) -> Figure:
+    return Figure(*(figure[name] for name in ("value", "low", "high")))
 
 
 def grouped(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
@@ -351,10 +358,19 @@ def _f1(rows: Sequence[Row]) -> list[float]:
     return [row.figures["micro_f1"].value for row in rows]
 
 
+def _drawn(figure: Figure) -> tuple[float, float, float]:
+    """Low, value and high; a mere point where there is no interval."""
+    low, value, high = figure.low, figure.value, figure.high
+    return (value, value, value) if low is None or high is None else (low, value, high)
+
+
 def _figure(figure: Figure, runs: int) -> str:
+    low, high = figure.low, figure.high
+    if low is None or high is None:
+        return f"{figure.value:.3f} –"
     if runs > 1:
-        return f"{figure.value:.3f} ± {figure.high - figure.value:.3f}"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+        return f"{figure.value:.3f} ± {high - figure.value:.3f}"
+    return f"{figure.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _number(value: float | None) -> str:

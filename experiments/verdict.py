@@ -36,15 +36,21 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     least, most = params["retrain.min_gain"], params["retrain.max_label_drop"]
     gained = (
         f"{metric} {figures['challenger'][metric]['value']:.3f} on {figures['rows']:,} photos, "
-        f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}) over the model in use"
+        f"{gain['value']:+.3f}{_range(gain)} over the model in use"
     )
     reasons = []
-    if not gain["low"] > least:
+    if gain["low"] is None:
+        reasons.append(f"whether that is chance cannot be said: {gain['reason']}")
+    elif not gain["low"] > least:
         reasons.append(f"the gain is not surely above {least:g}")
     for label, each in figures["labels"].items():
         if (drop := each["champion"]["value"] - each["challenger"]["value"]) > most:
             reasons.append(f"F1 of {label} falls by {drop:.3f}, more than {most:g}")
     return Verdict(not reasons, "; ".join([gained, *reasons]), figures)
+
+
+def _range(gain: dict[str, Any]) -> str:
+    return "" if gain["low"] is None else f" ({gain['low']:+.3f} to {gain['high']:+.3f})"
 
 
 def same_as(workspace: Workspace, rev: str, champion: Version | None, force: bool) -> str:

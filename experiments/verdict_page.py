@@ -104,8 +104,9 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
     ]
 
 
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+def _interval(figure: dict[str, Any]) -> str:
+    low, high = figure["low"], figure["high"]
+    return f"{figure['value']:.3f} ({'–' if low is None else f'{low:.3f}–{high:.3f}'})"
 
 
 def _drift(drift: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 ``truth`` and ``predicted`` are boolean arrays (rows × labels), ``probabilities`` floats of the
 same shape. So is ``known``, boolean: the decisions of which the truth is known; None: all. The
 others count nowhere, nor does a row or a label of which nothing is known. Figures agree with
-scikit-learn's of the same name (``zero_division=0``); they are counted here because the bootstrap
-needs them thousands of times from the same sums.
+scikit-learn's of the same name (``zero_division=0``); they are counted here because labels that
+are not known count nowhere.
 """
 
 from pathlib import Path
@@ -92,37 +92,37 @@ def hamming_loss(
 
 
 class Ranking:
-    """One label's rows by falling score, sorted once, for average precision many times over.
+    """One label's rows by falling score, for average precision and how far it is to be trusted.
 
     Args:
         truth: bool, (rows,).
         scores: float, (rows,).
         known: bool, (rows,), the rows that are ranked; None: all.
+
+    Attributes:
+        order: int, (ranked rows,), the highest score first.
+        truth: bool, (ranked rows,), in that order.
+        ends: int, (distinct scores,), the last place of each.
     """
 
     def __init__(
         self, truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None
     ) -> None:
         order = np.argsort(-scores, kind="stable")
-        self._order = order if known is None else order[known[order]]
-        self._truth = truth[self._order]
-        self._ends = np.flatnonzero(np.diff(scores[self._order], append=np.nan) != 0)
+        self.order = order if known is None else order[known[order]]
+        self.truth = truth[self.order]
+        self.ends = np.flatnonzero(np.diff(scores[self.order], append=np.nan) != 0)
 
-    def average_precision(self, weights: np.ndarray | None = None) -> float:
+    def average_precision(self) -> float:
         """Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct scores, falling.
-
-        Args:
-            weights: float, (rows,), how often each row counts; None: once.
 
         Returns:
             A figure in [0, 1]; NaN where no row is true, since it is not defined there.
         """
-        weights = np.ones(len(self._order)) if weights is None else weights[self._order]
-        hits = np.cumsum(self._truth * weights)[self._ends]
+        hits = np.cumsum(self.truth, dtype=float)[self.ends]
         if len(hits) == 0 or hits[-1] == 0:
             return float("nan")
-        seen = np.cumsum(weights)[self._ends]
-        return float((np.diff(hits, prepend=0) / hits[-1] * ratio(hits, seen)).sum())
+        return float((np.diff(hits, prepend=0) / hits[-1] * ratio(hits, self.ends + 1)).sum())
 
 
 def rankings(

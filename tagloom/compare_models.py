@@ -8,6 +8,7 @@ import typer
 from tagloom import options
 
 if TYPE_CHECKING:
+    from stages.intervals import Figure
     from tagloom.comparison import Comparison
 
 
@@ -110,13 +111,18 @@ def _show(comparison: "Comparison") -> None:
         console.print(table("Largest differences of probability", columns, rows, figures=2))
     if quality := comparison.quality():
         gain = quality.gain
-        certain = not gain["low"] <= 0 <= gain["high"]
         console.print(
             f"Micro-F1 on {quality.photos:,} photos whose labels are known: A {quality.one:.4f}, "
-            f"B {quality.other:.4f}; B − A {gain['value']:+.4f}, with 95 % confidence between "
-            f"{gain['low']:+.4f} and {gain['high']:+.4f}: "
-            f"{'more than' if certain else 'it may be'} chance."
+            f"B {quality.other:.4f}; B − A {gain['value']:+.4f}, {_certainty(gain)}."
         )
         if quality.unshared:
             left_out = in_a_line(", ".join(quality.unshared))
             console.print(f"Left out are labels that not both know: {left_out}")
+
+
+def _certainty(gain: "Figure") -> str:
+    low, high = gain["low"], gain["high"]
+    if low is None or high is None:
+        return f"which says nothing: {gain['reason']}"
+    more = "it may be" if low <= 0 <= high else "more than"
+    return f"with 95 % confidence between {low:+.4f} and {high:+.4f}: {more} chance"

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages import metrics
-from stages.intervals import paired_gain
-
-SAMPLES, SEED = 1000, 7  # of the paired bootstrap
+from stages.intervals import Figure, paired_gain
 
 
 class Difference(NamedTuple):
@@ -27,14 +25,14 @@ class Quality(NamedTuple):
 
     Attributes:
         photos: whose labels are known.
-        gain: ``value``, ``low`` and ``high`` of its 95 % interval, on the same photos drawn.
+        gain: with its 95 % interval, which is of photos: both answered the same ones.
         unshared: labels that the photos carry and not both models know.
     """
 
     photos: int
     one: float
     other: float
-    gain: dict[str, float]
+    gain: Figure
     unshared: list[str]
 
 
@@ -152,7 +150,7 @@ class Comparison:
             int(known.any(axis=1).sum()),
             metrics.micro_f1(truth, one[1], known),
             metrics.micro_f1(truth, other[1], known),
-            paired_gain(truth, one, other, "micro_f1", SAMPLES, SEED, known),
+            paired_gain(truth, one, other, "micro_f1", known),
             sorted(self._unshared),
         )
 

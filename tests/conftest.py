@@ -37,7 +37,6 @@ SMALL = {
     "train.epochs": 3,
     "train.batch_size": 32,
     "train.devices": 1,
-    "threshold.bootstrap": 100,
     "bundle.onnx": False,
     "report.photos": 1,
     "report.labels": 3,

@@ -7,7 +7,7 @@ from evaluation.ensemble.fit import Rows, cross_fit, fit
 from evaluation.ensemble.members import Member
 from evaluation.ensemble.weights import log_loss
 from stages import printable
-from stages.intervals import report
+from stages.intervals import Figure, report
 from stages.metrics import micro_f1
 from stages.threshold.params import Threshold
 
@@ -43,20 +43,20 @@ def measure(validated: Rows, tested: Rows, params: Threshold) -> dict[str, Any]:
     ensemble = fit(validated, params)
     mixed, decided = ensemble.predict(validated.probabilities)
     fitted, fitted_decided = cross_fit(validated, params)
-    truth, known, bootstrap = validated.truth, validated.known, (params.bootstrap, params.seed)
+    truth, known = validated.truth, validated.known
     metrics: dict[str, Any] = {
         "found": {
             "micro_f1": micro_f1(truth, decided, known),
             "log_loss": log_loss(truth, mixed, known),
         },
         "cross_fitted": {
-            **report(truth, fitted, fitted_decided, *bootstrap, known),
+            **report(truth, fitted, fitted_decided, known),
             "log_loss": log_loss(truth, fitted, known),
         },
     }
     if len(tested.truth):
         predicted = ensemble.predict(tested.probabilities)
-        metrics["test"] = report(tested.truth, *predicted, *bootstrap, tested.known)
+        metrics["test"] = report(tested.truth, *predicted, tested.known)
     return metrics
 
 
@@ -78,5 +78,7 @@ def show(weights: dict[str, float], metrics: dict[str, Any]) -> None:
         )
 
 
-def _interval(metric: dict[str, float]) -> str:
-    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+def _interval(metric: Figure) -> str:
+    low, high = metric["low"], metric["high"]
+    interval = "–" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+    return f"{metric['value']:.3f} {interval:14}"

@@ -1,11 +1,11 @@
 """The section ``retrain`` of ``params.yaml``: when, and what a new model must be."""
 
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from stages.params import PositiveFraction, PositiveNumber, Section, Seed
+from stages.params import PositiveFraction, PositiveNumber, Section
 
 Metric = Literal["micro_f1", "macro_f1", "subset_accuracy", "mean_average_precision"]
 
@@ -19,8 +19,6 @@ class Retrain(Section):
     metric: Metric
     min_gain: float
     max_label_drop: PositiveFraction
-    bootstrap: Annotated[int, Field(ge=100)]
-    seed: Seed
     patience: PositiveNumber | None
 
     @field_validator("timezone")

@@ -73,9 +73,9 @@ def compare(champion: Champion, params: Retrain) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "metric": params.metric,
-        "gain": paired_gain(truth, old, new, params.metric, params.bootstrap, params.seed, known),
-        **{who: measure(truth, side, params, known) for who, side in sides.items()},
-        "labels": by_label(truth, names, sides, params, known),
+        "gain": paired_gain(truth, old, new, params.metric, known),
+        **{who: measure(truth, side, known) for who, side in sides.items()},
+        "labels": by_label(truth, names, sides, known),
         "drift": drift(
             records.read(champion.records),
             records.read(),
@@ -162,9 +162,9 @@ def ask(model: Model, rows: pl.DataFrame) -> np.ndarray:
         return model.ask(rows, ImageStore(), batch_size, "judge")
 
 
-def measure(truth: np.ndarray, side: Side, params: Retrain, known: np.ndarray | None) -> Report:
+def measure(truth: np.ndarray, side: Side, known: np.ndarray | None) -> Report:
     answers = (side.probabilities, side.decided)
-    figures = report(truth, *answers, params.bootstrap, params.seed, known)
+    figures = report(truth, *answers, known)
     return {metric: figures[metric] for metric in METRICS}
 
 
@@ -172,17 +172,13 @@ def by_label(
     truth: np.ndarray,
     names: list[str],
     sides: dict[str, Side],
-    params: Retrain,
     known: np.ndarray | None,
 ) -> dict[str, Any]:
     """Of each label, how many of the rows carry it and each side's F1.
 
     Where some labels are not known there is also ``known``, of how many rows each is.
     """
-    scores = {
-        who: f1_by_label(truth, side.decided, params.bootstrap, params.seed, known)
-        for who, side in sides.items()
-    }
+    scores = {who: f1_by_label(truth, side.decided, known) for who, side in sides.items()}
     counts = {"count": truth if known is None else truth & known}
     counts |= {} if known is None else {"known": known}
     return {

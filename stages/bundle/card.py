@@ -44,6 +44,7 @@ def render(
         "count": lambda number: f"{number:,}",
         "one": lambda number: f"{number:.1f}",
         "three": lambda number: "–" if number is None else f"{number:.3f}",
+        "interval": _interval,
         "four": lambda number: f"{number:.4f}",
         "small": lambda number: f"{number:.1g}",
         "json": lambda content: json.dumps(content, indent=2, ensure_ascii=False),
@@ -109,6 +110,10 @@ def limits(
             "out, by the same thresholds."
         )
     return sentences
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    return "–" if figure["low"] is None else f"{figure['low']:.3f}–{figure['high']:.3f}"
 
 
 def _takes(description: Description) -> str:

@@ -21,6 +21,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40,64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, le=1e12)]
+Reason = Annotated[str, Field(max_length=200)]
 MOST = 300  # letters of a message: names in it may be of any length
 
 
@@ -31,18 +32,23 @@ class Part(BaseModel):
 
 
 class Figure(Part):
-    """A metric with its 95 % interval."""
+    """A metric with its 95 % interval.
+
+    Attributes:
+        low, high: None: too little is known for one, as ``reason`` says.
+    """
 
     value: Fraction
-    low: Fraction
-    high: Fraction
+    low: Fraction | None
+    high: Fraction | None
+    reason: Reason | None = None
 
 
 class OfLabel(Part):
     """How good it is for one label; None where no photo carries it.
 
     Attributes:
-        low, high: the 95 % interval of F1.
+        low, high: the 95 % interval of F1; None: too little is known for one.
         count: of the photos that carry the label.
         known: of the photos of which it is known whether they do; None: of all.
     """

@@ -21,7 +21,7 @@ from stages.network.probabilities import (
     read_probabilities,
     write_probabilities,
 )
-from stages.params import load, read
+from stages.params import read
 from stages.predict.params import Predict
 from stages.predict.sheet import NOBODY, draw_sheet
 from stages.split import folds
@@ -98,11 +98,9 @@ def of_holdout(
     holdout: pl.DataFrame, probabilities: np.ndarray, predicted: np.ndarray, label_names: list[str]
 ) -> dict[str, Any]:
     """The metrics of photos whose labels are known, with what one reaches without the network."""
-    threshold = load()["threshold"]  # what the other intervals are drawn by, too
-    drawn = threshold["bootstrap"], threshold["seed"]
     truth = records.label_matrix(holdout["labels"], label_names)
     known = records.known_matrix(holdout["unknown"], label_names)
-    figures = report(truth, probabilities, predicted, *drawn, known)
+    figures = report(truth, probabilities, predicted, known)
     captions = read_probabilities(CAPTIONS_ALONE)
     measured: dict[str, Any] = {name: figures[name]["value"] for name in SHOWN}
     measured |= {"holdout": figures, "without_model": without_model(truth, known)}
@@ -111,7 +109,7 @@ def of_holdout(
         decided = records.label_matrix(captions["predicted"], label_names)
         scores = captions["probabilities"].to_numpy()
         measured["captions_alone"] = points(truth, scores, decided, known)
-    return measured | of_labels(truth, probabilities, predicted, label_names, *drawn, known)
+    return measured | of_labels(truth, probabilities, predicted, label_names, known)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,12 @@ def headline(table: pl.DataFrame) -> Spec:
     }
     base = alt.Chart(table)
     x = alt.X("value:Q", scale=alt.Scale(zero=False, padding=12, nice=True), title=None)
-    interval = base.mark_rule(style="interval").encode(x=alt.X("low:Q"), x2="high:Q", **by_run)
+    has_interval = alt.expr.isValid(alt.datum.low)
+    interval = (
+        base.transform_filter(has_interval)
+        .mark_rule(style="interval")
+        .encode(x=alt.X("low:Q"), x2="high:Q", **by_run)
+    )
     value = base.mark_point(style="filled").encode(
         x=x,
         shape=alt.Shape("run:N", **series),

@@ -6,6 +6,7 @@ A revision is a branch, a tag, a commit or a DVC experiment, whose commits are k
 
 import json
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,23 @@ class Revision:
     def json(self, path: str) -> dict[str, Any]:
         """The content of a JSON file as it was; empty where it was not there."""
         return json.loads(self.text(path) or "{}")
+
+    def output(self, stage: str, path: Path) -> Path | None:
+        """Where DVC's cache has what ``stage`` wrote to ``path``; None where it has not."""
+        digest = self.hash_of(stage, path)
+        if not digest:
+            return None
+        options = ConfigParser(interpolation=None)
+        options.read(self.folder / ".dvc" / name for name in ("config", "config.local"))
+        # Relative to the folder of the options; elsewhere it may be, and then it is not found.
+        cache = self.folder / ".dvc" / options.get("cache", "dir", fallback="cache")
+        file = cache / "files" / "md5" / digest[:2] / digest[2:]
+        return file if file.is_file() else None
+
+    def hash_of(self, stage: str, path: Path) -> str | None:
+        """The MD5 of what ``stage`` wrote to ``path``; None where DVC did not run it."""
+        outs = self.yaml("dvc.lock").get("stages", {}).get(stage, {}).get("outs", [])
+        return next((out.get("md5") for out in outs if out.get("path") == str(path)), None)
 
     def yaml(self, path: str) -> dict[str, Any]:
         """The content of a YAML file as it was; empty where it was not there."""

@@ -10,7 +10,7 @@ from stages.ingest.images import ImageStore
 from stages.ingest.naming import SEPARATOR
 from stages.network.description import Description
 from stages.params import load
-from stages.report import by_label, charts, photo_quality, pictures, revision, summary
+from stages.report import by_label, charts, paired, photo_quality, pictures, revision, summary
 from stages.report.card import read_card
 from stages.report.charts import Spec
 from stages.report.examples import examples_by_label
@@ -101,7 +101,7 @@ def page_content(
         photos: columns of ``stages.ingest.records``.
         store: with their photos.
     """
-    summary_content, summary_charts = of_summary(description, params)
+    summary_content, summary_charts = of_summary(description, params, validation)
     label_content, label_charts = of_labels(validation, params)
     training_content, training_charts = of_training()
     content = summary_content | label_content | training_content | of_data()
@@ -115,7 +115,9 @@ def page_content(
     }
 
 
-def of_summary(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
+def of_summary(
+    description: Description, params: Report, validation: Validation
+) -> tuple[dict[str, Any], dict[str, Spec]]:
     """What the page begins with, and what several sections ask for."""
     on, train = summary.measured(), load()["train"]
     measured = on.figures()
@@ -123,7 +125,7 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
     kind, name = summary.run_name()
     other = summary.against(params.against, on)
     committed, split = revision.find("HEAD"), figures_of("split")
-    rows = summary.headline(figures, other)
+    rows = summary.headline(figures, other, paired.gains(on, figures, other, validation))
     content = {
         "kind": kind,
         "name": name,

@@ -11,6 +11,7 @@ import polars as pl
 
 from stages import metrics
 from stages.ingest.records import RECORDS
+from stages.intervals import Figure
 from stages.params import flatten, load
 from stages.report import revision
 from stages.report.revision import Revision
@@ -100,31 +101,40 @@ def against(name: str | None, on: Measured) -> Against | None:
 
 def same_file(other: Revision, stage: str, file: Path) -> bool | None:
     """Whether what ``stage`` wrote to ``file`` is the same there; None: not known."""
-    outs = other.yaml("dvc.lock").get("stages", {}).get(stage, {}).get("outs", [])
-    hashes = [out.get("md5") for out in outs if out.get("path") == str(file)]
-    md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    return hashes == [md5] if hashes else None
+    then = other.hash_of(stage, file)
+    now = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    return then == now if then else None
 
 
-def headline(figures: dict[str, Any], other: Against | None) -> pl.DataFrame:
+def headline(
+    figures: dict[str, Any], other: Against | None, gains: dict[str, Figure]
+) -> pl.DataFrame:
     """The metrics of this run, beside those of the other.
 
     Args:
         figures: as ``cross_fitted`` in ``metrics/threshold.json``.
+        gains: those that are known photo by photo.
 
     Returns:
-        For each of ``METRICS`` a row: ``metric`` (in words), ``value``, ``low``, ``high``; and
-        ``other``, ``other_low``, ``other_high``, ``gain``, null where there is no other.
+        For each of ``METRICS`` a row: ``metric`` (in words); ``value``, ``low`` and ``high``, and
+        ``reason`` where the two are null; ``other``, ``other_low``, ``other_high`` and ``gain``,
+        null where there is no other; ``paired``, whether the gain is known photo by photo, and
+        then ``gain_low`` and ``gain_high``.
     """
     rows = []
     for name, words in METRICS.items():
         ours, theirs = figures[name], (other.metrics if other else {}).get(name, {})
-        bounds = [theirs.get(bound) for bound in ("value", "low", "high")]
         gain = ours["value"] - theirs["value"] if theirs else None
-        rows.append((words, ours["value"], ours["low"], ours["high"], *bounds, gain))
-    columns = ("value", "low", "high", "other", "other_low", "other_high", "gain")
-    schema = {"metric": pl.String} | dict.fromkeys(columns, pl.Float64)
-    return pl.DataFrame(rows, schema, orient="row")
+        paired: Any = gains.get(name, {})
+        row = {"metric": words, "reason": ours.get("reason")}
+        row |= {end: ours[end] for end in ("value", "low", "high")}
+        row |= {"other": theirs.get("value"), "gain": gain, "paired": bool(paired)}
+        row |= {f"other_{end}": theirs.get(end) for end in ("low", "high")}
+        rows.append(row | {f"gain_{end}": paired.get(end) for end in ("low", "high")})
+    numbers = [f"{of}{end}" for of in ("", "other_", "gain_") for end in ("low", "high")]
+    schema = {"metric": pl.String, "reason": pl.String, "paired": pl.Boolean}
+    schema |= dict.fromkeys(["value", "other", "gain", *numbers], pl.Float64)
+    return pl.DataFrame(rows, schema)
 
 
 def settings(committed: Revision | None, other: Against | None) -> list[dict[str, Any]]:

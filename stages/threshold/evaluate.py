@@ -34,13 +34,12 @@ def evaluate(
         "found": decision.decide(scores),
         "cross_fitted": cross_fit(truth, scores, params, known),
     }
-    drawn = params.bootstrap, params.seed
-    figures = reports(truth, scores, list(decided.values()), *drawn, known)
+    figures = reports(truth, scores, list(decided.values()), known)
     return {
         "threshold": dict(zip(decision.labels, decision.thresholds, strict=True))
         if params.scope == "label"
         else decision.thresholds[0],
         **dict(zip(decided, figures, strict=True)),
         "without_model": without_model(truth, known),
-        **of_labels(truth, scores, decided["cross_fitted"], decision.labels, *drawn, known),
+        **of_labels(truth, scores, decided["cross_fitted"], decision.labels, known),
     }

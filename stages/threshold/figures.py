@@ -19,22 +19,18 @@ def of_labels(
     scores: np.ndarray,
     decided: np.ndarray,
     names: list[str],
-    samples: int,
-    seed: int,
     known: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """``never_given``, the labels that no row is given, and ``labels``, the figures of each.
 
-    These are those of ``by_label`` with ``low`` and ``high``, the 95 % interval of F1. Of a label
-    that no row carries there is only the count; the others are None.
-
-    Args:
-        samples, seed: of the intervals, as for ``f1_by_label``.
+    These are those of ``by_label`` with ``low`` and ``high``, the 95 % interval of F1, which are
+    None where too few rows carry the label or are given it. Of a label that no row carries there is
+    only the count; the others are None.
     """
     columns = by_label(truth, scores, decided, known)
-    drawn = f1_by_label(truth, decided, samples, seed, known)
+    of_f1 = f1_by_label(truth, decided, known)
     for bound in ("low", "high"):
-        each = np.array([f1[bound] for f1 in drawn], float)
+        each = np.array([f1[bound] for f1 in of_f1], float)
         columns[bound] = np.where(columns["count"] > 0, each, np.nan)
     columns = {
         name: [None if math.isnan(value) else value for value in column.tolist()]

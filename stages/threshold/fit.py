@@ -4,19 +4,35 @@
 of the same shape, are the decisions of which the truth is known, which alone count; None: all.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from stages.metrics import pooled
 from stages.threshold import calibration, search
-from stages.threshold.params import Threshold
 
 FOLDS = 5
+
+
+class Finding(Protocol):
+    """What is asked for of the section ``threshold``, of this project or of an earlier state."""
+
+    @property
+    def scope(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def shrinkage(self) -> float: ...
+    @property
+    def calibration(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 def find_temperature(
     truth: np.ndarray,
     probabilities: np.ndarray,
-    params: Threshold,
+    params: Finding,
     known: np.ndarray | None = None,
 ) -> float:
     """What to divide the logits by: 1 where ``params`` ask for no calibration."""
@@ -28,7 +44,7 @@ def find_temperature(
 def cross_calibrate(
     truth: np.ndarray,
     probabilities: np.ndarray,
-    params: Threshold,
+    params: Finding,
     known: np.ndarray | None = None,
 ) -> np.ndarray:
     """Calibrated probabilities, float32 (rows, labels), none by a temperature that saw its row."""
@@ -44,7 +60,7 @@ def cross_calibrate(
 
 
 def find(
-    truth: np.ndarray, scores: np.ndarray, params: Threshold, known: np.ndarray | None = None
+    truth: np.ndarray, scores: np.ndarray, params: Finding, known: np.ndarray | None = None
 ) -> np.ndarray:
     """The thresholds that ``params`` ask for: float64 (labels,)."""
     overall = search.search(truth, scores, "global", params.metric, known)
@@ -55,13 +71,13 @@ def find(
     return search.shrink(by_label, overall, positives, params.shrinkage)
 
 
-def folds(rows: int, params: Threshold) -> np.ndarray:
+def folds(rows: int, params: Finding) -> np.ndarray:
     """Which fold of the cross-fitting each row is in: int (rows,)."""
     return np.random.default_rng(params.seed).permutation(rows) % FOLDS
 
 
 def cross_fit(
-    truth: np.ndarray, scores: np.ndarray, params: Threshold, known: np.ndarray | None = None
+    truth: np.ndarray, scores: np.ndarray, params: Finding, known: np.ndarray | None = None
 ) -> np.ndarray:
     """Decisions, bool (rows, labels), none by a threshold that has seen its row."""
     part = folds(len(truth), params)

@@ -12,5 +12,4 @@ class Threshold(Section):
     metric: Literal["micro_f1", "macro_f1", "subset_accuracy"]
     shrinkage: Annotated[float, Field(ge=0)]
     calibration: Literal["none", "temperature"]
-    bootstrap: Annotated[int, Field(ge=100)]
     seed: Seed

@@ -325,9 +325,9 @@ def test_experiments_of_different_folds_are_one_member(project: Toy, tmp_path: P
 def test_a_wrong_value_is_the_first_thing_said(project: Toy):
     path = project.folder / "params.yaml"
     sound = path.read_text()
-    for changed in (('"bootstrap": 100,', '"bootstrap": 50,'), ('"onnx": ', '"onyx": ')):
+    for changed in (('"shrinkage": 20,', '"shrinkage": -1,'), ('"onnx": ', '"onyx": ')):
         path.write_text(sound.replace(*changed))
-        with pytest.raises(UserError, match=r"^params.yaml: (threshold\.bootstrap|bundle\.onyx) "):
+        with pytest.raises(UserError, match=r"^params.yaml: (threshold\.shrinkage|bundle\.onyx) "):
             main(["nowhere"])
 
 

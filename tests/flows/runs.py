@@ -16,7 +16,6 @@ PARAMS: dict[str, Any] = {
         "metric": "micro_f1",
         "shrinkage": 20,
         "calibration": "none",
-        "bootstrap": 100,
         "seed": 7,
     },
 }

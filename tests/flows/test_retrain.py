@@ -204,3 +204,12 @@ def test_what_decides(min_gain: float, max_drop: float, refusal: str | None) -> 
     verdict = decide(FIGURES, params)
     assert verdict.promoted is (refusal is None)
     assert refusal is None or verdict.reason.endswith(refusal)
+
+
+def test_a_gain_that_may_be_chance_for_all_that_is_known_does_not_promote() -> None:
+    gain = {"value": 0.02, "low": None, "high": None, "reason": "they differ on 3 photos"}
+    params = {"retrain.min_gain": 0.0, "retrain.max_label_drop": 0.2}
+    verdict = decide(FIGURES | {"gain": gain}, params)
+    assert not verdict.promoted
+    assert "+0.020 over the model in use; " in verdict.reason
+    assert verdict.reason.endswith("cannot be said: they differ on 3 photos")
