@@ -71,13 +71,15 @@ def limits(
     validation: dict[str, Any] = metrics["validation"]
     sentences = []
     labels = validation["labels"]
-    if weak := [label for label, each in labels.items() if each["f1"] < WEAK]:
+    if weak := [label for label, each in labels.items() if each["count"] and each["f1"] < WEAK]:
         sentences.append(f"F1 below {WEAK:g}, not to be relied on: {_list(weak)}.")
     if few := [label for label, each in labels.items() if each["count"] < FEW]:
         sentences.append(
             f"Fewer than {FEW} validation photos, so that little is known of how good they are: "
             f"{_list(few)}."
         )
+    if never := validation["never_given"]:
+        sentences.append(f"Given to no validation photo: {_list(never)}.")
     sentences.append(
         "Thresholds, temperature and the best epoch were found on the validation photos; photos "
         "from elsewhere will do worse."

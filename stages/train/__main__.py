@@ -38,7 +38,9 @@ def train(params: Train, group: Group) -> None:
     everything, parts = records.read(), folds.read()
     label_names, store = records.read_label_names(), ImageStore()
     training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
-    check(params, training["caption"], store.size)
+    given, params = params, check(params, training["caption"], store.size)
+    if params is not given and group.is_first:
+        print(f"train: it learns from {params.inputs} (train.inputs: auto)")
 
     torch.backends.cudnn.benchmark = True  # photos are all of one size
     torch.manual_seed(params.seed)

@@ -15,6 +15,7 @@ from stages.eda.__main__ import main as eda
 from stages.files import write_csv, write_text
 from stages.ingest import records
 from stages.network.probabilities import probability_table, write_probabilities
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import main as report
 from stages.split.__main__ import main as split
 from stages.threshold.__main__ import main as threshold
@@ -59,7 +60,7 @@ def out_of_fold(labels: list[str], turned: int = 1) -> pl.DataFrame:
 
 @pytest.fixture
 def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
-    """A function that goes as far as threshold."""
+    """A function that goes as far as predict."""
 
     def run(changes: dict | None = None) -> None:
         params({"report.photos": 2, "train.epochs": 1} | (changes or {}))
@@ -67,6 +68,7 @@ def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
         train()
         threshold()
         write_bundle("# The model card")
+        predict()
 
     return run
 
@@ -112,6 +114,7 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
                 main()
             out_of_fold(records.read_label_names(), turned=3)
             write_bundle(MODEL_CARD)
+            predict()
             report()
 
     return made_once(tmp_path_factory, "hostile", make)

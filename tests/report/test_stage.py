@@ -16,6 +16,7 @@ from stages.network.probabilities import (
     read_probabilities,
     write_probabilities,
 )
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
@@ -42,6 +43,7 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert 0.9 < metrics["page_mb"] < 2
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
+    assert "measured on 40 photos of the test set: " in PAGE.read_text()
     assert "Of 32 labelled photos" in PAGE.read_text()
     assert "Known of" not in PAGE.read_text() and "not known" not in PAGE.read_text()
     assert "The other 128 of training and validation are not judged" in PAGE.read_text()
@@ -82,9 +84,13 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     probabilities[:, 0] = 0.99
     table = probability_table(one["id"], one["labels"], probabilities, one["unknown"])
     write_probabilities(table, names)
+    of_train = pl.when(pl.col("subset") == "train").then("labels")
+    records.write(records.read().with_columns(labels=of_train), names)  # there is no holdout
     threshold()
+    predict()
     main()
     text = PAGE.read_text()
+    assert "by which its epoch and its thresholds were chosen" in text
     others = len(table) - len(table) // 2
     assert f"on 0 of 0 photos that carry it, and on {others} of {others} others; not known of " in (
         text

@@ -321,6 +321,17 @@ def test_a_lone_last_row_is_left_out(prepared: Path, params):
     assert written()["epochs"] == 1
 
 
+def test_captions_are_learnt_where_there_are_any(prepared: Path, params, capsys):
+    params({"train.inputs": "auto", "train.epochs": 0})
+    main()
+    assert load_network()[1].inputs == "image+caption"
+    silent = records.read().with_columns(caption=pl.lit(None, pl.String))
+    records.write(silent, records.read_label_names())
+    main()
+    assert load_network()[1].inputs == "image"
+    assert "image (train.inputs: auto)" in capsys.readouterr().out
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_automatic_precision_is_half(prepared: Path):
     main()
