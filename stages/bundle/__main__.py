@@ -47,6 +47,7 @@ def main() -> None:
             "calibration": threshold["calibration"],
         }
         more = {"provenance": content["provenance"], "parameters": trained["parameters"]}
+        more["words_known"] = trained.get("words_known")
         text = card.render(description, content["decision"], content["metrics"], **more)
         write_text(folder / CARD, text)
         seal(folder, content)

@@ -15,7 +15,8 @@ from stages.report.card import read_card
 from stages.report.charts import Spec
 from stages.report.examples import examples_by_label
 from stages.report.explanations import Explanations, PhotoExplanations
-from stages.report.label_quality import Doubts
+from stages.report.label_errors import LEAST_PHOTOS
+from stages.report.label_quality import Doubts, expected
 from stages.report.params import Report
 from stages.report.summary import figures_of
 from stages.report.validation import Validation
@@ -168,11 +169,11 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
 
 def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """How good each label is, which threshold and which other labels go with it."""
-    figures = summary.measured().figures()["labels"]
+    figures, threshold = summary.measured().figures()["labels"], figures_of("threshold")
     labels = pl.DataFrame(
         [
-            {"label": label, "threshold": threshold} | figures[label]
-            for label, threshold in zip(validation.names, validation.thresholds, strict=True)
+            {"label": label, "threshold": at} | figures[label]
+            for label, at in zip(validation.names, validation.thresholds, strict=True)
         ],
         infer_schema_length=None,  # the first labels may have no figure
     ).sort("count", descending=True, maintain_order=True)
@@ -195,7 +196,8 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
         "shown": len(shown),
         "curve_labels": drawn["label"].to_list(),
         "pairs": pairs.to_dicts(),
-        "calibration": figures_of("threshold")["calibration"],
+        "calibration": threshold["calibration"],
+        "temperature_bound": threshold.get("temperature_bound"),
         "reliability": reliability.to_dicts(),
     }
     long = shown.select("label", Precision="precision", Recall="recall", F1="f1").unpivot(
@@ -279,9 +281,14 @@ def of_quality(doubts: Doubts, photos: pl.DataFrame, store: ImageStore) -> dict[
     first = same["group"].unique(maintain_order=True).head(MOST_GROUPS)
     of_groups = same.filter(pl.col("group").is_in(first.implode()))
     worst = odd.group_by("measure", maintain_order=True).head(MOST_ODD)
+    listed = doubts.photos.head(MOST_DOUBTS)
     return {
-        "doubts": _sized(doubts.photos.head(MOST_DOUBTS), sizes),
+        "doubts": [row | {"chips": _chips(row)} for row in _sized(listed, sizes)],
         "doubts_in_all": len(doubts.photos),
+        "expected_share": expected(listed)._asdict() if len(listed) else None,
+        "left_out": doubts.left_out,
+        "least_photos": LEAST_PHOTOS,
+        "separator": SEPARATOR,
         "groups": [
             _sized(group, sizes) for _, group in of_groups.group_by("group", maintain_order=True)
         ],
@@ -296,7 +303,6 @@ def of_quality(doubts: Doubts, photos: pl.DataFrame, store: ImageStore) -> dict[
         .not_()
         .sum(),
         "checked": doubts.judged.is_in(doubts.checked.implode()).sum(),
-        "separator": SEPARATOR,
     }
 
 
@@ -316,6 +322,19 @@ def images_of(content: dict[str, Any]) -> list[int]:
 
 def _sized(photos: pl.DataFrame, sizes: pl.DataFrame) -> list[dict[str, Any]]:
     return photos.join(sizes, on="id", how="left", maintain_order="left").to_dicts()
+
+
+def _chips(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The labels that a photo in doubt is given, and those that are suggested beside them."""
+    given, suggested = (
+        [name for name in row[column].split(SEPARATOR) if name]
+        for column in ("labels", "suggested")
+    )
+    in_order = dict.fromkeys([*given, *suggested])
+    doubted = set(given) ^ set(suggested)
+    return [
+        {"label": name, "given": name in given, "doubted": name in doubted} for name in in_order
+    ]
 
 
 def _feature_maps(

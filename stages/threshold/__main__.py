@@ -47,6 +47,12 @@ def main() -> None:
         when: calibration.measure(true, each) for when, each in by_when.items()
     }
     metrics |= measure_captions_alone(table, labels, params)
+    if (bound := calibration.bound(temperature)) is not None:
+        metrics["temperature_bound"] = bound
+        print(
+            f"threshold: warning: the temperature was stopped at {bound:g}, its bound, so that "
+            "probabilities mean less than they say; train longer, or on more photos"
+        )
     write_metrics("threshold", metrics)
     warn_of_nothing_learnt(metrics)
 

@@ -92,6 +92,9 @@ def test_limits_are_what_the_figures_say():
     )
     assert said[2] == "Given to no validation photo: nowhere."
     assert "of which the centre 48 count" in " ".join(said)
+    assert set(card.limits(described, metrics, 0.012)) - {*said} == {
+        "Of the words of validation captions it knows 1.2%: captions say little."
+    }
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a, b-c", "a, b-c"), (" a\n b ", "a b")])

@@ -115,10 +115,13 @@ def test_a_network_that_has_learnt_nothing_is_named(run, capsys):
     metrics = run()
     assert metrics["without_model"]["micro_f1"] < metrics["cross_fitted"]["micro_f1"]["value"]
     assert "warning" not in capsys.readouterr().out
+    assert "temperature_bound" not in metrics
     write_validation(truth, 1 - scores)
     metrics = run()
     assert metrics["without_model"]["labels"] == without_model(truth)["labels"]
-    assert f"{metrics['without_model']['micro_f1']:.3f}" in capsys.readouterr().out
+    bound, nothing = capsys.readouterr().out.splitlines()
+    assert metrics["temperature_bound"] == 10 and "stopped at 10, its bound" in bound
+    assert f"{metrics['without_model']['micro_f1']:.3f}" in nothing
 
 
 def test_figures_agree_with_scikit_learn():
