@@ -67,6 +67,11 @@ def of_files(
 def of_ingest(model: Model, below: Path, batch_size: int) -> Iterator[Batch]:
     """Asks ``model`` of the photos in the current project whose labels ``ingest`` does not know.
 
+    Photos of test are none of them: nothing is learnt from these, whatever their labels.
+
+    Args:
+        below: the folder in which ids are paths.
+
     Raises:
         UserError: there are none, or they were stored for another network.
     """
@@ -75,9 +80,12 @@ def of_ingest(model: Model, below: Path, batch_size: int) -> Iterator[Batch]:
             f"there is no {records.RECORDS}; name photos or folders, or go to a project whose "
             "stage ingest has run"
         )
-    rows = records.read().filter(pl.col("labels").is_null())
+    rows = records.read().filter(pl.col("labels").is_null(), subset="train")
     if rows.is_empty():
-        raise UserError(f"{records.RECORDS} has no photo without labels; name other photos")
+        raise UserError(
+            f"{records.RECORDS} has no photo to learn from whose labels are not known; name photos "
+            "or folders"
+        )
     store, bundle = ImageStore(), model.bundle
     if bundle.description.sees_images and store.form != bundle.form:
         raise UserError(

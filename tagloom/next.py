@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stages import printable
+from stages import for_people, printable
 from tagloom import options
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def next_(
     listed = (
         [rank, found[row].id, inputs.shown(found[row].path), why]
         for rank, row in enumerate(rows, 1)
-        for why in [_why(doubt[row], probabilities[row], known.labels)]
+        for why in [for_people(_why(doubt[row], probabilities[row], known.labels))]
     )
     write_csv(output, ["rank", "id", "photo", "why"], listed)
     print(printable(f"{output}: {len(rows):,} of {len(found):,} photos, the first first"))
