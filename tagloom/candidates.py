@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         id: as ``ingest`` calls it; of other photos, where they lie.
-        path: of its file, where that is known to lie.
+        path: of its file; of a project's, which may lie elsewhere, as far as is known.
     """
 
     id: str

@@ -11,10 +11,14 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
+import numpy as np
+
 from stages import UserError
+from stages.bundle.model import Model
 from stages.files import whole, write_json
 from stages.ingest.decoder import decode
 from stages.ingest.images import UnreadablePhoto
+from stages.ingest.records import label_lists
 from tagloom.candidates import Candidate
 from tagloom.photo_files import read_file
 
@@ -28,6 +32,16 @@ class Predicted(NamedTuple):
     photo: Candidate
     labels: list[str]
     surety: float
+
+
+def predicted(
+    photos: Sequence[Candidate], probabilities: np.ndarray, model: Model
+) -> list[Predicted]:
+    """What ``model`` says of n photos, of which the probabilities, (n, labels), are its own."""
+    holds = model.decide(probabilities)
+    sureties = np.where(holds, probabilities, 1 - probabilities).min(axis=1)
+    labels = label_lists(holds, model.bundle.labels).to_list()
+    return list(map(Predicted, photos, labels, sureties.tolist()))
 
 
 def configuration(labels: Sequence[str]) -> str:
@@ -75,17 +89,7 @@ def write_zip(path: Path, predicted: Sequence[Predicted], labels: Sequence[str])
     Raises:
         UserError: a photo cannot be read, or is not below the folder that ids start from.
     """
-    root = Xml.Element("annotations")
-    Xml.SubElement(root, "version").text = "1.1"
-    task = Xml.SubElement(Xml.SubElement(root, "meta"), "task")
-    Xml.SubElement(task, "size").text = str(len(predicted))
-    Xml.SubElement(task, "mode").text = "annotation"
-    named = Xml.SubElement(task, "labels")
-    for label in labels:
-        of_label = Xml.SubElement(named, "label")
-        Xml.SubElement(of_label, "name").text = label
-        Xml.SubElement(of_label, "type").text = "tag"
-        Xml.SubElement(of_label, "attributes")
+    annotations = _annotations(len(predicted), labels)
     with whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for number, (photo, held, _) in enumerate(predicted):
             if PurePosixPath(photo.id).is_absolute() or ".." in PurePosixPath(photo.id).parts:
@@ -95,16 +99,33 @@ def write_zip(path: Path, predicted: Sequence[Predicted], labels: Sequence[str])
                 )
             try:
                 content = read_file(photo.path)
-                size = decode(content, 1)
+                decoded = decode(content, 1)
             except UnreadablePhoto as error:
                 raise UserError(
                     f"{photo.path} cannot be packed: {error}; say where the photos lie with "
                     "--photos FOLDER"
                 ) from error
             archive.writestr(f"images/{photo.id}", content)
-            sides = {"width": str(size.width), "height": str(size.height)}
-            image = Xml.SubElement(root, "image", id=str(number), name=photo.id, **sides)
+            sides = {"width": str(decoded.width), "height": str(decoded.height)}
+            image = Xml.SubElement(annotations, "image", id=str(number), name=photo.id, **sides)
             for label in held:
                 Xml.SubElement(image, "tag", label=label, source="auto")
-        Xml.indent(root)
-        archive.writestr("annotations.xml", Xml.tostring(root, "utf-8", xml_declaration=True))
+        Xml.indent(annotations)
+        text = Xml.tostring(annotations, "utf-8", xml_declaration=True)
+        archive.writestr("annotations.xml", text)
+
+
+def _annotations(size: int, labels: Sequence[str]) -> Xml.Element:
+    """The file of a task of so many photos, before the first of them."""
+    root = Xml.Element("annotations")
+    Xml.SubElement(root, "version").text = "1.1"
+    task = Xml.SubElement(Xml.SubElement(root, "meta"), "task")
+    Xml.SubElement(task, "size").text = str(size)
+    Xml.SubElement(task, "mode").text = "annotation"
+    named = Xml.SubElement(task, "labels")
+    for label in labels:
+        of_label = Xml.SubElement(named, "label")
+        Xml.SubElement(of_label, "name").text = label
+        Xml.SubElement(of_label, "type").text = "tag"
+        Xml.SubElement(of_label, "attributes")
+    return root

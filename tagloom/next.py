@@ -11,8 +11,10 @@ from tagloom import options
 if TYPE_CHECKING:
     import numpy as np
 
+    from tagloom.candidates import Candidate
     from tagloom.inputs import Unreadable
 
+COLUMNS = ("rank", "id", "photo", "why")
 SHOWN = 3  # labels that a photo's row names
 
 
@@ -83,7 +85,7 @@ def next_(
     from stages.bundle.model import load_model
     from stages.bundle.selection import doubts, most_telling
     from stages.files import write_csv
-    from tagloom import bundles, candidates, inputs, labelling
+    from tagloom import bundles, candidates, labelling
     from tagloom.messages import list_unreadable, memory_for
 
     known = bundles.read(bundle)
@@ -104,18 +106,11 @@ def next_(
         features = np.concatenate([part.features for part in parts])
         rows = most_telling(doubt.sum(axis=1), features, count)
 
-    listed = (
-        [rank, found[row].id, inputs.shown(found[row].path), why]
-        for rank, row in enumerate(rows, 1)
-        for why in [for_people(_why(doubt[row], probabilities[row], known.labels))]
-    )
-    write_csv(output, ["rank", "id", "photo", "why"], listed)
+    chosen, probabilities = [found[row] for row in rows], probabilities[rows]
+    lines = zip(chosen, doubt[rows], probabilities, strict=True)
+    write_csv(output, COLUMNS, (_line(*line, known.labels) for line in enumerate(lines, 1)))
     print(printable(f"{output}: {len(rows):,} of {len(found):,} photos, the first first"))
-    predicted = [
-        labelling.Predicted(found[row], [known.labels[n] for n in np.flatnonzero(holds)], surety)
-        for row, holds in zip(rows, model.decide(probabilities[rows]), strict=True)
-        for surety in [float(np.where(holds, probabilities[row], 1 - probabilities[row]).min())]
-    ]
+    predicted = labelling.predicted(chosen, probabilities, model)
     if label_studio:
         version = f"tagloom {known.sha256[:8]}"
         labelling.write_tasks(label_studio, predicted, address, version)
@@ -127,7 +122,11 @@ def next_(
         print(printable(labelling.constructor(known.labels)))
 
 
-def _why(doubt: "np.ndarray", probabilities: "np.ndarray", labels: list[str]) -> str:
-    """The labels that are most in doubt, each with its probability."""
+def _line(
+    rank: int, photo: tuple["Candidate", "np.ndarray", "np.ndarray"], labels: list[str]
+) -> list[object]:
+    """A row of ``COLUMNS``, of a photo with its labels' doubts and probabilities."""
+    (id, path), doubt, probabilities = photo
     most = doubt.argsort()[::-1][:SHOWN]
-    return "|".join(f"{labels[place]} {probabilities[place]:.2f}" for place in most)
+    why = "|".join(f"{labels[place]} {probabilities[place]:.2f}" for place in most)
+    return [rank, id, path, for_people(why)]

@@ -27,7 +27,8 @@ def doubts(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """
     above = _logits(probabilities) - _logits(thresholds)
     rates = probabilities.mean(axis=0, dtype=np.float64)
-    return (entr(expit(above)) + entr(expit(-above))) / np.maximum(rates, RAREST)
+    entropies: np.ndarray = entr(expit(above)) + entr(expit(-above))
+    return entropies / np.sqrt(np.maximum(rates, RAREST))
 
 
 def most_telling(doubt: np.ndarray, features: np.ndarray, count: int) -> np.ndarray:
