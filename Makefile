@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
-.PHONY: help repro report quick style types check test ui bench pictures screenshots rooms wheel lock
+.PHONY: help repro report back quick style types check test ui bench pictures screenshots rooms pages wheel lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +21,10 @@ report: repro ## set up, run the pipeline and open the report in a browser, wher
 	@echo "The report: file://$(CURDIR)/report/index.html"
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 	  python -m webbrowser "file://$(CURDIR)/report/index.html"; fi
+
+back: $(INSTALLED) ## after a try: params.yaml, figures and outputs as the last commit has them
+	git restore --staged --worktree -- $$(git ls-files params.yaml dvc.lock metrics)
+	dvc checkout --quiet --force dvc.yaml
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile \
   --no-loadscope-reorder
@@ -61,6 +65,10 @@ screenshots: repro ## take the README's pictures of the report and of Prefect's 
 
 rooms: $(INSTALLED) ## draw the rooms and their imports anew, into ARCHITECTURE.md
 	python -m docs.rooms
+
+pages: $(INSTALLED) ## make pages of the documents, with a search, in site/
+	sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . site
+	@echo "The documents: file://$(CURDIR)/site/README.html"
 
 wheel: $(INSTALLED) ## build the commit's wheel into dist/, with what tagloom init makes projects of
 	@rm -rf build/wheel && git clone --quiet . build/wheel

@@ -57,15 +57,15 @@ def recipe(photos: int, has_captions: bool, weights: str = "pretrained") -> Reci
     views = 8 if photos <= FEW and not has_captions else None
     values: dict[str, Any] = {
         "ingest.image_size": SIDE,
-        "train.inputs": "image+caption" if has_captions else "image",
         "train.backbone": BACKBONE,
         "train.weights": weights,
         "train.freeze": True,
         "train.feature_norm": "batch",
         "train.augment.shift": 0,
     }
+    learns_from = "photos and their captions" if has_captions else "photos; there are no captions"
     reasons = [
-        f"train.inputs {values['train.inputs']}: there are {'' if has_captions else 'no '}captions",
+        f"train.inputs auto: {learns_from}",
         f"train.freeze: {BACKBONE} stays as it is and sees each photo once, so that what learns is "
         "quick; with a GPU, try train.freeze=false",
     ]

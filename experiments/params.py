@@ -65,18 +65,18 @@ MOVES = " ".join(f"train.augment.{name}" for name in Augment.model_fields if nam
 RECURRENT = "train.text.bidirectional train.text.embedding* train.text.hidden train.text.dropout"
 
 
-def _is(key: str, value: Any) -> Callable[[Values], bool]:
-    """A condition of an ``Effect``: that ``key`` has this value."""
-    return lambda values: values[key] == value
+def _is(key: str, *allowed: Any) -> Callable[[Values], bool]:
+    """A condition of an ``Effect``: that ``key`` has one of these values."""
+    return lambda values: values[key] in allowed
 
 
 def _has_input(name: str) -> Callable[[Values], bool]:
-    """A condition of an ``Effect``: that the network is fed with this."""
-    return lambda values: name in values["train.inputs"]
+    """A condition of an ``Effect``: that the network is fed with this, or may be (``auto``)."""
+    return lambda values: values["train.inputs"] == "auto" or name in values["train.inputs"]
 
 
 def _backbone_learns(p: Values) -> bool:
-    return "image" in p["train.inputs"] and (not p["train.freeze"] or p["train.unfreeze"] > 0)
+    return _has_input("image")(p) and (not p["train.freeze"] or p["train.unfreeze"] > 0)
 
 
 def _pretrained_backbone_learns(p: Values) -> bool:
@@ -84,7 +84,7 @@ def _pretrained_backbone_learns(p: Values) -> bool:
 
 
 def _reads_by_transformer(p: Values) -> bool:
-    return "caption" in p["train.inputs"] and p["train.text.encoder"] == "transformer"
+    return _has_input("caption")(p) and p["train.text.encoder"] == "transformer"
 
 
 EFFECTS = [
@@ -100,7 +100,7 @@ EFFECTS = [
     Effect(
         "train.fusion train.text.caption_dropout",
         "train.inputs image+caption",
-        _is("train.inputs", "image+caption"),
+        _is("train.inputs", "auto", "image+caption"),
     ),
     Effect(
         "train.text.caption_dropout",

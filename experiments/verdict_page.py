@@ -97,7 +97,7 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
         [
             plain(label),
             f"{each['count']} of {each['known']}" if "known" in each else str(each["count"]),
-            *(_interval(each[who]) for who in ("champion", "challenger")),
+            *(_interval(each[who]) if each["count"] else "–" for who in ("champion", "challenger")),
             *(of_label.get(label, "") for of_label in thresholds),
         ]
         for label, each in figures["labels"].items()

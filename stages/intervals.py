@@ -135,18 +135,20 @@ def by_label(
 ) -> dict[str, np.ndarray]:
     """Count, precision, recall, F1 and average precision of each label: (labels,) arrays.
 
-    With ``known`` there is also ``known``, of how many rows the label is known.
+    Of a label that no row carries there is only the count; the others are NaN. With ``known``
+    there is also ``known``, of how many rows the label is known.
     """
     if known is not None:
         truth, predicted = truth & known, predicted & known
     hits, positives, chosen = (part.sum(axis=0) for part in (truth & predicted, truth, predicted))
-    columns = {
-        "count": positives,
+    figures = {
         "precision": ratio(hits, chosen),
         "recall": ratio(hits, positives),
         "f1": ratio(2 * hits, chosen + positives),
-        "average_precision": np.nan_to_num(average_precisions(truth, probabilities, known)),
+        "average_precision": average_precisions(truth, probabilities, known),
     }
+    columns = {"count": positives}
+    columns |= {name: np.where(positives > 0, each, np.nan) for name, each in figures.items()}
     return columns if known is None else columns | {"known": known.sum(axis=0)}
 
 

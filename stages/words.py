@@ -3,6 +3,7 @@
 Only parts of NLTK that need no downloaded data are used, but for ``lemma``.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Literal, NamedTuple
@@ -12,7 +13,9 @@ import polars as pl
 from stages import UserError
 
 WORD = r"[^\W\d_]+"  # letters and their marks, as Polars reads it; Python's re cuts at marks
+LETTER = re.compile(r"[^\W\d_]")
 Normalization = Literal["none", "stem", "lemma"]
+Segmentation = Literal["letters", "unicode"]
 
 # English words that say nothing of a photo: scikit-learn's list, without words like "front", "two"
 # and "system", which name things or how many there are. Written out, because a network that has
@@ -54,26 +57,52 @@ class Word(NamedTuple):
     end: int
 
 
-def tokenize(captions: pl.Series) -> pl.Series:
-    """The runs of letters of each caption, in lower case: List(String), null for no caption.
+def tokenize(captions: pl.Series, segmentation: Segmentation = "letters") -> pl.Series:
+    """The words of each caption, in lower case: List(String), null for no caption.
+
+    They are the runs of ``letters``; or what has a letter between the boundaries of words that
+    ``unicode`` defines (Unicode Standard Annex 29), for languages without blanks by the
+    dictionaries of ICU.
 
     Marks belong to their letters: vowel signs of Hindi and Arabic, an accent in a character of
     its own.
 
     >>> tokenize(pl.Series(["A man's red Bus, 2 dogs"])).to_list()
     [['a', 'man', 's', 'red', 'bus', 'dogs']]
+
+    Raises:
+        UserError: for ``unicode``, ICU is not on this machine.
     """
-    return captions.str.to_lowercase().str.extract_all(WORD)
+    lower = captions.str.to_lowercase()
+    if segmentation == "letters":
+        return lower.str.extract_all(WORD)
+    segments = _segmenter()
+    words = [
+        None if text is None else [part for part in segments(text) if LETTER.search(part)]
+        for text in lower
+    ]
+    return pl.Series(captions.name, words, pl.List(pl.String))
 
 
-def words_of(caption: str) -> Iterator[Word]:
+def _segmenter() -> Callable[[str], Iterator[str]]:
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError as error:
+        raise UserError(
+            "words by Unicode's rules (vocab.segmentation: unicode) need the library icu4py: "
+            "pip install 'tagloom[segmentation]'"
+        ) from error
+    return lambda text: iter(WordBreaker(text, "root"))
+
+
+def words_of(caption: str, segmentation: Segmentation = "letters") -> Iterator[Word]:
     """The words that ``tokenize`` finds in ``caption``, in order, and where they stand.
 
     >>> [word.text for word in words_of("A red Bus")]
     ['a', 'red', 'bus']
     """
     series = pl.Series([caption], dtype=pl.String)
-    [lower], [words] = series.str.to_lowercase(), tokenize(series)
+    [lower], [words] = series.str.to_lowercase(), tokenize(series, segmentation)
     # A letter's place in the caption, for each of lower case: İ becomes an i and a dot.
     places = [place for place, letter in enumerate(caption) for _ in letter.lower()]
     end = 0

@@ -14,7 +14,7 @@ from PIL import Image
 
 from stages import figures, printable
 from stages.files import whole, write_text
-from stages.words import words_of
+from stages.words import Segmentation, words_of
 from tagloom.heat import over_photo
 
 SIDE = 448  # pixels of a picture's longer side
@@ -35,6 +35,7 @@ class Explained:
         picture: uint8 (height, width, 3): the photo in grey, in colour where it speaks for the
             label; None: not known.
         words: of the caption, by how much each raises the label's logit.
+        segmentation: what a word is.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Explained:
     holds: bool
     picture: np.ndarray | None
     words: Mapping[str, float]
+    segmentation: Segmentation = "letters"
 
     @property
     def strongest(self) -> str:
@@ -53,7 +55,7 @@ class Explained:
         """The caption in pieces, each with the strength of its mark, from 0 (none) to 1."""
         text = caption or ""
         pieces, end = [], 0
-        for word in words_of(text):
+        for word in words_of(text, self.segmentation):
             effect = self.words.get(word.text, 0.0)
             strength = min(effect / FULL_EFFECT, 1.0) if effect >= LEAST_EFFECT else 0.0
             pieces += [(text[end : word.start], 0.0), (text[word.start : word.end], strength)]

@@ -61,7 +61,14 @@ def explain_photo(
     seen = description.seen(large.width, large.height)
     warm = [None if h is None else drawing.warmed(shown, h, seen) for h in explanation.heat]
     parts = [
-        drawing.Explained(names[n], float(probabilities[n]), bool(holds[n]), picture, words)
+        drawing.Explained(
+            names[n],
+            float(probabilities[n]),
+            bool(holds[n]),
+            picture,
+            words,
+            description.segmentation,
+        )
         for n, picture, words in zip(places, warm, explanation.words, strict=True)
     ]
     return ExplainedPhoto(shown, parts)

@@ -73,14 +73,18 @@ def _about(known: "Bundle", metrics: "Metrics") -> Iterator[list[str]]:
     yield ["SHA-256", known.sha256]
 
 
-def _interval(value: float, low: float, high: float) -> list[str]:
-    return [f"{value:.3f}", f"{low:.3f}–{high:.3f}"]
+def _interval(value: float | None, low: float | None, high: float | None) -> list[str]:
+    return [_three(value), "–" if low is None or high is None else f"{low:.3f}–{high:.3f}"]
+
+
+def _three(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.3f}"
 
 
 def _of_label(measured: "OfLabel") -> list[str]:
     figures = (measured.precision, measured.recall, measured.average_precision)
     f1 = _interval(measured.f1, measured.low, measured.high)
-    return [*f1, *(f"{figure:.3f}" for figure in figures), f"{measured.count:,}"]
+    return [*f1, *map(_three, figures), f"{measured.count:,}"]
 
 
 def _origin(provenance: "Provenance") -> Iterator[list[str]]:

@@ -205,9 +205,12 @@ def test_wrong_values_are_told_by_name(
             {"schedule__momentum": 0.8, "optimizer": "sgd", "momentum": 0.7},
             "is 0.8 and must not exceed train.momentum, 0.7",
         ),
-        ({"augment__mixed": 1, "augment__mixup": 0.2}, "train.augment.mixed is 1, but mixed"),
         (
-            {"augment__mixed": 0.5, "augment__cutmix": 1, "fusion": "late"},
+            {"augment__mixed": 1, "augment__mixup": 0.2, "inputs": "image+caption"},
+            "train.augment.mixed is 1, but mixed",
+        ),
+        (
+            {"augment__cutmix": 1, "fusion": "late", "inputs": "image+caption"},
             "train.augment.cutmix is 1, but mixed photos are learnt without captions",
         ),
         ({"progressive": 0.5, "freeze": True, "unfreeze": 0}, "train.progressive is 0.5, but with"),

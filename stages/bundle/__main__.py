@@ -10,17 +10,16 @@ from stages.bundle import card
 from stages.bundle.bundle import BUNDLE, CARD, seal
 from stages.bundle.keep import keep
 from stages.bundle.params import Bundle
-from stages.bundle.parity import Answers, answers
+from stages.bundle.parity import answers
 from stages.bundle.provenance import provenance
 from stages.files import whole, write_text
 from stages.ingest import records
 from stages.ingest.images import ImageStore
-from stages.intervals import f1_by_label
 from stages.network.allocation import keep_freed_memory
 from stages.network.description import read_description
 from stages.network.network import NETWORK
-from stages.params import load, read
-from stages.threshold.decision import Decision, read_decision
+from stages.params import read
+from stages.threshold.decision import read_decision
 
 MB = 2**20  # bytes
 
@@ -44,10 +43,11 @@ def main() -> None:
         }
         measured = keep(folder, content, expected, store, params)
         content["metrics"] = measured | {
-            "validation": validation(expected, decision, threshold),
+            "validation": validation(len(expected.rows), threshold),
             "calibration": threshold["calibration"],
         }
         more = {"provenance": content["provenance"], "parameters": trained["parameters"]}
+        more["words_known"] = trained.get("words_known")
         text = card.render(description, content["decision"], content["metrics"], **more)
         write_text(folder / CARD, text)
         seal(folder, content)
@@ -56,18 +56,15 @@ def main() -> None:
     metrics.write("bundle", {"mb": size, **measured, "seconds": seconds})
 
 
-def validation(expected: Answers, decision: Decision, threshold: dict[str, Any]) -> dict[str, Any]:
-    """What a bundle keeps of ``metrics/threshold.json``, the labels' F1 with intervals."""
-    params = load()["threshold"]  # what intervals are drawn by is in that file, too
-    decided = decision.decide(expected.probabilities)
-    drawn = params["bootstrap"], params["seed"]
-    each = f1_by_label(expected.truth, decided, *drawn, expected.known)
-    intervals = ({name: round(f1[name], 6) for name in ("low", "high")} for f1 in each)
-    labels = zip(threshold["labels"].items(), intervals, strict=True)
+def validation(photos: int, threshold: dict[str, Any]) -> dict[str, Any]:
+    """What a bundle keeps of ``metrics/threshold.json``, which is of so many photos."""
     return {
-        "photos": len(expected.truth),
+        "photos": photos,
         "overall": threshold["cross_fitted"],
-        "labels": {label: figures | interval for (label, figures), interval in labels},
+        "without_model": {n: v for n, v in threshold["without_model"].items() if n != "labels"},
+        "captions_alone": threshold.get("captions_alone"),
+        "never_given": threshold["never_given"],
+        "labels": threshold["labels"],
     }
 
 

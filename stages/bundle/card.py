@@ -27,7 +27,9 @@ def render(
 
     Args:
         decision, metrics: as in ``bundle.json``.
-        more: its ``provenance``, and ``parameters``, how many numbers the weights are.
+        more: its ``provenance``; ``parameters``, how many numbers the weights are; and
+            ``words_known``, the share of captions' words that the vocabulary knows, where it is
+            little.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -54,7 +56,7 @@ def render(
         size=description.input_size,
         thresholds=decision["thresholds"],
         temperature=decision["temperature"],
-        limits=limits(description, metrics),
+        limits=limits(description, metrics, more.get("words_known")),
         precision_said=_precision(metrics["weights"]),
         data=more["provenance"]["data"],
         **metrics,
@@ -62,18 +64,22 @@ def render(
     )
 
 
-def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
+def limits(
+    description: Description, metrics: dict[str, Any], words_known: float | None = None
+) -> list[str]:
     """What is to be known of the network before it is relied on, sentences in Markdown."""
     validation: dict[str, Any] = metrics["validation"]
     sentences = []
     labels = validation["labels"]
-    if weak := [label for label, each in labels.items() if each["f1"] < WEAK]:
+    if weak := [label for label, each in labels.items() if each["count"] and each["f1"] < WEAK]:
         sentences.append(f"F1 below {WEAK:g}, not to be relied on: {_list(weak)}.")
     if few := [label for label, each in labels.items() if each["count"] < FEW]:
         sentences.append(
             f"Fewer than {FEW} validation photos, so that little is known of how good they are: "
             f"{_list(few)}."
         )
+    if never := validation["never_given"]:
+        sentences.append(f"Given to no validation photo: {_list(never)}.")
     sentences.append(
         "Thresholds, temperature and the best epoch were found on the validation photos; photos "
         "from elsewhere will do worse."
@@ -91,6 +97,10 @@ def limits(description: Description, metrics: dict[str, Any]) -> list[str]:
         sentences.append(
             f"Of a caption the first {description.vocabulary['max_length']} words count, of the "
             f"{len(description.vocabulary['words']):,} that are known."
+        )
+    if words_known is not None:
+        sentences.append(
+            f"Of the words of validation captions it knows {words_known:.1%}: captions say little."
         )
     if (alone := metrics["without_captions"]) is not None:
         sentences.append(

@@ -15,7 +15,7 @@ from stages.network.description import WEIGHTS, Description
 from stages.params import Fraction
 from stages.threshold.decision import Decision
 
-FORMAT = 3  # goes up when a program that reads this one could not read the next
+FORMAT = 4  # goes up when a program that reads this one could not read the next
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40,64}$")]
@@ -39,7 +39,7 @@ class Figure(Part):
 
 
 class OfLabel(Part):
-    """How good it is for one label.
+    """How good it is for one label; None where no photo carries it.
 
     Attributes:
         low, high: the 95 % interval of F1.
@@ -47,19 +47,39 @@ class OfLabel(Part):
         known: of the photos of which it is known whether they do; None: of all.
     """
 
-    precision: Fraction
-    recall: Fraction
-    f1: Fraction
-    low: Fraction
-    high: Fraction
-    average_precision: Fraction
+    precision: Fraction | None
+    recall: Fraction | None
+    f1: Fraction | None
+    low: Fraction | None
+    high: Fraction | None
+    average_precision: Fraction | None
     count: Count
     known: Count | None = None
 
+    @model_validator(mode="after")
+    def _none_where_none_carries_it(self) -> Self:
+        figures = ("precision", "recall", "f1", "average_precision")
+        missing = [name for name in figures if getattr(self, name) is None]
+        if self.count and missing:
+            raise ValueError(f"{missing[0]} is null, though {self.count:,} photos carry the label")
+        return self
+
 
 class Validation(Part):
+    """How good it is on the photos of validation.
+
+    Attributes:
+        overall: its metrics, over all labels.
+        without_model: those of them that giving every photo the most frequent labels reaches.
+        captions_alone: those that a plain model of captions reaches; None: there are no captions.
+        never_given: the labels that no photo was given.
+    """
+
     photos: Count
     overall: dict[str, Figure]
+    without_model: dict[str, Fraction] = {}  # of bundles before format 4, as all that follows
+    captions_alone: dict[str, Fraction] | None = None
+    never_given: list[str] = []
     labels: dict[str, OfLabel]
 
 

@@ -22,6 +22,7 @@ class Explainer:
 
     Attributes:
         reads_captions: whether ``word_effects`` can be asked for.
+        segmentation: what a word of a caption is.
         layers: those of the backbone that keep maps of a photo; none where no photo is looked at.
     """
 
@@ -34,6 +35,7 @@ class Explainer:
         backbone = self._network.backbone  # None: the network does not look at photos
         self.layers = [] if backbone is None else layers.find(backbone, description.input_size)
         self.reads_captions = self._words is not None
+        self.segmentation = description.segmentation
 
     def heat_maps(
         self,

@@ -17,7 +17,7 @@ from stages.network.nets.classifier import Classifier
 from stages.network.network import logits, prepared, rows_for
 from stages.network.tokens import Words
 from stages.progress import Progress, track
-from stages.words import words_of
+from stages.words import Segmentation, words_of
 
 PHOTOS_AT_ONCE = 32
 CAPTIONS_AT_ONCE = 256
@@ -26,21 +26,23 @@ STRONGEST = pl.Schema(
 )
 
 
-def without(caption: str, word: str) -> str:
+def without(caption: str, word: str, segmentation: Segmentation = "letters") -> str:
     """``caption`` with every occurrence of ``word``, one of its words in lower case, left out.
 
     >>> without("One and one make two", "one")
     'and make two'
     """
     left, end = "", 0
-    for found in words_of(caption):
+    for found in words_of(caption, segmentation):
         if found.text == word:
             left += caption[end : found.start]
             end = found.end
     return " ".join((left + caption[end:]).split())
 
 
-def leave_out(captions: Iterable[str | None]) -> pl.DataFrame:
+def leave_out(
+    captions: Iterable[str | None], segmentation: Segmentation = "letters"
+) -> pl.DataFrame:
     """Captions with one word left out, for each of their words.
 
     Returns:
@@ -48,10 +50,10 @@ def leave_out(captions: Iterable[str | None]) -> pl.DataFrame:
         first stand in the caption.
     """
     variants = [
-        (row, word, without(caption, word))
+        (row, word, without(caption, word, segmentation))
         for row, caption in enumerate(captions)
         if caption is not None
-        for word in dict.fromkeys(found.text for found in words_of(caption))
+        for word in dict.fromkeys(found.text for found in words_of(caption, segmentation))
     ]
     schema = {"row": pl.UInt32, "word": pl.String, "caption": pl.String}
     return pl.DataFrame(variants, schema, orient="row")
@@ -76,7 +78,7 @@ def effects(
         A table of ``row`` (of ``photos``) and ``word``, without the words that the network is
         never shown; and float32 (its rows, labels): the logit with the word minus that without.
     """
-    variants = leave_out(photos["caption"])
+    variants = leave_out(photos["caption"], description.segmentation)
     encoded = words.encode(photos["caption"])[variants["row"].to_numpy()]
     variants = variants.filter((words.encode(variants["caption"]) != encoded).any(axis=1))
     rows = variants["row"].to_numpy()

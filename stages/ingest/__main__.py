@@ -83,7 +83,12 @@ def ingest(params: Ingest, folder: Path) -> None:
         print(f"ingest: {line}")
     for line in summary.lines(labels, metrics, columns):
         print(printable(f"ingest: {line}"))
-    for warning in [*doubts, *rules.warnings(), *misfits.warnings(misfit_counts, params.depth)]:
+    for warning in [
+        *doubts,
+        *corrections.warnings(overlay, corrected.emptied),
+        *rules.warnings(),
+        *misfits.warnings(misfit_counts, params.depth),
+    ]:
         print(printable(f"ingest: warning: {warning}"))
 
 

@@ -13,6 +13,7 @@ says: nobody needs to look at them again.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from stages.ingest.sources import Row, Unreadable, cvat, label_studio
 from stages.ingest.spool import Spool
 
 CHECKED = Path("data/checked.csv")
+SHOWN = 5  # corrections, in a warning
 
 
 class Correction(NamedTuple):
@@ -58,6 +60,7 @@ class Corrected(NamedTuple):
         label_lists: those that there were, and those of the corrections.
         checked: the photos whose corrections count.
         changed: how many of those say something else than the source.
+        emptied: the ids of those that leave a photo without a label that the source gave one.
         rejected: the corrections that do not count.
     """
 
@@ -65,6 +68,7 @@ class Corrected(NamedTuple):
     label_lists: LabelLists
     checked: list[str]
     changed: int
+    emptied: list[str]
     rejected: list[Rejected]
 
     def figures(self) -> dict[str, int]:
@@ -194,7 +198,7 @@ def lay_over(
             places[id] = len(label_lists)
             label_lists.append(labels)
     if not places:
-        return Corrected(rows, label_lists, [], 0, rejected)
+        return Corrected(rows, label_lists, [], 0, [], rejected)
 
     schema = pl.Schema({"id": pl.String(), "corrected": rows.schema["label_list"]})
     overlay = pl.DataFrame(list(places.items()), schema, orient="row")
@@ -212,4 +216,26 @@ def lay_over(
         _in_order(label_lists[place]) != corrections.by_id[id].labels
         for id, place in before.items()
     )
-    return Corrected(corrected, label_lists, list(before), changed, rejected)
+    emptied = [
+        id
+        for id, place in before.items()
+        if label_lists[place].names and not corrections.by_id[id].labels.names
+    ]
+    return Corrected(corrected, label_lists, list(before), changed, emptied, rejected)
+
+
+def warnings(corrections: Corrections, emptied: list[str]) -> list[str]:
+    """That corrections leave photos without a label, which may be meant, or not.
+
+    Args:
+        emptied: their ids.
+    """
+    if not emptied:
+        return []
+    rows = (f"{corrections.by_id[id].file} row {corrections.by_id[id].row}" for id in emptied)
+    shown = ", ".join(f"{row} ({id})" for row, id in islice(zip(rows, emptied, strict=True), SHOWN))
+    rest = f" and {len(emptied) - SHOWN:,} more" if len(emptied) > SHOWN else ""
+    return [
+        f"corrections that take the last label from a photo: {shown}{rest}; if one has a label all "
+        "the same, name it there"
+    ]

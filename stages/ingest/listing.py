@@ -1,5 +1,7 @@
 """The rows that a source lists; those that cannot be records are set aside."""
 
+import html
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,9 @@ from stages.ingest.params import Ingest
 from stages.ingest.rejected import Rejected
 from stages.ingest.sources import Row, Unreadable
 from stages.ingest.spool import Spool
+
+# As captions from web pages have them; without a semicolon, "?a=1&copy=2" would hold one.
+ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|\w+);")
 
 
 class LabelList(NamedTuple):
@@ -93,7 +98,8 @@ def list_rows(params: Ingest, rules: LabelRules, folder: Path) -> Listing:
         else:
             origin = (count, row.file, row.row, row.id, _path(row))
             of_split = (row.group, _in_utc(row.time), row.part)
-            good.append((*origin, row.subset, which, row.caption, row.delivery, *of_split))
+            caption = row.caption and unescaped(row.caption)
+            good.append((*origin, row.subset, which, caption, row.delivery, *of_split))
             if callable(row.photo):
                 makers[count] = row.photo
         count += 1
@@ -164,6 +170,15 @@ def _in_utc(time: datetime | None) -> datetime | None:
     if time is None or time.tzinfo is not None:
         return time
     return time.replace(tzinfo=UTC)
+
+
+def unescaped(text: str) -> str:
+    """``text`` with the characters that HTML's entities stand for.
+
+    >>> unescaped("fish &amp; chips, 20 &#8364;, Q&A")
+    'fish & chips, 20 €, Q&A'
+    """
+    return ENTITY.sub(lambda found: html.unescape(found[0]), text)
 
 
 def _fault(row: Row) -> str | None:

@@ -8,13 +8,19 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # before Python 3.12 pydantic takes no other
+)
 
 from pydantic import AfterValidator, Field, GetPydanticSchema
-from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
+from typing_extensions import TypedDict
 
 from stages.ingest.form import Depth, Fit, Form, Side, as_depth, shares
 from stages.params import Count, Fraction, Length, Positive, Width
+from stages.words import Segmentation
 
 WEIGHTS = "network.safetensors"  # beside the description …
 TRANSFORMER = "transformer"  # … and the folder of a transformer's configuration and tokenizer
@@ -62,6 +68,7 @@ class Words(TypedDict):
     normalize: Literal["none", "stem", "lemma"]
     drop_stop_words: bool
     max_length: Length
+    segmentation: NotRequired[Segmentation]
 
 
 def _of_the_model(options: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +152,12 @@ class Description:
     @property
     def has_transformer(self) -> bool:
         return self.reads_captions and self.text["encoder"] == "transformer"
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """What a word of a caption is to people; a transformer's tokens are others."""
+        found: Segmentation = self.vocabulary.get("segmentation", "letters")
+        return found
 
     @property
     def form(self) -> Form:

@@ -39,7 +39,7 @@ def main() -> None:
         folder.mkdir()
         size = page.write(folder / "index.html", content)
         # The other columns are exact: corrections are made of them.
-        only_people = pl.col("given", "caption").map_elements(for_people, pl.String)
+        only_people = pl.col("suggested", "caption").map_elements(for_people, pl.String)
         listed = doubts.photos.with_columns(only_people)
         write_csv(folder / "label_quality.csv", listed.columns, listed.iter_rows())
     write_words(explanations.words)

@@ -9,7 +9,7 @@ from stages.report import pictures
 from stages.report.example_choice import KINDS
 from stages.report.explanations import Explanations
 from stages.report.validation import Validation
-from stages.words import words_of
+from stages.words import Segmentation, words_of
 
 FULL_EFFECT = 4.0  # of a word on the logit: the mark's darkest
 LEAST_EFFECT = 0.5  # a word that does less is not marked
@@ -108,8 +108,11 @@ def _example(
     number: int, row: int, label: int, explanations: Explanations, validation: Validation
 ) -> Example:
     photo = validation.photos.row(row, named=True)
-    effects = {} if explanations.words is None else explanations.words.of_caption(row, label)
     caption, heat_map = photo["caption"], None
+    pieces = None if caption is None else [(caption, 0.0)] * bool(caption)
+    if caption is not None and explanations.words is not None:
+        effects = explanations.words.of_caption(row, label)
+        pieces = marked(caption, effects, explanations.words.segmentation)
     if explanations.photos is not None:
         heat_map = pictures.heat_map(explanations.photos.heat_maps[number])
     return Example(
@@ -119,7 +122,7 @@ def _example(
         height=photo["height"],
         probability=float(validation.probabilities[row, label]),
         labels=labels_of(row, validation),
-        caption=None if caption is None else marked(caption, effects),
+        caption=pieces,
         heat=heat_map,
     )
 
@@ -141,7 +144,9 @@ def labels_of(row: int, validation: Validation) -> list[PhotoLabel]:
     ]
 
 
-def marked(caption: str, effects: Mapping[str, float]) -> list[tuple[str, float]]:
+def marked(
+    caption: str, effects: Mapping[str, float], segmentation: Segmentation = "letters"
+) -> list[tuple[str, float]]:
     """The caption in pieces, each with how strongly it is to be marked, from 0 to 1.
 
     >>> marked("A red dog", {"dog": 2.0, "red": 0.1})
@@ -149,7 +154,7 @@ def marked(caption: str, effects: Mapping[str, float]) -> list[tuple[str, float]
     """
     pieces: list[tuple[str, float]] = []
     end = 0
-    for word in words_of(caption):
+    for word in words_of(caption, segmentation):
         effect = effects.get(word.text, 0.0)
         if effect >= LEAST_EFFECT:
             pieces += [(caption[end : word.start], 0.0)] * (end < word.start)

@@ -17,6 +17,7 @@ from stages.progress import Progress
 from stages.report.example_choice import choose_examples
 from stages.report.params import Report
 from stages.report.validation import Validation
+from stages.words import Segmentation
 
 WORDS = Path("metrics/report/words.csv")
 
@@ -51,12 +52,14 @@ class WordEffects:
         words: ``row`` of a validation photo and a ``word`` of its caption: of those captions and
             of the examples'.
         effects: float32 (words, labels).
+        segmentation: what a word is.
     """
 
     captions: int
     strongest: pl.DataFrame
     words: pl.DataFrame
     effects: np.ndarray
+    segmentation: Segmentation
 
     def of_caption(self, row: int, label: int) -> dict[str, float]:
         """The effects on one label of the words of a photo's caption."""
@@ -149,7 +152,7 @@ def explain_words(
         LEAST_CAPTIONS,
         WORDS_OF_A_LABEL,
     )
-    return WordEffects(len(sample), strongest, words, effects)
+    return WordEffects(len(sample), strongest, words, effects, explainer.segmentation)
 
 
 def write_words(words: WordEffects | None) -> None:

@@ -1,12 +1,11 @@
 """What each section of the page shows: names that its template asks for, with their values."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from stages import metrics
+from stages.bundle.card import FEW
 from stages.ingest.images import ImageStore
 from stages.ingest.naming import SEPARATOR
 from stages.network.description import Description
@@ -16,8 +15,10 @@ from stages.report.card import read_card
 from stages.report.charts import Spec
 from stages.report.examples import examples_by_label
 from stages.report.explanations import Explanations, PhotoExplanations
-from stages.report.label_quality import Doubts
+from stages.report.label_errors import LEAST_PHOTOS
+from stages.report.label_quality import Doubts, expected
 from stages.report.params import Report
+from stages.report.summary import figures_of
 from stages.report.validation import Validation
 from stages.split import folds
 
@@ -31,6 +32,8 @@ MOST_MAPPED = 40  # … and labels in the heat map, whose cells are the square o
 MOST_DOUBTS = 50  # photos
 MOST_GROUPS = 12  # of photos that are the same
 MOST_ODD = 6  # photos of a kind
+ALONE = ("without_model", "captions_alone")  # what a metric stands beside
+PHOTOS = "photos_with_known_labels"
 
 SECTIONS = {
     "summary": "What this model is",
@@ -82,11 +85,6 @@ PICTURES = {
 }
 
 
-def figures_of(stage: str) -> dict[str, Any]:
-    """The content of ``metrics/STAGE.json``."""
-    return json.loads((metrics.FOLDER / f"{stage}.json").read_text("utf-8"))
-
-
 def page_content(
     description: Description,
     params: Report,
@@ -119,11 +117,12 @@ def page_content(
 
 def of_summary(description: Description, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """What the page begins with, and what several sections ask for."""
-    measured, train = figures_of("threshold"), load()["train"]
-    figures = measured["cross_fitted"]
+    on, train = summary.measured(), load()["train"]
+    measured = on.figures()
+    figures, labels = measured[on.key], measured["labels"]
     kind, name = summary.run_name()
-    other = summary.against(params.against)
-    committed = revision.find("HEAD")
+    other = summary.against(params.against, on)
+    committed, split = revision.find("HEAD"), figures_of("split")
     rows = summary.headline(figures, other)
     content = {
         "kind": kind,
@@ -131,7 +130,16 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
         "description": description,
         "network": _network(description),
         "names": description.labels,
-        "headline": rows.to_dicts(),
+        "headline": [
+            row | {key: measured.get(key, {}).get(metric) for key in ALONE}
+            for metric, row in zip(summary.METRICS, rows.to_dicts(), strict=True)
+        ],
+        "is_holdout": on.is_holdout,
+        "measured_photos": measured[PHOTOS] if on.is_holdout else split["photos"]["validation"],
+        "has_captions_alone": "captions_alone" in measured,
+        "never_given": measured["never_given"],
+        "too_few": [label for label, each in labels.items() if each["count"] < FEW],
+        "few": FEW,
         "precision": figures["micro_precision"],
         "recall": figures["micro_recall"],
         "exact": figures["subset_accuracy"],
@@ -143,7 +151,7 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
         "max_mb": train["max_mb"],
         "max_hours": train["max_hours"],
         "ingest": figures_of("ingest"),
-        "split": figures_of("split"),
+        "split": split,
         "train": figures_of("train"),
         "bundle": figures_of("bundle"),
     }
@@ -161,12 +169,13 @@ def of_summary(description: Description, params: Report) -> tuple[dict[str, Any]
 
 def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], dict[str, Spec]]:
     """How good each label is, which threshold and which other labels go with it."""
-    figures = figures_of("threshold")
+    figures, threshold = summary.measured().figures()["labels"], figures_of("threshold")
     labels = pl.DataFrame(
         [
-            {"label": label, "threshold": threshold} | figures["labels"][label]
-            for label, threshold in zip(validation.names, validation.thresholds, strict=True)
-        ]
+            {"label": label, "threshold": at} | figures[label]
+            for label, at in zip(validation.names, validation.thresholds, strict=True)
+        ],
+        infer_schema_length=None,  # the first labels may have no figure
     ).sort("count", descending=True, maintain_order=True)
     shown = labels[: params.labels]
     order = shown["label"].to_list()
@@ -187,7 +196,8 @@ def of_labels(validation: Validation, params: Report) -> tuple[dict[str, Any], d
         "shown": len(shown),
         "curve_labels": drawn["label"].to_list(),
         "pairs": pairs.to_dicts(),
-        "calibration": figures["calibration"],
+        "calibration": threshold["calibration"],
+        "temperature_bound": threshold.get("temperature_bound"),
         "reliability": reliability.to_dicts(),
     }
     long = shown.select("label", Precision="precision", Recall="recall", F1="f1").unpivot(
@@ -271,9 +281,14 @@ def of_quality(doubts: Doubts, photos: pl.DataFrame, store: ImageStore) -> dict[
     first = same["group"].unique(maintain_order=True).head(MOST_GROUPS)
     of_groups = same.filter(pl.col("group").is_in(first.implode()))
     worst = odd.group_by("measure", maintain_order=True).head(MOST_ODD)
+    listed = doubts.photos.head(MOST_DOUBTS)
     return {
-        "doubts": _sized(doubts.photos.head(MOST_DOUBTS), sizes),
+        "doubts": [row | {"chips": _chips(row)} for row in _sized(listed, sizes)],
         "doubts_in_all": len(doubts.photos),
+        "expected_share": expected(listed)._asdict() if len(listed) else None,
+        "left_out": doubts.left_out,
+        "least_photos": LEAST_PHOTOS,
+        "separator": SEPARATOR,
         "groups": [
             _sized(group, sizes) for _, group in of_groups.group_by("group", maintain_order=True)
         ],
@@ -283,9 +298,11 @@ def of_quality(doubts: Doubts, photos: pl.DataFrame, store: ImageStore) -> dict[
             for (measure,), part in worst.group_by("measure", maintain_order=True)
         ],
         "judged": len(doubts.judged),
-        "not_judged": parts["id"].is_in(doubts.judged.implode()).not_().sum(),
+        "not_judged": parts.filter(pl.col("part") != folds.HOLDOUT)["id"]
+        .is_in(doubts.judged.implode())
+        .not_()
+        .sum(),
         "checked": doubts.judged.is_in(doubts.checked.implode()).sum(),
-        "separator": SEPARATOR,
     }
 
 
@@ -305,6 +322,19 @@ def images_of(content: dict[str, Any]) -> list[int]:
 
 def _sized(photos: pl.DataFrame, sizes: pl.DataFrame) -> list[dict[str, Any]]:
     return photos.join(sizes, on="id", how="left", maintain_order="left").to_dicts()
+
+
+def _chips(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The labels that a photo in doubt is given, and those that are suggested beside them."""
+    given, suggested = (
+        [name for name in row[column].split(SEPARATOR) if name]
+        for column in ("labels", "suggested")
+    )
+    in_order = dict.fromkeys([*given, *suggested])
+    doubted = set(given) ^ set(suggested)
+    return [
+        {"label": name, "given": name in given, "doubted": name in doubted} for name in in_order
+    ]
 
 
 def _feature_maps(

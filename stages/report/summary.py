@@ -1,6 +1,7 @@
 """What the page begins with: what this model is, how good, against which other, at what cost."""
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from stages import metrics
+from stages.ingest.records import RECORDS
 from stages.params import flatten, load
 from stages.report import revision
 from stages.report.revision import Revision
@@ -26,14 +29,47 @@ METRICS = {
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the page begins with was measured on: the holdout, or validation where there is none.
+
+    Attributes:
+        is_holdout: whether nothing was chosen by these photos.
+        stage: ``metrics/STAGE.json`` has the figures, of labels and without the network, too …
+        key: … and, there, the metrics with their intervals.
+    """
+
+    is_holdout: bool
+    stage: str
+    key: str
+
+    def figures(self) -> dict[str, Any]:
+        """The content of the file."""
+        return figures_of(self.stage)
+
+
+HOLDOUT = Measured(True, "predict", "holdout")
+VALIDATION = Measured(False, "threshold", "cross_fitted")
+
+
+def figures_of(stage: str) -> dict[str, Any]:
+    """The content of ``metrics/STAGE.json``."""
+    return json.loads((metrics.FOLDER / f"{stage}.json").read_text("utf-8"))
+
+
+def measured() -> Measured:
+    """The holdout, where photos that predict was asked about have known labels."""
+    return HOLDOUT if HOLDOUT.key in HOLDOUT.figures() else VALIDATION
+
+
+@dataclass(frozen=True)
 class Against:
     """The run that this one is compared with.
 
     Attributes:
         revision: of the project.
-        metrics: as in ``metrics/threshold.json``; those that were cross-fitted.
+        metrics: as in the file of what this run was measured on.
         train: as in ``metrics/train.json``.
-        same_photos: whether it was measured on the same validation photos; None: not known.
+        same_photos: whether it was measured on the same photos; None: not known.
     """
 
     revision: Revision
@@ -50,17 +86,24 @@ def run_name() -> tuple[str, str]:
     return ("Branch", branch) if branch else ("Folder", Path.cwd().name)
 
 
-def against(name: str | None) -> Against | None:
+def against(name: str | None, on: Measured) -> Against | None:
     """The revision ``name`` and its figures; None where it is not there, or none is wanted."""
     other = revision.find(name) if name else None
     if other is None:
         return None
-    figures = other.json("metrics/threshold.json").get("cross_fitted", {})
-    outs = other.yaml("dvc.lock").get("stages", {}).get("split", {}).get("outs", [])
-    hashes = [out.get("md5") for out in outs if out.get("path") == str(FOLDS)]
-    md5 = hashlib.md5(FOLDS.read_bytes(), usedforsecurity=False).hexdigest()
-    same_photos = hashes == [md5] if hashes else None
+    figures = other.json(f"metrics/{on.stage}.json").get(on.key, {})
+    same_photos = same_file(other, "split", FOLDS)
+    if on.is_holdout:  # the test photos are in the records alone, which may differ elsewhere
+        same_photos = (same_photos and same_file(other, "ingest", RECORDS)) or None
     return Against(other, figures, other.json("metrics/train.json"), same_photos)
+
+
+def same_file(other: Revision, stage: str, file: Path) -> bool | None:
+    """Whether what ``stage`` wrote to ``file`` is the same there; None: not known."""
+    outs = other.yaml("dvc.lock").get("stages", {}).get(stage, {}).get("outs", [])
+    hashes = [out.get("md5") for out in outs if out.get("path") == str(file)]
+    md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    return hashes == [md5] if hashes else None
 
 
 def headline(figures: dict[str, Any], other: Against | None) -> pl.DataFrame:

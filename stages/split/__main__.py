@@ -11,7 +11,7 @@ from stages.split import folds
 from stages.split.duplicates import SAME, linked, numbered, photos_in
 from stages.split.equality import gaps, origin, separation, sizes
 from stages.split.params import Split
-from stages.split.parts import assign, check_parts, check_photos
+from stages.split.parts import HOLDOUT, assign, check_parts, check_photos
 from stages.split.remarks import remarks, summary
 
 
@@ -25,23 +25,32 @@ def main() -> None:
         )
     in_test = pl.col("subset") == "test"
     photos, test = table.filter(~in_test, pl.col("labels").is_not_null()), table.filter(in_test)
-    check_photos(photos, params)
+    check_photos(photos, test, params)
     labels = records.label_matrix(photos["labels"], names)
     known = records.known_matrix(photos["unknown"], names)
     keys = numbered(photos)
     fold, units = assign(photos, labels, known, list(keys.values()), params)
     check_parts(fold, units, photos, params)
-    validates = fold == params.fold
-    part = np.where(validates, "validation", "train")
+    held = fold == HOLDOUT
+    part = np.select([held, fold == params.fold], [folds.HOLDOUT, "validation"], "train")
     folds.write(pl.DataFrame({"id": photos["id"], "fold": fold, "part": part}, schema=folds.SCHEMA))
     same = linked([keys[name] for name in SAME if name in keys]) if "group" in keys else units
     metrics = {
-        **sizes(validates, labels, known, same),
+        **sizes(part, labels, known, same),
         "photos_that_test_has_too": photos_in(photos, test),
         **separation(photos, fold, keys, same, test),
-        **origin(photos, validates, params.by),
-        **gaps(labels, known, validates, units, names, params.seed),
+        **origin(photos, part, params.by),
+        **gaps(
+            labels[~held],
+            None if known is None else known[~held],
+            part[~held] == "validation",
+            units[~held],
+            names,
+            params.seed,
+        ),
     }
+    if held.any():  # beside the rates of all others
+        metrics["holdout"] = gaps(labels, known, held, units, names, params.seed)
     write_metrics("split", metrics)
     for line in (summary(metrics), *remarks(metrics)):
         print(printable(f"split: {line}"))

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.split.folds import PARTS
+from stages.split.folds import HOLDOUT, PARTS
 from stages.split.rates import relative_gaps, smallest_gaps
 
 
 def sizes(
-    validates: np.ndarray, labels: np.ndarray, known: np.ndarray | None, same: np.ndarray
+    part: np.ndarray, labels: np.ndarray, known: np.ndarray | None, same: np.ndarray
 ) -> dict[str, Any]:
     """How many photos the parts have, and how many are the same.
 
     Args:
-        validates: bool, (photos,).
+        part: str, (photos,), of ``PARTS``; a holdout is counted where there is one.
         labels: bool, (photos, labels).
         known: bool, (photos, labels); None: every label is.
         same: int, (photos,), from ``same_photo``.
@@ -25,12 +25,10 @@ def sizes(
     without = ~labels.any(axis=1)
     if known is not None:
         without &= known.all(axis=1)
+    there = [name for name in PARTS if name != HOLDOUT or (part == name).any()]
     return {
-        "photos": {"train": (~validates).sum(), "validation": validates.sum()},
-        "photos_without_labels": {
-            "train": (without & ~validates).sum(),
-            "validation": (without & validates).sum(),
-        },
+        "photos": {name: (part == name).sum() for name in there},
+        "photos_without_labels": {name: (without & (part == name)).sum() for name in there},
         "kept_together": {
             "groups": len(members),
             "photos": members.sum(),
@@ -50,7 +48,8 @@ def gaps(
     """Relative gaps of the labels' rates, beside what whole units allow and what chance gives.
 
     Args:
-        labels, known, validates: as for ``sizes``.
+        labels, known: as for ``sizes``.
+        validates: bool, (photos,): which of two parts each photo is in.
         units: int, (photos,): which photos stay together.
     """
     by_label = relative_gaps(labels, validates, known)
@@ -108,27 +107,32 @@ def count_apart(numbers: np.ndarray, fold: np.ndarray) -> int:
     return int((least < most).sum())
 
 
-def origin(photos: pl.DataFrame, validates: np.ndarray, by: str) -> dict[str, Any]:
+def origin(photos: pl.DataFrame, part: np.ndarray, by: str) -> dict[str, Any]:
     """Parts that come from the source or from times; empty where they come from neither.
 
     Args:
         photos: records of what is parted.
-        validates: bool, (photos,).
+        part: str, (photos,), of ``PARTS``.
         by: ``split.by``.
     """
     found: dict[str, Any] = {}
-    part, time = photos["part"], photos["time"]
-    if part.is_not_null().any():
+    given, time = photos["part"], photos["time"]
+    if given.is_not_null().any():
         found["given"] = {
-            **{name: (part == name).sum() for name in PARTS},
-            "neither": part.null_count(),
+            **{name: (given == name).sum() for name in ("train", "validation")},
+            "neither": given.null_count(),
         }
-    if by == "time" and not (part == "validation").any():
-        found["time"] = {
-            "train_until": said(time.filter(~validates).max()),
-            "validation_from": said(time.filter(validates).min()),
-            "photos_without": time.null_count(),
-        }
+    if by == "time":
+        held, first = part == HOLDOUT, {}
+        if not (given == "validation").any():
+            first = {
+                "train_until": said(time.filter(part == "train").max()),
+                "validation_from": said(time.filter(part == "validation").min()),
+            }
+        if held.any():
+            first["holdout_from"] = said(time.filter(held).min())
+        if first:
+            found["time"] = first | {"photos_without": time.null_count()}
     return found
 
 

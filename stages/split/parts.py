@@ -12,7 +12,9 @@ from stages.split.duplicates import linked
 from stages.split.params import Split
 from stages.split.stratify import balanced, stratify, unit_counts
 
+HOLDOUT = -1
 VALIDATION, TRAIN = 0, 1  # where there are no folds
+OPEN = -1  # of a photo whose part is still to be found
 NEVER = np.iinfo(np.int64).min
 
 
@@ -23,13 +25,10 @@ def assign(
     keys: Sequence[np.ndarray],
     params: Split,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of each photo: that which it got when its delivery was the last.
+    """The part of each photo, and which belong together.
 
-    A photo that came before keeps its part when more arrive. So what one network has not been
-    trained on another, of more photos, has not either, and both can be measured there. A new photo
-    has the part that its source gives it; else that of photos which it belongs with, the same ones
-    and those of its group (of several parts the last, train where there are two). The others
-    train where the source has named photos of validation, and are split where it has not.
+    First the holdout is cut from all photos but those that the source has validate, then the rest
+    is split as if there were no other: what is in the one no change of the other moves.
 
     Args:
         photos: records.
@@ -41,17 +40,55 @@ def assign(
         The parts, int32 (photos,), and which photos belong together, int (photos,), as ``linked``
         numbers them.
     """
-    delivery, given = photos["delivery"].to_numpy(), given_parts(photos)
-    fold = np.full(len(photos), -1, np.int32)
-    units = np.empty(0, int)
+    given, held = given_parts(photos), np.zeros(len(photos), bool)
+    if params.holdout is not None:
+        stay = np.where(given == VALIDATION, TRAIN, OPEN)
+        cut = split(photos, stay, labels, known, keys, params.of_holdout)
+        held = cut == VALIDATION
+    fold, rest = np.full(len(photos), HOLDOUT, np.int32), ~held
+    fold[rest] = split(
+        photos.filter(rest),
+        given[rest],
+        labels[rest],
+        None if known is None else known[rest],
+        [key[rest] for key in keys],
+        params.of_rest,
+    )
+    return fold, linked(keys)
+
+
+def split(
+    photos: pl.DataFrame,
+    given: np.ndarray,
+    labels: np.ndarray,
+    known: np.ndarray | None,
+    keys: Sequence[np.ndarray],
+    params: Split,
+) -> np.ndarray:
+    """The part of each photo: that which it got when its delivery was the last.
+
+    A photo that came before keeps its part when more arrive. So what one network has not been
+    trained on another, of more photos, has not either, and both can be measured there. A new photo
+    has the part that its source gives it; else that of photos which it belongs with, the same ones
+    and those of its group (of several parts the last, train where there are two). The others
+    train where the source has named photos of validation, and are split where it has not.
+
+    Args:
+        given: int (photos,), from ``given_parts``.
+
+    Returns:
+        int32 (photos,); other arguments as for ``assign``.
+    """
+    delivery = photos["delivery"].to_numpy()
+    fold = np.full(len(photos), OPEN, np.int32)
     for number in np.unique(delivery):
         there = np.flatnonzero(delivery <= number)
         units = linked([key[there] for key in keys])
-        part = np.where(fold[there] < 0, given[there], fold[there])
-        of_unit = np.full(units.max() + 1, -1, np.int32)
+        part = np.where(fold[there] == OPEN, given[there], fold[there])
+        of_unit = np.full(units.max() + 1, OPEN, np.int32)
         np.maximum.at(of_unit, units, part)
-        part = np.where(part < 0, of_unit[units], part)
-        new = part < 0
+        part = np.where(part == OPEN, of_unit[units], part)
+        new = part == OPEN
         if not new.any():
             pass
         elif (given[there] == VALIDATION).any() or not params.makes_parts:
@@ -67,19 +104,19 @@ def assign(
             sizes = part_sizes(len(part), params)
             part[new] = stratify(columns[new], sizes, params.seed, numbers, before)
         fold[there] = part
-    return fold, units  # of the last delivery, when all photos are there
+    return fold
 
 
 def given_parts(photos: pl.DataFrame) -> np.ndarray:
-    """The part that its source gives each photo, int32 (photos,): ``VALIDATION``, ``TRAIN`` or -1.
+    """The part that its source gives each photo: int32 (photos,), ``OPEN`` for none.
 
-    Where no photo is given to validation, the source has not parted them for it: all are -1.
+    Where no photo is given to validation, the source has not parted them for it: all are open.
     """
     part = photos["part"]
     if not (part == "validation").any():
-        return np.full(len(part), -1, np.int32)
+        return np.full(len(part), OPEN, np.int32)
     numbers = {"validation": VALIDATION, "train": TRAIN}
-    return part.replace_strict(numbers, default=-1, return_dtype=pl.Int32).to_numpy()
+    return part.replace_strict(numbers, default=OPEN, return_dtype=pl.Int32).to_numpy()
 
 
 def newest_validate(time: pl.Series, units: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -117,8 +154,8 @@ def part_sizes(photos: int, params: Split) -> np.ndarray:
     return np.array([validation, photos - validation])
 
 
-def check_photos(photos: pl.DataFrame, params: Split) -> None:
-    """Checks that ``photos``, records, can be split as ``params`` ask for.
+def check_photos(photos: pl.DataFrame, test: pl.DataFrame, params: Split) -> None:
+    """Checks that ``photos`` can be split as ``params`` ask for, beside ``test``; both records.
 
     Raises:
         UserError: there are too few, or they have not what they are to be split by.
@@ -128,10 +165,17 @@ def check_photos(photos: pl.DataFrame, params: Split) -> None:
             f"{RECORDS} holds no photo of subset train with known labels, so there is "
             "nothing to split; give the source some labelled photos"
         )
-    if len(photos) < params.parts:
+    parts = params.parts + (params.holdout is not None)
+    if len(photos) < parts:
         raise UserError(
-            f"{len(photos)} photos with known labels cannot be split into {params.parts} parts; "
+            f"{len(photos)} photos with known labels cannot be split into {parts} parts; "
             "add photos" + (" or lower split.folds" if params.folds else "")
+        )
+    labelled = test["labels"].count()
+    if labelled and params.holdout is not None:
+        raise UserError(
+            f"the labels of {labelled:,} test photos are known, so that these are the holdout "
+            f"already; set split.holdout to null in {PARAMS}"
         )
     given = int((given_parts(photos) == VALIDATION).sum())
     if given and params.folds:
@@ -157,7 +201,8 @@ def check_parts(fold: np.ndarray, units: np.ndarray, photos: pl.DataFrame, param
     Raises:
         UserError: a part has none.
     """
-    if len(np.unique(fold)) == params.parts:
+    parts = params.parts + (params.holdout is not None)
+    if len(np.unique(fold)) == parts:
         return
     if (given_parts(photos) == VALIDATION).any():
         raise UserError(
@@ -168,6 +213,6 @@ def check_parts(fold: np.ndarray, units: np.ndarray, photos: pl.DataFrame, param
     raise UserError(
         f"the {len(fold):,} photos with known labels are only {len(np.unique(units)):,} different "
         f"ones (identical and near-identical photos{' and those of a group' if grouped else ''} "
-        f"stay together), and their groups are too large for {params.parts} parts; add photos, or "
+        f"stay together), and their groups are too large for {parts} parts; add photos, or "
         "make the parts fewer or more even"
     )

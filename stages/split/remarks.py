@@ -8,9 +8,10 @@ def summary(figures: dict[str, Any]) -> str:
     """How many photos each part has, and how far apart they are."""
     gap, least = (figures[f"largest_relative_gap{end}"] for end in ("", "_smallest_possible"))
     parts = figures["photos"]
+    held = f", {parts['holdout']:,} are held out" if "holdout" in parts else ""
     text = (
-        f"{parts['train']:,} photos train, {parts['validation']:,} validate; largest relative gap "
-        f"of a label's rate {gap:.2g}"
+        f"{parts['train']:,} photos train, {parts['validation']:,} validate{held}; largest "
+        f"relative gap of a label's rate {gap:.2g}"
     )
     return f"{text}, with these groups at least {least:.2g}" if "groups" in figures else text
 
@@ -18,12 +19,13 @@ def summary(figures: dict[str, Any]) -> str:
 def remarks(figures: dict[str, Any]) -> Iterator[str]:
     """What is to be known of the parts beside that, and what is most likely a mistake."""
     given, time = figures.get("given"), figures.get("time")
+    others = "train or are held out" if "holdout" in figures else "train"
     if given and not given["validation"]:
         yield "the source gives photos to train, but none to validation; they were split as others"
     elif given and given["neither"]:
         yield (
-            f"{given['neither']:,} photos have no part from the source; they train, but for those "
-            "that belong with photos of validation or came before"
+            f"{given['neither']:,} photos have no part from the source; they {others}, but for "
+            "those that belong with photos of validation or came before"
         )
     if time and time["photos_without"]:
         yield (

@@ -10,6 +10,7 @@ from stages.metrics import ratio
 
 BINS = 15
 RANGE = (0.1, 10.0)  # a network beyond has other troubles than its temperature
+AT_BOUND = 1e-3  # relative; the search ends that near
 LEAST = 1e-7  # about what single precision tells from 0
 
 
@@ -24,10 +25,13 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def find_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature with the least log loss (Guo et al. 2017), in ``RANGE``.
+    """The temperature with the least log loss (Guo et al. 2017), in ``RANGE``; of no decision, 1.
 
-    It is a single number, so that no order of probabilities changes, and little is flattered.
+    It is a single number, so that little is flattered, and no order of probabilities is turned
+    round; in single precision, which they come out in, neighbours may become equal.
     """
+    if truth.size == 0:
+        return 1.0
     from scipy.optimize import minimize_scalar  # half a second, and wanted by one stage
 
     clipped = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST).ravel()
@@ -39,6 +43,11 @@ def find_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
         return float(np.logaddexp(0, wrongness / np.exp(log_temperature)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
+
+
+def bound(temperature: float) -> float | None:
+    """The end of ``RANGE`` that ``temperature`` was stopped at, if any."""
+    return next((end for end in RANGE if np.isclose(temperature, end, rtol=AT_BOUND)), None)
 
 
 def reliability(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,11 +68,13 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nd
 
 
 def measure(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """The expected calibration error (Naeini et al. 2015), over ``BINS`` bins, and the log loss."""
+    """The expected calibration error (Naeini et al. 2015), over ``BINS`` bins, and the log loss;
+    both 0 where there is no decision.
+    """
     bins = reliability(truth, probabilities)
     gaps = np.abs(bins["probability"] - bins["frequency"])
     clipped = np.clip(probabilities.astype(np.float64), LEAST, 1 - LEAST)
     return {
         "expected_calibration_error": float(gaps @ ratio(bins["decisions"], truth.size)),
-        "log_loss": float(-np.log(np.where(truth, clipped, 1 - clipped)).mean()),
+        "log_loss": float(ratio(-np.log(np.where(truth, clipped, 1 - clipped)).sum(), truth.size)),
     }

@@ -1,12 +1,12 @@
 """The tables of ``metrics/threshold``, which ``dvc plots`` draws."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.files import write_csv
-from stages.intervals import by_label
 from stages.threshold import calibration, search
 from stages.threshold.decision import Decision
 
@@ -15,20 +15,28 @@ POINTS = 101
 
 
 def write(
-    truth: np.ndarray, scores: np.ndarray, decision: Decision, known: np.ndarray | None = None
+    truth: np.ndarray,
+    scores: np.ndarray,
+    decision: Decision,
+    figures: dict[str, dict[str, Any]],
+    known: np.ndarray | None = None,
 ) -> None:
     """``curve.csv``: F1 by threshold; ``labels.csv``: each label's threshold and metrics.
 
     Args:
         truth: bool, (rows, labels).
         scores: float, (rows, labels): calibrated probabilities.
+        figures: of each label, all of the same names; what is None becomes an empty cell.
         known: bool, (rows, labels), the decisions of which the truth is known; None: all.
     """
     curve = search.curve(truth, scores, POINTS, known)
     write_csv(FOLDER / "curve.csv", curve, _rows(curve))
-    columns = {"label": np.array(decision.labels), "threshold": np.array(decision.thresholds)}
-    columns |= by_label(truth, scores, decision.decide(scores), known)
-    write_csv(FOLDER / "labels.csv", columns, _rows(columns))
+    header = ["label", "threshold", *next(iter(figures.values()))]
+    rows = (
+        [label, threshold, *figures[label].values()]
+        for label, threshold in zip(decision.labels, decision.thresholds, strict=True)
+    )
+    write_csv(FOLDER / "labels.csv", header, map(_rounded, rows))
 
 
 def write_reliability(truth: np.ndarray, calibrated: dict[str, np.ndarray]) -> None:
@@ -46,6 +54,9 @@ def write_reliability(truth: np.ndarray, calibrated: dict[str, np.ndarray]) -> N
 
 def _rows(columns: dict[str, np.ndarray]) -> list[list[Any]]:
     return [
-        [round(value, 6) if isinstance(value, float) else value for value in row]
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
+        _rounded(row) for row in zip(*(column.tolist() for column in columns.values()), strict=True)
     ]
+
+
+def _rounded(row: Iterable[Any]) -> list[Any]:
+    return [round(value, 6) if isinstance(value, float) else value for value in row]

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.intervals import by_label, reports
+from stages.intervals import reports
 from stages.threshold.decision import Decision
+from stages.threshold.figures import of_labels, without_model
 from stages.threshold.fit import cross_fit
 from stages.threshold.params import Threshold
 
@@ -17,11 +18,11 @@ def evaluate(
     params: Threshold,
     known: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What ``metrics/threshold.json`` holds, but for the calibration.
+    """What ``metrics/threshold.json`` holds, but for the calibration and the captions alone.
 
-    ``without_model`` is what one reaches by the labels' rates alone. ``found`` flatters: the
-    thresholds were chosen on these very rows. In ``cross_fitted`` each fifth of the rows is decided
-    by thresholds found on the other four.
+    ``found`` flatters: the thresholds were chosen on these very rows. In ``cross_fitted`` each
+    fifth of the rows is decided by thresholds found on the other four, and the figures of labels
+    are of these decisions.
 
     Args:
         truth: bool, (rows, labels).
@@ -33,33 +34,13 @@ def evaluate(
         "found": decision.decide(scores),
         "cross_fitted": cross_fit(truth, scores, params, known),
     }
-    metrics = reports(truth, scores, list(decided.values()), params.bootstrap, params.seed, known)
-    frequent, reached = without_model(truth, known)
-    of_labels = by_label(truth, scores, decided["found"], known)
+    drawn = params.bootstrap, params.seed
+    figures = reports(truth, scores, list(decided.values()), *drawn, known)
     return {
         "threshold": dict(zip(decision.labels, decision.thresholds, strict=True))
         if params.scope == "label"
         else decision.thresholds[0],
-        **dict(zip(decided, metrics, strict=True)),
-        "without_model": {"labels": frequent, "micro_f1": reached},
-        "labels": {
-            label: {name: column[i] for name, column in of_labels.items()}
-            for i, label in enumerate(decision.labels)
-        },
+        **dict(zip(decided, figures, strict=True)),
+        "without_model": without_model(truth, known),
+        **of_labels(truth, scores, decided["cross_fitted"], decision.labels, *drawn, known),
     }
-
-
-def without_model(truth: np.ndarray, known: np.ndarray | None = None) -> tuple[int, float]:
-    """How many of the most frequent labels are best given to every photo, and their micro-F1.
-
-    Args:
-        truth: bool, (rows, labels).
-        known: bool, (rows, labels), the decisions of which the truth is known; None: all.
-    """
-    counted = np.ones_like(truth) if known is None else known
-    positives, rows = (truth & counted).sum(axis=0), counted.sum(axis=0)
-    order = np.argsort(-positives / np.maximum(rows, 1), kind="stable")
-    given = np.cumsum(rows[order]) + positives.sum()
-    scores = 2 * np.cumsum(positives[order]) / np.maximum(given, 1)
-    best = int(scores.argmax())
-    return best + 1, float(scores[best])

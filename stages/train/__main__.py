@@ -19,7 +19,7 @@ from stages.train.curves import curves
 from stages.train.distributed import Group
 from stages.train.loop import fit, predict
 from stages.train.params import Train
-from stages.train.run_metrics import cost, left_out, outcome
+from stages.train.run_metrics import cost, left_out, little_known, outcome
 from stages.train.start import build_network, check, describe
 
 
@@ -38,13 +38,16 @@ def train(params: Train, group: Group) -> None:
     everything, parts = records.read(), folds.read()
     label_names, store = records.read_label_names(), ImageStore()
     training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
-    check(params, training["caption"], store.size)
+    given, params = params, check(params, training["caption"], store.size)
+    if params is not given and group.is_first:
+        print(f"train: it learns from {params.inputs} (train.inputs: auto)")
 
     torch.backends.cudnn.benchmark = True  # photos are all of one size
     torch.manual_seed(params.seed)
     precision = precision_for(group.device, params.precision)
     description = describe(params, label_names, store.form)
     network, words = build_network(params, description, group)
+    known = little_known(words, validation["caption"]) if group.is_first else {}
 
     def rows_of(part: pl.DataFrame) -> Rows:
         labels = records.label_matrix(part["labels"], label_names)
@@ -71,7 +74,8 @@ def train(params: Train, group: Group) -> None:
         save_network(network, description, words)
         columns = validation["id"], validation["labels"], probabilities, validation["unknown"]
         write_probabilities(probability_table(*columns), label_names)
-        metrics.write("train", figures | outcome(result, figures["mb"], feature_seconds) | without)
+        ended = outcome(result, figures["mb"], feature_seconds)
+        metrics.write("train", figures | ended | without | known)
         checkpoint.remove()
 
 

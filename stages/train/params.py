@@ -133,7 +133,7 @@ class Augment(Section):
 
 
 class Train(Section):
-    inputs: Literal["image", "caption", "image+caption"]
+    inputs: Literal["auto", "image", "caption", "image+caption"]
     backbone: str
     weights: str
     freeze: bool

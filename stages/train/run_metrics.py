@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 
 from stages import metrics
@@ -14,8 +15,10 @@ from stages.network.description import Description
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier
 from stages.network.network import MB, size_mb
+from stages.network.tokens import Words
 from stages.train.distributed import Group
 from stages.train.loop import Result, predict
+from stages.vocab.vocabulary import LEAST_KNOWN, Vocabulary
 
 
 def cost(
@@ -65,6 +68,21 @@ def outcome(result: Result, megabytes: float, feature_seconds: float) -> dict[st
         "f1_per_hour": micro_f1 / hours if hours else None,
         "f1_per_mb": micro_f1 / megabytes,
     }
+
+
+def little_known(words: Words | None, captions: pl.Series) -> dict[str, float]:
+    """``words_known``, the share of the words of validation captions that the vocabulary knows,
+    where that is little, which is also said; else nothing.
+    """
+    share = words.share_known(captions) if isinstance(words, Vocabulary) else None
+    if share is None or share >= LEAST_KNOWN:
+        return {}
+    print(
+        f"train: warning: of the words of validation captions the vocabulary knows {share:.1%}, so "
+        "that captions say little; see vocab.min_count, and vocab.segmentation for languages "
+        "without blanks between words"
+    )
+    return {"words_known": share}
 
 
 def left_out(

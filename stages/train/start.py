@@ -12,6 +12,7 @@ from stages.network.nets.classifier import Classifier
 from stages.network.nets.fusion import Product
 from stages.network.network import new_network, size_mb
 from stages.network.tokens import Words
+from stages.params import check as check_section
 from stages.train import progressive
 from stages.train.distributed import Group
 from stages.train.losses import least_loss_logits, training_loss, unknown_weight
@@ -22,15 +23,21 @@ from stages.vocab import vocabulary
 HEAD_STD = 0.01  # of a head's weights at the start (Lin et al. 2017)
 
 
-def check(params: Train, captions: pl.Series, stored_size: int) -> None:
-    """Ends the stage early where the parameters do not go with the data.
+def check(params: Train, captions: pl.Series, stored_size: int) -> Train:
+    """The parameters with ``inputs: auto`` decided.
 
     Args:
         captions: of the training rows.
         stored_size: height and width of the photos in the image store, in pixels.
+
+    Raises:
+        UserError: the parameters do not go with the data.
     """
     if len(captions) == 0:
         raise UserError("there is no training row; see metrics/split.json")
+    if params.inputs == "auto":
+        inputs = "image" if captions.null_count() == len(captions) else "image+caption"
+        params = check_section(Train, params.model_dump() | {"inputs": inputs}, "train")
     if "caption" in params.inputs and captions.null_count() == len(captions):
         raise UserError(
             f"train.inputs is {params.inputs}, but no training photo has a caption; "
@@ -41,6 +48,7 @@ def check(params: Train, captions: pl.Series, stored_size: int) -> None:
             f"train.augment.crop is {params.augment.crop}, but photos are stored with "
             f"ingest.image_size = {stored_size} pixels"
         )
+    return params
 
 
 def describe(params: Train, label_names: list[str], form: Form) -> Description:
@@ -49,6 +57,7 @@ def describe(params: Train, label_names: list[str], form: Form) -> Description:
     Args:
         form: of the photos in the image store.
     """
+    assert params.inputs != "auto"  # check has decided
     return Description(
         labels=label_names,
         inputs=params.inputs,

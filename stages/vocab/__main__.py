@@ -28,6 +28,7 @@ def main() -> None:
         min_count=params.min_count,
         max_words=params.max_words,
         max_length=params.max_length,
+        segmentation=params.segmentation,
     )
     vocabulary.write(built)
     write_metrics("vocab", measure(built, train, validation))
@@ -36,14 +37,14 @@ def main() -> None:
 def measure(built: Vocabulary, train: pl.Series, validation: pl.Series) -> dict[str, Any]:
     """Size, how much of the validation captions is known, and how long training captions are."""
     words = built.normalized(validation)["word"]
-    known, distinct = words.is_in(built.words), words.unique()
+    distinct = words.unique()
     captions = built.normalized(train)["caption"].to_numpy()  # of each word its caption's number
     lengths = np.bincount(captions, minlength=max(len(train), 1))
     return {
         "words": len(built.words),
         "validation": {
             "words": len(words),
-            "coverage": known.mean(),
+            "coverage": built.share_known(validation),
             "distinct_words": len(distinct),
             "distinct_coverage": distinct.is_in(built.words).mean(),
         },

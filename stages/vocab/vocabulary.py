@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 
 from stages.files import write_json
-from stages.words import STOP_WORDS, Normalization, normalizer, tokenize
+from stages.words import STOP_WORDS, Normalization, Segmentation, normalizer, tokenize
 
 VOCABULARY = Path("data/vocabulary.json")
 PADDING, UNKNOWN = 0, 1
 FIRST_WORD = 2
+LEAST_KNOWN = 0.5  # share of the words of captions: below, they say little to a network
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Vocabulary:
         normalize: how the forms of a word are brought together.
         drop_stop_words: whether words like "the" are left out of captions.
         max_length: words of a caption that count.
+        segmentation: what a word is.
     """
 
     words: list[str]
     normalize: Normalization
     drop_stop_words: bool
     max_length: int
+    segmentation: Segmentation = "letters"  # of old ones, that knew no other
 
     def __len__(self) -> int:
         """How many numbers there are, padding and unknown counted."""
@@ -44,7 +47,7 @@ class Vocabulary:
 
         A row a word, in order: ``caption``, the number of its caption, and ``word``.
         """
-        words = tokenize(pl.Series("word", captions, pl.String))
+        words = tokenize(pl.Series("word", captions, pl.String), self.segmentation)
         table = words.to_frame().with_row_index("caption").explode("word").drop_nulls()
         if self.drop_stop_words:
             table = table.filter(~pl.col("word").is_in(list(STOP_WORDS)))
@@ -67,6 +70,11 @@ class Vocabulary:
         rows[caption[counts], place[counts]] = numbers.to_numpy()[counts]
         return rows
 
+    def share_known(self, captions: Iterable[str | None]) -> float | None:
+        """The share of the captions' words that this vocabulary knows; None: they have none."""
+        share: float | None = self.normalized(captions)["word"].is_in(self.words).mean()
+        return share
+
     @cached_property
     def _normalize(self) -> Callable[[str], str]:
         return normalizer(self.normalize)
@@ -80,18 +88,22 @@ def build(
     min_count: int,
     max_words: int,
     max_length: int,
+    segmentation: Segmentation = "letters",
 ) -> Vocabulary:
     """The ``max_words`` most frequent words that ``captions`` use at least ``min_count`` times."""
-    empty = Vocabulary([], normalize, drop_stop_words, max_length)
+    empty = Vocabulary([], normalize, drop_stop_words, max_length, segmentation)
     counts = empty.normalized(captions).group_by("word").agg(uses=pl.len())
     frequent = counts.filter(pl.col("uses") >= min_count)
     words = frequent.sort("uses", "word", descending=[True, False])["word"][:max_words]
-    return Vocabulary(words.to_list(), normalize, drop_stop_words, max_length)
+    return replace(empty, words=words.to_list())
 
 
 def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The fields of ``vocabulary`` as JSON can hold them."""
-    return asdict(vocabulary)
+    """The fields of ``vocabulary`` as JSON can hold them; of letters nothing is said of that."""
+    fields = asdict(vocabulary)
+    if vocabulary.segmentation == "letters":
+        del fields["segmentation"]
+    return fields
 
 
 def from_json(content: dict[str, Any]) -> Vocabulary:

@@ -47,6 +47,9 @@ def test_labels_are_text_and_no_markup():
         "validation": {
             "photos": 9,
             "overall": {},
+            "without_model": {},
+            "captions_alone": None,
+            "never_given": [],
             "labels": dict.fromkeys(HOSTILE, figures(0.4, 7)),
         },
         "calibration": {when: {"expected_calibration_error": 0.01} for when in ("before", "after")},
@@ -78,12 +81,20 @@ def test_limits_are_what_the_figures_say():
         "good": figures(0.9, 400),
         "rare": figures(0.9, 12),
         "weak": figures(0.3, 400),
+        "nowhere": dict.fromkeys(figures(0.0, 0)) | {"count": 0},
     }
-    metrics = {"validation": {"labels": labels}, "without_captions": None}
+    validation = {"labels": labels, "never_given": ["nowhere"]}
+    metrics = {"validation": validation, "without_captions": None}
     said = card.limits(described, metrics)
     assert said[0] == "F1 below 0.5, not to be relied on: weak."
-    assert said[1].startswith("Fewer than 50 validation photos") and said[1].endswith(": rare.")
+    assert said[1].startswith("Fewer than 50 validation photos") and said[1].endswith(
+        ": rare, nowhere."
+    )
+    assert said[2] == "Given to no validation photo: nowhere."
     assert "of which the centre 48 count" in " ".join(said)
+    assert set(card.limits(described, metrics, 0.012)) - {*said} == {
+        "Of the words of validation captions it knows 1.2%: captions say little."
+    }
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a, b-c", "a, b-c"), (" a\n b ", "a b")])

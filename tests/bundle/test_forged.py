@@ -65,7 +65,7 @@ FORGED = [
     ("metrics.validation.overall.micro_f1", 0.5),
     ("metrics.validation.overall.micro_f1.low", "0"),
     ("metrics.validation.labels", {}), ("metrics.validation.labels.0", {}),
-    ("metrics.validation.labels.more", None), ("metrics.validation.labels.3.f1", None),
+    ("metrics.validation.labels.more", None), ("metrics.validation.labels.3.f1", 2),
     ("metrics.validation.labels.3.count", 2.5), ("metrics.calibration", None),
     ("metrics.calibration.after.log_loss", 1e300),
     ("provenance", {}), ("provenance.commit", "main"), ("provenance.commit", "\x1b[2J"),
@@ -104,6 +104,16 @@ def test_a_forged_field_is_named(manifest: dict[str, Any], field: str, value: An
     assert sentence.startswith("there/bundle.json is not of a bundle: ")
     assert field in sentence
     assert len(sentence) < 400
+
+
+def test_a_figure_is_missing_only_where_no_photo_carries_the_label(manifest: dict[str, Any]):
+    label = "metrics.validation.labels.3"
+    without = changed(manifest, f"{label}.f1", None)
+    with pytest.raises(UserError, match=r"labels\.3: f1 is null, though \d+ photos carry"):
+        parse(json.dumps(without).encode(), Path("bundle.json"))
+    nowhere = changed(without, f"{label}.count", 0)
+    read = parse(json.dumps(nowhere).encode(), Path("bundle.json"))
+    assert read.metrics.validation.labels["3"].f1 is None
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -81,6 +81,8 @@ WITHOUT_EFFECT = [
     ("train.text.hidden=9", "train.inputs=image", "train.inputs=caption"),
     ("vocab.normalize=stem", "train.inputs=image", "train.inputs=caption"),
     ("train.fusion=late", "train.inputs=caption", "train.inputs=image+caption"),
+    ("train.text.hidden=9", "train.inputs=image", "train.inputs=auto"),
+    ("train.fusion=late", "train.inputs=caption", "train.inputs=auto"),
     ("train.text.caption_dropout=.1", "train.inputs=caption", "train.inputs=image+caption"),
     ("train.text.caption_dropout=.1", "train.fusion=late", "train.fusion=concat-relu"),
     ("train.text.caption_dropout=.1", "train.fusion=product", "train.fusion=concat"),

@@ -4,7 +4,7 @@
 numbers are delivered, a run is started and one of its processes killed at a random moment of its
 life; the next run is left alone. Stages write slowly and in place, so that a kill leaves halves.
 Among the numbers are links to others and a FIFO; another project is retrained beside, and the clock
-jumps (with libfaketime, where that is installed).
+jumps (where there is a C compiler).
 """
 
 import argparse
@@ -106,8 +106,10 @@ SHORT = 0.3  # seconds of the life of what was not seen yet
 SERVER, SERVER_GONE = "server", "server, for good"
 # Nothing is killed: another project is retrained on the same server, or the clock jumps.
 BESIDE, CLOCK = "none, another project beside", "none, the clock jumps"
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-JUMPS = ("-2d", "-70m", "+3h", "+400d")
+# libfaketime before 0.9.11 cannot leave the monotonic clock alone: Python's sleep() fails.
+COMPILER = shutil.which("cc")
+HOUR = 3600
+JUMPS = (-48 * HOUR, -HOUR, 3 * HOUR, 400 * 24 * HOUR)  # seconds
 LOOK = 0.05  # seconds between two looks at the processes, which take time from the run
 LONGEST = 400  # seconds that a run may take
 ENDED = re.compile(r"^retrain: (?:(skipped|promoted|refused): )?(.*)", re.MULTILINE)
@@ -175,13 +177,10 @@ class Disturbed:
         """A run in a process of its own; its clock jumps with ``jumps``."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": self.api}
         if jumps:
-            self.clock.write_text("+0")
-            environment |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            self.clock.write_text("0")
+            library, source = self.clock.with_suffix(".so"), Path(__file__).with_name("clock.c")
+            subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, source], check=True)
+            environment |= {"LD_PRELOAD": str(library), "CLOCK_FILE": str(self.clock)}
         with log.open("wb") as out:
             return subprocess.Popen(
                 # With -P, this checkout's packages are taken and not those of the project.
@@ -251,7 +250,7 @@ class Disturbed:
     ) -> bool:
         """Whether the run still went on when ``target`` happened to it."""
         if target == CLOCK:
-            self.clock.write_text(JUMPS[int(share * len(JUMPS))])
+            self.clock.write_text(str(JUMPS[int(share * len(JUMPS))]))
         elif target == BESIDE:
             self.beside.deliver(len(self.beside.numbers))
             if (ended := self.beside.undisturbed()) != "promoted":
@@ -456,10 +455,10 @@ def main() -> None:
     options = parser.parse_args()
     generator = random.Random(options.seed)
     kinds = [*TARGETS, PROMOTING, SERVER, SERVER_GONE, BESIDE]
-    if FAKETIME:
+    if COMPILER:
         kinds.append(CLOCK)
     else:
-        print("No clock jumps: libfaketime is not installed (Debian: apt-get install faketime).")
+        print("No clock jumps: there is no C compiler.")
     targets = [kinds[i % len(kinds)] for i in range(options.rounds)]
     generator.shuffle(targets)
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:

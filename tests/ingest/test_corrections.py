@@ -88,6 +88,16 @@ def test_labels_are_put_right(
     assert take_in("id,labels\n") == GIVEN
 
 
+def test_it_is_told_where_a_correction_takes_the_last_label(take_in, capsys) -> None:
+    take_in("id,labels,unknown\na.jpg,,\nc.jpg,,\nb.jpg,dog,\ne.jpg,,cat\n")
+    (warning,) = (line for line in capsys.readouterr().out.splitlines() if "last label" in line)
+    assert warning.startswith("ingest: warning: corrections that take the last label from a photo:")
+    assert f"{FILE} row 2 (a.jpg), {FILE} row 5 (e.jpg); " in warning
+    assert "b.jpg" not in warning and "c.jpg" not in warning
+    take_in("id,labels\na.jpg,dog\n")
+    assert "last label" not in capsys.readouterr().out
+
+
 def test_columns_in_any_order_and_cells_of_several_lines(take_in) -> None:
     rows = ['caption,labels,"in doubt",id', '"two\nlines, ""quoted""",dog,"also dog",a.jpg']
     labels = take_in("\r\n".join(["\ufeff" + rows[0], rows[1], "", "=1+1,cat,,e.jpg", ""]))

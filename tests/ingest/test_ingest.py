@@ -23,6 +23,7 @@ from stages.ingest import photos, records, spool, workers
 from stages.ingest.decoder import decode
 from stages.ingest.form import Form
 from stages.ingest.images import ImageStore
+from stages.ingest.listing import unescaped
 from stages.ingest.sources import digits, kaggle_csv
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def run_stage() -> subprocess.CompletedProcess[str]:
 
 
 def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> None:
-    (folder / "test.csv").write_text('ImageID,Caption\ntest/a.png,"seen "here""\n')
+    (folder / "test.csv").write_text('ImageID,Caption\ntest/a.png,"seen &quot;here&#34;"\n')
     (folder / "data" / "test").mkdir()
     Image.new("L", (30, 50), 77).save(folder / "data" / "test" / "a.png")
     ingest("kaggle-csv")
@@ -107,6 +108,18 @@ def test_what_the_stage_writes(folder: Path, ingest: Callable[..., None]) -> Non
         "corrections": {"applied": 0, "changed": 0, "set_aside": 0},
         "label_warnings": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("caption", "text"),
+    [
+        ("fish &amp; chips &lt;3 &#x20AC;", "fish & chips <3 €"),
+        ("AT&T, ?a=1&copy=2; R & B", "AT&T, ?a=1&copy=2; R & B"),
+        ("&nosuch; &amp;amp; &#xD800;", "&nosuch; &amp; \ufffd"),
+    ],
+)
+def test_entities_in_captions_are_characters(caption: str, text: str) -> None:
+    assert unescaped(caption) == text
 
 
 def test_labels_are_in_the_order_that_is_asked_for(

@@ -58,8 +58,9 @@ def test_params_yaml_holds_just_the_fields_of_the_models():
     assert sorted(KEYS) == sorted(expected)
 
 
-# The stages that show what others are set to, and of which others.
+# The stages that show what others are set to, or measure as these do, and of which others.
 SHOWN = {
+    "predict": {"threshold"},
     "bundle": {*provenance.SECTIONS} - {"bundle"},
     "report": {*SECTIONS} - {*summary.NO_PART, "report"},
 }

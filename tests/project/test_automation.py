@@ -1,6 +1,7 @@
 """What runs the checks elsewhere runs the ones that are run here."""
 
 import re
+import subprocess
 import tomllib
 from typing import Any
 
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import LONGEST, ROOT, SLOW
 from tests.project.makefile import RULES, TARGETS
+from tests.toy import Toy
 
 FILES = [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github").rglob("*.yml"))]
 
@@ -53,6 +55,21 @@ def test_the_hooks_call_what_make_check_calls():
     assert repository["repo"] == "local"
     hooks = [hook["entry"] for hook in repository["hooks"]]
     assert hooks == [f"make {target}" for target in RULES["check"].split()]
+
+
+def test_a_try_is_undone_and_nothing_else(toy: Toy):
+    (toy.folder / ".venv").mkdir()
+    for name in ("requirements.lock", ".venv/installed"):
+        (toy.folder / name).touch()
+    (toy.folder / "other.txt").write_text("other\n")
+    toy.params(a="other.txt", b=2)
+    toy.dvc("repro", "--quiet")
+    (toy.folder / "side.txt").unlink()
+    subprocess.run(["make", "-f", ROOT / "Makefile", "back"], cwd=toy.folder, check=True)
+    changed = toy.git("ls-files", "--modified").splitlines()
+    assert changed == ["score.json"]  # for Tagloom's own figures are in metrics/
+    assert (toy.folder / "other.txt").is_file()
+    assert (toy.folder / "a.txt").read_text() == (toy.folder / "side.txt").read_text() == "in\n"
 
 
 def test_files_that_are_run_first_or_left_out_exist():

@@ -1,6 +1,7 @@
 """What the documents name is there."""
 
 import re
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def test_modules_and_targets_that_are_run_exist(file: Path):
     ours = {module for module in modules if module.split(".")[0] in PACKAGES}
     assert {module for module in ours - {"stages.NAME"} if not find_spec(module)} == set()
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= TARGETS
+
+
+def test_pages_are_made_of_all_documents(tmp_path: Path):
+    """Sphinx knows the headings that links name, too; a warning fails it."""
+    options = ("--quiet", "--fail-on-warning", "--conf-dir", ROOT / "docs")
+    subprocess.run(["sphinx-build", *options, ROOT, tmp_path], check=True)
+    pages = {file.relative_to(ROOT).with_suffix(".html") for file in DOCUMENTS}
+    made = {file.relative_to(tmp_path) for file in tmp_path.rglob("*.html")}
+    assert {page for page in pages - made if page.parts[0] != ".github"} == set()
+    assert "docs/data.html" in (tmp_path / "README.html").read_text("utf-8")
 
 
 def test_the_architecture_names_files_that_exist():

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,6 +14,8 @@ from stages.bundle.bundle import BUNDLE, CARD, MANIFEST, seal
 from stages.eda.__main__ import main as eda
 from stages.files import write_csv, write_text
 from stages.ingest import records
+from stages.network.probabilities import probability_table, write_probabilities
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import main as report
 from stages.split.__main__ import main as split
 from stages.threshold.__main__ import main as threshold
@@ -41,9 +44,23 @@ MODEL_CARD = """# <script>alert(4)</script>
 CAPTION = """<b onclick="alert(3)">one</b> & 'two' {% raw %}"""
 
 
+TABLE = Path("ensemble/validation.parquet")  # of probabilities
+
+
+def out_of_fold(labels: list[str], turned: int = 1) -> pl.DataFrame:
+    """Probabilities of networks that are sure of all photos' labels, but for the first ones'."""
+    photos, names = records.read(), records.read_label_names()
+    sure = np.where(records.label_matrix(photos["labels"].fill_null([]), names), 0.99, 0.01)
+    sure[:turned] = 1 - sure[:turned]
+    ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
+    table = probability_table(photos["id"], photos["labels"], ordered.astype(np.float32))
+    write_probabilities(table, labels, TABLE)
+    return table
+
+
 @pytest.fixture
 def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
-    """A function that goes as far as threshold."""
+    """A function that goes as far as predict."""
 
     def run(changes: dict | None = None) -> None:
         params({"report.photos": 2, "train.epochs": 1} | (changes or {}))
@@ -51,6 +68,7 @@ def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
         train()
         threshold()
         write_bundle("# The model card")
+        predict()
 
     return run
 
@@ -86,6 +104,7 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
         for source in (_prepared, looked_at):
             shutil.copytree(source, folder, dirs_exist_ok=True)
         changes = {"report.labels": None, "report.photos": 2, "train.fusion": "concat"}
+        changes |= {"report.out_of_fold": str(TABLE)}
         write_params(SMALL | changes, folder)  # a network that confuses labels
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
@@ -93,7 +112,9 @@ def hostile(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathF
             make_hostile()
             for main in (split, vocab, train, threshold):
                 main()
+            out_of_fold(records.read_label_names(), turned=3)
             write_bundle(MODEL_CARD)
+            predict()
             report()
 
     return made_once(tmp_path_factory, "hostile", make)

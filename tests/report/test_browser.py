@@ -190,34 +190,97 @@ def test_dark_and_light_by_the_switch_whatever_the_system_has(seen: Seen):
     assert paper() > 0.9
 
 
-def test_what_is_right_is_downloaded_as_a_file_of_corrections(seen: Seen, tmp_path: Path):
+@pytest.fixture
+def doubts(seen: Seen) -> Locator:
+    """The photos in doubt, none looked at."""
+    seen.page.reload()
+    seen.page.wait_for_selector("html[data-drawn]", state="attached")
+    return seen("#corrections figure")
+
+
+def id_of(doubt: Locator) -> str | None:
+    return doubt.locator("[name=id]").get_attribute("value")
+
+
+def labels_of(doubt: Locator, on: str = "true") -> list[str]:
+    chips = doubt.locator(f".chip[aria-pressed={on}]")
+    return chips.evaluate_all("all => all.map((each) => each.dataset.label)")
+
+
+def downloaded(seen: Seen, folder: Path) -> dict:
+    """The corrections in the file that the page gives, by photo."""
     from stages.ingest import corrections
 
-    def id_of(doubt: Locator) -> str | None:
-        return doubt.locator("[name=id]").get_attribute("value")
-
-    submit = seen("#corrections [type=submit]")
-    expect(submit).to_be_disabled()
-    doubt, other = (seen("#corrections figure").nth(place) for place in (0, 1))
-    doubt.locator("[name=labels]").fill('7|"quoted"|8')
-    doubt.locator("[name=id]").check()
-    expect(seen("#ticked")).to_have_text("1 photo")
-    labels = other.locator("[name=labels]")
-    suggested, given = labels.input_value(), other.locator("dd").first.inner_text()
-    assert suggested != given
-    for name, value in (("As given", given), ("As suggested", suggested), ("As given", given)):
-        other.get_by_role("button", name=name).click()
-        expect(labels).to_have_value(value)
-        expect(other.locator("[name=id]")).to_be_checked()
-    expect(seen("#ticked")).to_have_text("2 photos")
     with seen.page.expect_download() as coming:
-        submit.click()
+        seen("#corrections [type=submit]").press("Enter")
     name = coming.value.suggested_filename
     assert re.fullmatch(r"corrections-20\d{12}\.csv", name)
-    coming.value.save_as(tmp_path / name)
-    read = corrections.read(tmp_path)
+    coming.value.save_as(folder / name)
+    read = corrections.read(folder)
     assert not read.rejected
-    assert read.by_id == {
-        id_of(doubt): (str(tmp_path / name), 2, (('"quoted"', "7", "8"), ())),
-        id_of(other): (str(tmp_path / name), 3, (tuple(sorted(given.split("|"))), ())),
-    }
+    return {id: labels for id, (*_, labels) in read.by_id.items()}
+
+
+def test_to_agree_takes_nothing_away(seen: Seen, doubts: Locator, tmp_path: Path):
+    expect(seen("#corrections [type=submit]")).to_be_disabled()
+    doubt = doubts.first
+    given, suggested = labels_of(doubt), labels_of(doubt, "false")
+    assert given and suggested
+    expect(doubt.locator(".state")).to_have_text("not looked at")
+    doubt.get_by_label("These are right").check()
+    expect(doubt.locator(".state")).to_have_text(f"will be: {', '.join(given)}")
+    expect(seen("#ticked")).to_have_text("1 photo")
+    assert downloaded(seen, tmp_path) == {id_of(doubt): (tuple(sorted(given)), ())}
+
+
+def test_labels_are_put_right_by_keyboard_alone(seen: Seen, doubts: Locator, tmp_path: Path):
+    doubt, keyboard = doubts.first, seen.page.keyboard
+    given, suggested = labels_of(doubt), labels_of(doubt, "false")
+    chips = doubt.locator(".chip")
+    chips.first.focus()
+    keyboard.press("Space")
+    for _ in range(len(given)):
+        keyboard.press("Tab")
+    keyboard.press("Enter")
+    expect(chips.nth(len(given))).to_be_focused()
+    right = [*given[1:], suggested[0]]
+    expect(doubt.locator(".state")).to_have_text(f"will be: {', '.join(right)}")
+    expect(doubt.locator("[name=id]")).to_be_checked()
+
+    doubt.locator(".another").focus()
+    keyboard.type("no such label")
+    keyboard.press("Enter")
+    expect(doubt.get_by_role("alert")).to_have_text("There is no label “no such label”.")
+    expect(doubt.locator(".another")).to_have_attribute("aria-invalid", "true")
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type(f" {given[0]} ")
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    expect(doubt.get_by_role("alert")).to_be_hidden()
+    assert set(labels_of(doubt)) == {*given, suggested[0]}
+    assert downloaded(seen, tmp_path) == {id_of(doubt): (tuple(sorted(labels_of(doubt))), ())}
+
+
+def test_a_photo_may_have_no_label_or_another_one(seen: Seen, doubts: Locator, tmp_path: Path):
+    doubt = doubts.first
+    names = seen("#label-names option").evaluate_all("all => all.map((each) => each.value)")
+    other = next(name for name in names if name not in labels_of(doubt))
+    for _ in labels_of(doubt):
+        doubt.locator(".chip[aria-pressed=true]").first.click()
+    expect(doubt.locator(".state")).to_have_text("will be: no label")
+    doubt.locator(".another").fill(other)
+    doubt.get_by_role("button", name="Add").click()
+    expect(doubt.locator(".state")).to_have_text(f"will be: {other}")
+    assert downloaded(seen, tmp_path) == {id_of(doubt): ((other,), ())}
+
+
+def test_chips_are_told_apart_without_colour_and_by_those_who_listen(seen: Seen, doubts: Locator):
+    doubt = doubts.first
+    shapes = "e => [getComputedStyle(e).borderStyle, getComputedStyle(e).borderRadius].join()"
+    given, suggested = doubt.locator(".chip.given").first, doubt.locator(".chip.suggested").first
+    assert given.evaluate(shapes) != suggested.evaluate(shapes)
+    tree = doubt.get_by_role("group").aria_snapshot()
+    first, other = labels_of(doubt)[0], labels_of(doubt, "false")[0]
+    assert re.search(rf"{re.escape(first)} ?, given, in doubt.*\[pressed\]", tree)
+    assert re.search(rf"{re.escape(other)} ?, suggested", tree)
+    assert tree.count("[pressed]") == len(labels_of(doubt))

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -17,13 +16,14 @@ from stages.network.probabilities import (
     read_probabilities,
     write_probabilities,
 )
+from stages.predict.__main__ import main as predict
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
 from stages.threshold.__main__ import main as threshold
+from tests.report.conftest import TABLE, out_of_fold
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-TABLE = Path("ensemble/validation.parquet")
 NO_TABLE = "is no table like data/validation.parquet"
 PAGE, DOUBTS = REPORT / "index.html", REPORT / "label_quality.csv"
 
@@ -43,9 +43,14 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
     assert 0.9 < metrics["page_mb"] < 2
     assert pl.read_csv(WORDS).columns == ["label", "word", "captions", "effect"]
     assert pl.read_csv(DOUBTS).columns[:2] == ["id", "labels"]
+    assert "measured on 40 photos of the test set: " in PAGE.read_text()
     assert "Of 32 labelled photos" in PAGE.read_text()
     assert "Known of" not in PAGE.read_text() and "not known" not in PAGE.read_text()
     assert "The other 128 of training and validation are not judged" in PAGE.read_text()
+    measured = json.loads(Path("metrics/threshold.json").read_text())
+    reached, without = measured["cross_fitted"]["micro_f1"]["value"], measured["without_model"]
+    told = "It has learnt nothing of use" in PAGE.read_text()
+    assert told == (reached < without["micro_f1"])
     files = (PAGE, DOUBTS, WORDS)
     before = [file.read_bytes() for file in files]
     main()
@@ -53,7 +58,8 @@ def test_a_page_of_the_labels_that_most_photos_carry(trained):
 
 
 def test_photos_whose_labels_were_checked_are_not_listed_again(trained):
-    trained()
+    trained({"report.out_of_fold": str(TABLE)})
+    out_of_fold(records.read_label_names(), turned=4)
     main()
     assert "that people have checked" not in PAGE.read_text()
     listed = pl.read_csv(DOUBTS)["id"].to_list()
@@ -78,9 +84,13 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     probabilities[:, 0] = 0.99
     table = probability_table(one["id"], one["labels"], probabilities, one["unknown"])
     write_probabilities(table, names)
+    of_train = pl.when(pl.col("subset") == "train").then("labels")
+    records.write(records.read().with_columns(labels=of_train), names)  # there is no holdout
     threshold()
+    predict()
     main()
     text = PAGE.read_text()
+    assert "by which its epoch and its thresholds were chosen" in text
     others = len(table) - len(table) // 2
     assert f"on 0 of 0 photos that carry it, and on {others} of {others} others; not known of " in (
         text
@@ -93,17 +103,6 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     }  # fmt: skip
     assert {"?" in cards[id] for id in set(table["id"][:16]) & set(cards)} == {True}
     assert {"?" in cards[id] for id in set(table["id"][16:]) & set(cards)} == {False}
-
-
-def out_of_fold(labels: list[str]) -> pl.DataFrame:
-    """Probabilities of networks that are sure of all photos' labels, but for the first photo's."""
-    photos, names = records.read(), records.read_label_names()
-    sure = np.where(records.label_matrix(photos["labels"].fill_null([]), names), 0.99, 0.01)
-    sure[0] = 1 - sure[0]
-    ordered = sure[:, [names.index(each) if each in names else 0 for each in labels]]
-    table = probability_table(photos["id"], photos["labels"], ordered.astype(np.float32))
-    write_probabilities(table, labels, TABLE)
-    return table
 
 
 def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params, capsys):
@@ -128,7 +127,7 @@ def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, para
     of_training = listed.filter(pl.col("id").is_in(photos.filter(subset="train")["id"].implode()))
     assert set(of_training["id"]) == set(photos["id"].head(2))
     first, second = (
-        set(listed.row(by_predicate=pl.col("id") == id, named=True)["labels"].split("|"))
+        set(listed.row(by_predicate=pl.col("id") == id, named=True)["suggested"].split("|"))
         for id in photos["id"].head(2)
     )
     given = set(photos["labels"][0])

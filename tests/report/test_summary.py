@@ -29,6 +29,7 @@ def project(in_tmp: Path) -> str:
     write_params({"train.lr": 0.001})
     Path("data").mkdir()
     summary.FOLDS.write_bytes(b"folds")
+    summary.RECORDS.write_bytes(b"records")
     md5 = hashlib.md5(b"folds").hexdigest()
     lock = {"stages": {"split": {"outs": [{"path": "data/folds.parquet", "md5": md5}]}}}
     Path("dvc.lock").write_text(json.dumps(lock))
@@ -68,7 +69,7 @@ def test_below_the_top_folder_of_a_repository(project: str, monkeypatch: pytest.
 @pytest.mark.parametrize("name", ["nothing", "--all", "-p", "", "main:params.yaml", "a b"])
 def test_what_is_no_revision_is_none(project: str, name: str):
     assert revision.find(name) is None
-    assert summary.against(name) is None
+    assert summary.against(name, summary.VALIDATION) is None
 
 
 def test_without_git_there_is_nothing_to_compare_with(project: str, monkeypatch):
@@ -94,22 +95,24 @@ def test_an_experiments_workspace_sees_the_branches_of_its_checkout(project: str
 
 
 def test_figures_stand_beside_those_of_the_other(project: str):
-    other = summary.against("champion")
+    other = summary.against("champion", summary.VALIDATION)
     assert other.same_photos and other.train == {"mb": 3.0}
     table = summary.headline(figures(0.9)["cross_fitted"], other)
     assert table["metric"].to_list() == list(summary.METRICS.values())
     assert table.drop("metric").row(0) == pytest.approx((0.9, 0.89, 0.91, 0.8, 0.79, 0.81, 0.1))
     alone = summary.headline(figures(0.9)["cross_fitted"], None)
     assert alone.drop("metric").row(0) == (0.9, 0.89, 0.91, None, None, None, None)
+    held = summary.against("champion", summary.HOLDOUT)
+    assert (held.metrics, held.same_photos) == ({}, None)  # whether the test photos are is open
     summary.FOLDS.write_bytes(b"other folds")
-    assert summary.against("champion").same_photos is False
+    assert summary.against("champion", summary.VALIDATION).same_photos is False
 
 
 def test_parameters_that_differ_are_listed_and_none_that_do_not_count(project: str):
     here = revision.find("HEAD")
     expected = {"key": "train.lr", "value": 0.002, "committed": 0.001, "other": None}
     assert summary.settings(here, None) == [expected]
-    assert summary.settings(None, summary.against("v1")) == [
+    assert summary.settings(None, summary.against("v1", summary.VALIDATION)) == [
         expected | {"committed": None, "other": 0.001}
     ]
     assert summary.settings(None, None) == []

@@ -67,6 +67,30 @@ def test_labels_that_are_never_true_leave_the_temperature_in_its_range():
     probabilities = np.full((50, 2), 0.3, np.float32)
     temperature = calibration.find_temperature(np.zeros((50, 2), bool), probabilities)
     assert calibration.RANGE[0] <= temperature < 1
+    assert calibration.bound(temperature) == 0.1
+
+
+def test_a_temperature_within_its_range_has_no_bound():
+    assert [calibration.bound(each) for each in (0.1001, 0.2, 1.0, 9.9)] == [0.1, None, None, None]
+    truth = np.random.default_rng(0).random((200, 2)) < 0.5
+    assert calibration.bound(calibration.find_temperature(truth, np.where(truth, 0.2, 0.8))) == 10
+
+
+def test_of_no_decision_the_temperature_is_one_and_nothing_is_measured():
+    truth, probabilities = np.zeros(0, bool), np.zeros(0, np.float32)
+    assert calibration.find_temperature(truth, probabilities) == 1
+    assert set(calibration.measure(truth, probabilities).values()) == {0}
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 1.3, 10.0])
+def test_no_order_is_turned_round_in_single_precision(temperature: float):
+    middle = np.random.default_rng(1).random(2000).astype(np.float32)
+    ends = np.array([0, 1e-45, 1e-38, 1e-7, 1 - 2**-24, 1], np.float32)
+    ordered = np.unique([*ends, *middle, *np.nextafter(middle, np.float32(1))])
+    scaled = calibration.scaled(ordered, temperature)
+    assert scaled.dtype == np.float32
+    assert (np.diff(scaled) >= 0).all()
+    assert (scaled[0], scaled[-1]) == (0, 1)
 
 
 def test_a_decision_is_of_calibrated_probabilities():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,26 @@ import polars as pl
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from stages import UserError
+from stages import UserError, metrics
+from stages.ingest import records
 from stages.ingest.records import label_lists
 from stages.intervals import report
-from stages.network.probabilities import UNKNOWN, probability_table, write_probabilities
+from stages.network.probabilities import (
+    UNKNOWN,
+    probability_table,
+    read_probabilities,
+    write_probabilities,
+)
 from stages.params import read
+from stages.split import folds
 from stages.threshold.__main__ import main
+from stages.threshold.captions_alone import CAPTIONS_ALONE
 from stages.threshold.decision import Decision, read_decision
-from stages.threshold.evaluate import without_model
+from stages.threshold.figures import points, without_model
 from stages.threshold.fit import cross_fit, find
 from stages.threshold.params import Threshold
 from stages.threshold.search import search
+from stages.vocab import vocabulary
 
 LABELS = ["cat", "dog", "10"]
 
@@ -34,11 +44,35 @@ def sample(rows: int = 200, seed: int = 0):
 def write_validation(
     truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None
 ) -> None:
+    write_photos(truth)
     known = np.ones_like(truth) if known is None else known
     unknown = [row or None for row in label_lists(~known, LABELS).to_list()]
     ids = pl.Series("id", [f"{i}.jpg" for i in range(len(truth))], pl.String)
     labels, unknown = label_lists(truth & known, LABELS), pl.Series(unknown, dtype=UNKNOWN)
     write_probabilities(probability_table(ids, labels, scores, unknown), LABELS)
+
+
+def write_photos(truth: np.ndarray, captions: Sequence[str | None] = (None,)) -> None:
+    """Records of ``captions``, of a photo each to learn from, and of photos that validate."""
+    ids = [f"{i}.jpg" for i in range(-len(captions), len(truth))]
+    columns = {
+        "id": ids,
+        "subset": ["train"] * len(ids),
+        "labels": [
+            *([name for name in LABELS if name in (caption or "")] for caption in captions),
+            *label_lists(truth, LABELS),
+        ],
+        "caption": [*captions, *(f"{' '.join(row)} seen" for row in label_lists(truth, LABELS))],
+    }
+    parts = ["train"] * len(captions) + ["validation"] * len(truth)
+    table = pl.DataFrame(columns, schema_overrides=records.SCHEMA | records.OPTIONAL)
+    others = [pl.lit(None, t).alias(n) for n, t in records.SCHEMA.items() if n not in columns]
+    records.write(table.with_columns(others), LABELS)
+    folds.write(
+        table.select("id", fold=pl.lit(0, pl.Int32), part=pl.Series(parts, dtype=pl.String))
+    )
+    options = {"normalize": "none", "drop_stop_words": True, "min_count": 2, "max_words": 99}
+    vocabulary.write(vocabulary.build(captions, **options, max_length=24))
 
 
 @pytest.fixture
@@ -60,7 +94,19 @@ def test_what_one_reaches_without_a_model(is_known: float):
         given = np.arange(3)[None].repeat(400, axis=0) < count
         reached.append(sklearn_metrics.f1_score(truth[known], given[known]))
     best = int(np.argmax(reached))
-    assert without_model(truth, known) == (best + 1, pytest.approx(reached[best]))
+    found = without_model(truth, known)
+    assert (found["labels"], found["micro_f1"]) == (best + 1, pytest.approx(reached[best]))
+    given = np.arange(3)[None].repeat(400, axis=0) <= best
+    expected = points(truth, np.broadcast_to(truth.mean(axis=0), truth.shape), given, known)
+    for name in ("micro_precision", "micro_recall"):
+        assert found[name] == pytest.approx(expected[name])
+    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(truth, truth | True, known))
+    constant = np.ones(truth.shape)
+    ranked = metrics.mean_average_precision(truth, constant, known)
+    assert found["mean_average_precision"] == pytest.approx(ranked)
+    exact = [metrics.subset_accuracy(truth, (np.arange(3) < n) & (truth | True), known)
+             for n in range(4)]  # fmt: skip
+    assert found["subset_accuracy"] == pytest.approx(max(exact))
 
 
 def test_a_network_that_has_learnt_nothing_is_named(run, capsys):
@@ -69,10 +115,13 @@ def test_a_network_that_has_learnt_nothing_is_named(run, capsys):
     metrics = run()
     assert metrics["without_model"]["micro_f1"] < metrics["cross_fitted"]["micro_f1"]["value"]
     assert "warning" not in capsys.readouterr().out
+    assert "temperature_bound" not in metrics
     write_validation(truth, 1 - scores)
     metrics = run()
-    assert metrics["without_model"]["labels"] == without_model(truth)[0]
-    assert f"{metrics['without_model']['micro_f1']:.3f}" in capsys.readouterr().out
+    assert metrics["without_model"]["labels"] == without_model(truth)["labels"]
+    bound, nothing = capsys.readouterr().out.splitlines()
+    assert metrics["temperature_bound"] == 10 and "stopped at 10, its bound" in bound
+    assert f"{metrics['without_model']['micro_f1']:.3f}" in nothing
 
 
 def test_figures_agree_with_scikit_learn():
@@ -160,6 +209,44 @@ def test_what_is_unknown_counts_in_no_figure(run, scope: str):
     write_validation(truth, np.where(known, scores, noise), known)
     run(scope=scope)
     assert [Path(file).read_bytes() for file in FILES] == written
+
+
+@pytest.mark.parametrize("scope", ["global", "label"])
+def test_the_figures_of_labels_are_of_the_same_decisions_as_the_metrics(run, scope: str):
+    write_validation(*sample(60))
+    written = run(scope=scope, metric="macro_f1", shrinkage=0)
+    f1 = [each["f1"] for each in written["labels"].values()]
+    assert np.mean(f1) == pytest.approx(written["cross_fitted"]["macro_f1"]["value"], abs=1e-6)
+    assert np.mean(f1) < written["found"]["macro_f1"]["value"]  # that of the thresholds shipped
+    for each in written["labels"].values():
+        assert each["low"] <= each["f1"] <= each["high"]
+
+
+def test_of_a_label_without_a_positive_there_is_nothing_to_say(run):
+    truth, scores = sample()
+    truth[:, 2] = False
+    scores[:, 2] = 0
+    write_validation(truth, scores)
+    written = run()
+    nothing = dict.fromkeys(("precision", "recall", "f1", "average_precision", "low", "high"))
+    assert written["labels"]["10"] == {"count": 0} | nothing
+    assert written["never_given"] == ["10"]
+    with open("metrics/threshold/labels.csv") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert (last["label"], last["count"], last["f1"]) == ("10", "0", "")
+
+
+def test_a_plain_model_of_captions_stands_beside_the_network(run):
+    truth, scores = sample(100)
+    write_validation(truth, scores)
+    assert "captions_alone" not in run()  # there is none to learn from
+    assert len(read_probabilities(CAPTIONS_ALONE)) == 0
+    # Captions of training say which label a photo carries, but for the last label's.
+    write_photos(truth, ["a cat seen", "a dog seen", "cat and dog", "nothing seen", None] * 20)
+    written = run()["captions_alone"]
+    assert written["micro_precision"] > 0.95
+    assert written["micro_recall"] == pytest.approx(truth[:, :2].sum() / truth.sum(), abs=0.02)
+    assert written["mean_average_precision"] < 0.8
 
 
 def test_where_all_is_known_no_count_says_so(run):

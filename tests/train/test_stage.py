@@ -34,6 +34,8 @@ from stages.train.__main__ import main
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import predict
 from stages.train.params import Train
+from stages.train.run_metrics import little_known
+from stages.vocab.vocabulary import Vocabulary
 
 WEIGHTS = Path("models/network/network.safetensors")
 
@@ -77,6 +79,18 @@ def test_what_it_writes_belongs_together(prepared: Path):
     assert 100 < figures["peak_memory_mb"] < 100_000  # of a process with torch in it
     curve = Path("metrics/train/plots/metrics/validation/micro_f1.tsv").read_text()
     assert len(curve.splitlines()) == 1 + 3
+
+
+def test_a_vocabulary_that_knows_little_of_validation_is_said(capsys):
+    words = Vocabulary(["dog"], "none", True, 4)
+    assert little_known(words, pl.Series(["a dog", "dog, 犬"])) == {}
+    assert little_known(words, pl.Series([None, "the"], dtype=pl.String)) == {}
+    assert little_known(None, pl.Series(["cat"])) == {}
+    assert capsys.readouterr().out == ""
+    assert little_known(words, pl.Series(["一个女人骑马", "一只狗", "dog"])) == {
+        "words_known": 1 / 3
+    }
+    assert "knows 33.3%" in capsys.readouterr().out
 
 
 def test_the_best_epoch_is_the_one_saved(prepared: Path, params):
@@ -305,6 +319,17 @@ def test_a_lone_last_row_is_left_out(prepared: Path, params):
     params({"train.batch_size": 127, "train.epochs": 1})  # of 128 rows
     main()
     assert written()["epochs"] == 1
+
+
+def test_captions_are_learnt_where_there_are_any(prepared: Path, params, capsys):
+    params({"train.inputs": "auto", "train.epochs": 0})
+    main()
+    assert load_network()[1].inputs == "image+caption"
+    silent = records.read().with_columns(caption=pl.lit(None, pl.String))
+    records.write(silent, records.read_label_names())
+    main()
+    assert load_network()[1].inputs == "image"
+    assert "image (train.inputs: auto)" in capsys.readouterr().out
 
 
 @pytest.mark.gpu

@@ -128,24 +128,73 @@
 
   // What is right of the photos that were looked at, as a file for ingest.corrections.
   const corrections = byId("corrections");
-  const labelsOf = (within) => within.closest("figure").querySelector("[name=labels]");
+  const names = new Set(all("#label-names option").map((option) => option.value));
+  const tickOf = (figure) => figure.querySelector("[name=id]");
+  const labelsOf = (figure) => all(".chip[aria-pressed=true]", figure).map((chip) => chip.dataset.label);
   const ticked = () => all("[name=id]:checked", corrections);
   const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
-  corrections?.addEventListener("change", () => {
+
+  function tell(figure) {
+    const labels = labelsOf(figure).map((label) => {
+      const isolated = document.createElement("bdi");
+      isolated.textContent = label;
+      return [isolated, ", "];
+    });
+    const words = labels.length ? labels.flat().slice(0, -1) : ["no label"];
+    const state = figure.querySelector(".state");
+    if (tickOf(figure).checked) state.replaceChildren("will be: ", ...words);
+    else state.replaceChildren("not looked at");
     const count = ticked().length;
     corrections.querySelector("[type=submit]").disabled = count === 0;
     byId("ticked").value = count === 0 ? "no photo ticked" : count === 1 ? "1 photo" : `${count} photos`;
+  }
+
+  function press(chip, on) {
+    const figure = chip.closest("figure");
+    chip.setAttribute("aria-pressed", on);
+    tickOf(figure).checked = true;
+    tell(figure);
+  }
+
+  function add(figure) {
+    const input = figure.querySelector(".another");
+    const name = input.value.normalize("NFC").trim();
+    const refused = figure.querySelector(".refused");
+    const isRefused = name !== "" && !names.has(name);
+    refused.textContent = isRefused ? `There is no label “${name}”.` : "";
+    input.setAttribute("aria-invalid", isRefused);
+    if (isRefused || name === "") return input.focus();
+    let chip = all(".chip", figure).find((each) => each.dataset.label === name);
+    if (!chip) {
+      chip = document.createElement("button");
+      Object.assign(chip, { type: "button", className: "chip suggested" });
+      chip.dataset.label = name;
+      const [isolated, unseen] = ["bdi", "span"].map((tag) => document.createElement(tag));
+      isolated.textContent = name;
+      Object.assign(unseen, { className: "unseen", textContent: ", added" });
+      chip.append(isolated, unseen);
+      figure.querySelector(".chips").append(chip);
+    }
+    input.value = "";
+    press(chip, true);
+  }
+
+  corrections?.addEventListener("change", ({ target }) => {
+    if (target.name === "id") tell(target.closest("figure"));
   });
   corrections?.addEventListener("click", ({ target }) => {
-    const button = target.closest(".take");
-    if (!button) return;
-    labelsOf(button).value = button.dataset.labels;
-    const tick = button.closest("figure").querySelector("[name=id]");
-    if (!tick.checked) tick.click();
+    const button = target.closest("button");
+    if (button?.matches(".chip")) press(button, !pressed(button));
+    if (button?.matches(".add")) add(button.closest("figure"));
+  });
+  corrections?.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches("input")) return;
+    event.preventDefault(); // nothing is downloaded by it
+    if (event.target.matches(".another")) add(event.target.closest("figure"));
   });
   corrections?.addEventListener("submit", (event) => {
     event.preventDefault();
-    const cells = (tick) => [tick.value, labelsOf(tick).value, tick.dataset.unknown];
+    const cells = (tick) => [tick.value, labelsOf(tick.closest("figure")).join(corrections.dataset.separator), tick.dataset.unknown];
     const rows = ticked().map((tick) => cells(tick).map(quoted).join(","));
     const link = document.createElement("a");
     // A name of its own, so that no earlier file is replaced.
