@@ -67,7 +67,9 @@ def rows(options: Options) -> Iterator[Row]:
     captions, truth = captions_with_labels(options.shared, options.photos)
     for kind, put_in in KINDS.items():
         yield from rows_of(kind, captions, truth, put_in, options.repeats)
-    yield from rows_of(f"{FEW} photos, {NONE}", captions[:FEW], truth[:FEW], KINDS[NONE])
+    yield from rows_of(
+        f"{len(truth[:FEW])} photos, {NONE}", captions[:FEW], truth[:FEW], KINDS[NONE]
+    )
 
 
 def captions_with_labels(shared: Path, most: int) -> tuple[list[str], np.ndarray]:
