@@ -85,6 +85,9 @@ def chances(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray) -> 
         found.high[rows, label] = _chance(given, shares, *(rate.high for rate in own))
         if len(rates) > 1:
             found.low[rows, label] = _chance(given, bounded, *(rate.low for rate in fewest))
+    # One rate's bound may move a chance the other way through the other rate.
+    np.maximum(found.high, found.value, out=found.high)
+    np.minimum(found.low, found.value, out=found.low)
     return found
 
 
