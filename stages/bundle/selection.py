@@ -27,8 +27,8 @@ def doubts(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """
     above = _logits(probabilities) - _logits(thresholds)
     rates = probabilities.mean(axis=0, dtype=np.float64)
-    entropies: np.ndarray = entr(expit(above)) + entr(expit(-above))
-    return entropies / np.sqrt(np.maximum(rates, RAREST))
+    entropies = entr(expit(above)) + entr(expit(-above))
+    return np.asarray(entropies / np.sqrt(np.maximum(rates, RAREST)))
 
 
 def most_telling(doubt: np.ndarray, features: np.ndarray, count: int) -> np.ndarray:
