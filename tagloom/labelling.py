@@ -106,9 +106,9 @@ def write_zip(path: Path, predicted: Sequence[Predicted], labels: Sequence[str])
                     "--photos FOLDER"
                 ) from error
             archive.writestr(f"images/{photo.id}", content)
-            described = {"id": str(number), "name": photo.id}
-            sides = {"width": str(decoded.width), "height": str(decoded.height)}
-            image = Xml.SubElement(annotations, "image", described | sides)
+            about = {"id": str(number), "name": photo.id}
+            about |= {"width": str(decoded.width), "height": str(decoded.height)}
+            image = Xml.SubElement(annotations, "image", about)
             for label in held:
                 Xml.SubElement(image, "tag", label=label, source="auto")
         Xml.indent(annotations)

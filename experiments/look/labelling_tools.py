@@ -73,8 +73,13 @@ def _controls(items: list[dict[str, Any]]) -> list[str]:
         try:
             task = label_studio.Task.model_validate(item)
         except ValidationError:  # an item of JSON-MIN
-            found.update(key for key, value in item.items() if isinstance(value, str | dict))
+            found.update(key for key, value in item.items() if _are_choices(value))
         else:
             results = (result for each in task.annotations for result in each.result)
             found.update(result.from_name for result in results if result.value.choices)
-    return [name for name, _ in found.most_common()]
+    # In JSON-MIN, a single choice is text as much else is.
+    return [name for name, _ in found.most_common()] or ["labels"]
+
+
+def _are_choices(value: object) -> bool:
+    return isinstance(value, dict) and "choices" in value

@@ -28,8 +28,7 @@ def doubts(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     above = _logits(probabilities) - _logits(thresholds)
     rates = probabilities.mean(axis=0, dtype=np.float64)
     entropies = entr(expit(above)) + entr(expit(-above))
-    doubt: np.ndarray = entropies / np.sqrt(np.maximum(rates, RAREST))
-    return doubt
+    return np.asarray(entropies / np.sqrt(np.maximum(rates, RAREST)))
 
 
 def most_telling(doubt: np.ndarray, features: np.ndarray, count: int) -> np.ndarray:
