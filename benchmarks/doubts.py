@@ -7,6 +7,7 @@ before count as right here, so that without errors put in none is found, however
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -63,15 +64,17 @@ def rows(options: Options) -> Iterator[Row]:
     if options.shared is None:
         yield Row("wrong labels in doubt", "estimate", "", [], [], "", "takes real captions")
         return
-    captions, truth = captions_with_labels(options)
+    captions, truth = captions_with_labels(options.shared, options.photos)
     for kind, put_in in KINDS.items():
         yield from rows_of(kind, captions, truth, put_in, options.repeats)
-    yield from rows_of(f"{FEW} photos, {NONE}", captions[:FEW], truth[:FEW], KINDS[NONE])
+    yield from rows_of(
+        f"{len(truth[:FEW])} photos, {NONE}", captions[:FEW], truth[:FEW], KINDS[NONE]
+    )
 
 
-def captions_with_labels(options: Options) -> tuple[list[str], np.ndarray]:
-    """coco18's captions, and its labels, bool (rows, labels); as many as ``options`` allow."""
-    photos = listed(options.shared)[: options.photos]
+def captions_with_labels(shared: Path, most: int) -> tuple[list[str], np.ndarray]:
+    """coco18's captions, ``most`` of them, and their labels, bool (rows, labels)."""
+    photos = listed(shared)[:most]
     sets = [set(labels.split()) for _, labels, _ in photos]
     names = sorted(set.union(*sets))
     truth = np.array([[name in labels for name in names] for labels in sets])

@@ -47,7 +47,7 @@ WAYS = {  # values of train.loss.unknown, and as if nothing had been hidden
     COMPLETE: "not hidden",
 }
 CHANGES: dict[str, Any] = {
-    "ingest": {"source": "kaggle-csv", "root": "raw", "image_size": 224},
+    "ingest": {"image_size": 224},
     "split": {"validation": 0.5},
     "train": {
         "inputs": "image",
@@ -73,7 +73,8 @@ def rows(options: Options) -> Iterator[Row]:
         return
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder, chdir(folder):
         os.environ["TAGLOOM_CACHE"] = str(Path(folder) / "cache")
-        prepare(min(PHOTOS, options.photos), options.shared)
+        weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth"
+        prepare(min(PHOTOS, options.photos), options.shared, CHANGES, weights)
         found = [repeat(seed) for seed in range(options.repeats)]
     for way, said in WAYS.items():
         for name in found[0][way]:
@@ -82,8 +83,13 @@ def rows(options: Options) -> Iterator[Row]:
             yield Row(f"{name}, unknown labels {said}", "as negatives", "", ours, theirs, goal)
 
 
-def prepare(photos: int, shared: Path) -> None:
-    """Runs the stages before train on coco18's first photos, in the current folder."""
+def prepare(photos: int, shared: Path, changes: dict[str, Any], weights: Path) -> None:
+    """Runs the stages before train on coco18's first photos, in the current folder.
+
+    Args:
+        changes: of ``params.yaml``, as nested sections.
+        weights: of the backbone.
+    """
     Path("raw/data").mkdir(parents=True)
     Path("data/corrections").mkdir(parents=True)
     chosen = listed(shared)[:photos]
@@ -91,12 +97,9 @@ def prepare(photos: int, shared: Path) -> None:
         shutil.copyfile(shared / "coco18" / "data" / id, f"raw/data/{id}")
     lines = [f'{id},{labels},"{caption}"' for id, labels, caption in chosen]
     Path("raw/train.csv").write_text("\n".join(["ImageID,Labels,Caption", *lines, ""]), "utf-8")
-    weights = {"train": {"weights": str(shared / "weights" / "squeezenet1_0-imagenet.pth")}}
-    source = {"ingest": {"kaggle-csv": {"test": None, "photos": "data"}}}
-    content = load(ROOT / "params.yaml")
-    for changes in (CHANGES, weights, source):
-        content = overlay(content, changes)
-    write(content)
+    source = {"source": "kaggle-csv", "root": "raw", "kaggle-csv": {"test": None, "photos": "data"}}
+    here = {"ingest": source, "train": {"weights": str(weights)}}
+    write(overlay(overlay(load(ROOT / "params.yaml"), here), changes))
     for stage in ("ingest", "split", "vocab"):
         run(stage)
 

@@ -17,7 +17,7 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 # In README.md, which people read elsewhere too, there is no table of contents.
 CONTENTS = {
-    "Your data": ["docs/data", "docs/projects"],
+    "Your data": ["docs/data", "docs/labelling", "docs/projects"],
     "Better models": [
         *("docs/experiments", "docs/gpus", "docs/report", "docs/results", "presets/README"),
     ],

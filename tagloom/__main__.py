@@ -17,6 +17,7 @@ from tagloom.export import export
 from tagloom.info import info
 from tagloom.init import init, update
 from tagloom.look import look
+from tagloom.next import next_
 from tagloom.predict import predict
 from tagloom.serve.command import serve
 
@@ -81,8 +82,8 @@ def tagloom(
     """
 
 
-for command in (look, init, update, predict, explain, info, export, compare, serve):
-    app.command()(command)
+for command in (look, init, update, predict, explain, next_, info, export, compare, serve):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def main() -> None:

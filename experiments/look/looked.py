@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from experiments.look import class_files, coco, folders, kaggle, tables, voc, yolo
+from experiments.look import class_files, coco, folders, kaggle, labelling_tools, tables, voc, yolo
 from experiments.look.candidate import SHARES, Candidate
 from experiments.look.index import Index
 from experiments.look.verified import Verified, verified
@@ -20,7 +20,7 @@ from stages.ingest.decoder import decode
 from stages.ingest.images import UnreadablePhoto
 from stages.ingest.records import SUBSETS
 
-SHAPES = (coco, yolo, voc, kaggle, tables, class_files, folders)
+SHAPES = (coco, yolo, voc, labelling_tools, kaggle, tables, class_files, folders)
 SAMPLE = 24  # photos that are opened
 SIDE = 160  # pixels, of those on a contact sheet
 SHOWN = 5

@@ -44,6 +44,22 @@ class InferenceModule(nn.Module):
             probabilities: torch.Tensor = self(**given)
             return probabilities.float().cpu().numpy()
 
+    def ask_features(
+        self, inputs: dict[str, np.ndarray], precision: str = "fp32"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``ask``, and what the last layers see: float32 (n, features); not of the mirror image."""
+        seen: list[torch.Tensor] = []
+        heads = self.network.fusion.heads
+        hooks = [
+            head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for head in heads
+        ]
+        try:
+            probabilities = self.ask(inputs, precision)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return probabilities, torch.cat(seen[: len(heads)], dim=1).float().cpu().numpy()
+
     def forward(
         self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None
     ) -> torch.Tensor:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from stages.ingest.images import ImageStore
 
 Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``InferenceModule`` takes them
+Answer = Callable[[Inputs], np.ndarray]
+Features = Callable[[Inputs], tuple[np.ndarray, np.ndarray]]
 
 
 class Model:
@@ -36,9 +38,10 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, words: Words | None, answer: Callable[[Inputs], np.ndarray]
+        self, bundle: Bundle, words: Words | None, answer: Answer, features: Features | None = None
     ) -> None:
-        self.bundle, self._words, self._answer = bundle, words, answer
+        self.bundle, self._words = bundle, words
+        self._answer, self._features = answer, features
 
     def probabilities(
         self, photos: np.ndarray | None, captions: Sequence[str | None] | None
@@ -50,6 +53,27 @@ class Model:
                 gives them; None where the network does not look at photos.
             captions: n, None for a photo without one; None: no photo has one.
         """
+        inputs, count = self._inputs(photos, captions)
+        if not count:
+            return np.empty((0, len(self.bundle.labels)), np.float32)
+        return self._answer(inputs)
+
+    def features(
+        self, photos: np.ndarray | None, captions: Sequence[str | None] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``probabilities`` of one photo or more, and its network's features of them.
+
+        Returns:
+            Probabilities, and float32 (n, features): what the last layers make labels of.
+        """
+        if self._features is None:
+            raise ValueError("only the runtime torch gives features")
+        return self._features(self._inputs(photos, captions)[0])
+
+    def _inputs(
+        self, photos: np.ndarray | None, captions: Sequence[str | None] | None
+    ) -> tuple[Inputs, int]:
+        """What the network takes, and of how many photos."""
         inputs: Inputs = {}
         count = len(captions or ()) if photos is None else len(photos)
         if self.bundle.description.sees_images:
@@ -63,9 +87,7 @@ class Model:
             if len(captions) != count:
                 raise ValueError(f"{count} photos, but {len(captions)} captions")
             inputs["words"] = _without_padding(self._words.encode(captions))
-        if not count:
-            return np.empty((0, len(self.bundle.labels)), np.float32)
-        return self._answer(inputs)
+        return inputs, count
 
     def ask(
         self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int, what: str
@@ -111,15 +133,15 @@ def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch
     bundle = read_bundle(folder)
     try:
         words = words_of(bundle.description, folder)
-        answer = _torch(bundle, words) if runtime == "torch" else _onnx(bundle)
+        ways = _torch(bundle, words) if runtime == "torch" else (_onnx(bundle), None)
     except UserError:
         raise
     except Exception as error:  # its hashes are right, but made by whom?
         raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
-    return Model(bundle, words, answer)
+    return Model(bundle, words, *ways)
 
 
-def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray]:
+def _torch(bundle: Bundle, words: Words | None) -> tuple[Answer, Features]:
     import torch
 
     from stages.bundle.inference import InferenceModule
@@ -129,10 +151,12 @@ def _torch(bundle: Bundle, words: Words | None) -> Callable[[Inputs], np.ndarray
     module = InferenceModule.of(bundle, words).to(device).to(memory_format=torch.channels_last)
     # On a CPU in single precision, whatever training took: the two runtimes say the same there.
     wish = bundle.description.precision if device.type == "cuda" else "fp32"
-    return partial(module.ask, precision=precision_for(device, wish))
+    precision = precision_for(device, wish)
+    features = partial(module.ask_features, precision=precision)
+    return partial(module.ask, precision=precision), features
 
 
-def _onnx(bundle: Bundle) -> Callable[[Inputs], np.ndarray]:
+def _onnx(bundle: Bundle) -> Answer:
     if not bundle.has_onnx:
         raise UserError(
             f"{bundle.folder} holds no {ONNX}; set bundle.onnx to true and make it anew "

@@ -5,10 +5,14 @@ empty cell says that the photo has none. A column ``unknown`` may name labels of
 whether the photo has them; all others it has not. Further columns do not count, so that a file can
 be rows of ``report/label_quality.csv`` as they are. The source's own files stay as they came.
 
+Exports of Label Studio (.json) and of CVAT (.xml) are read as they are, too; photos of which they
+know nothing are no corrections.
+
 ``data/checked.csv`` names the photos whose corrections count, also those that say what the source
 says: nobody needs to look at them again.
 """
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +25,7 @@ from stages.ingest import naming
 from stages.ingest.label_rules import LabelRules
 from stages.ingest.listing import LabelList, LabelLists
 from stages.ingest.rejected import Rejected
+from stages.ingest.sources import Row, Unreadable, cvat, label_studio
 from stages.ingest.spool import Spool
 
 CHECKED = Path("data/checked.csv")
@@ -76,11 +81,11 @@ class Corrected(NamedTuple):
 
 
 def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
-    """Reads every CSV file in ``folder``, UTF-8. Labels are those after the ``rules``, if any.
+    """Reads every file of corrections in ``folder``. Labels are those after the ``rules``, if any.
 
     Raises:
-        UserError: there is no such folder, or a file is a link, no CSV, or has not just one column
-            of each name.
+        UserError: there is no such folder, or a file is a link, not what its name says, or a CSV
+            without just one column of each name.
     """
     if not folder.is_dir():
         raise UserError(
@@ -89,8 +94,13 @@ def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
         )
     given: dict[str, list[Correction]] = {}
     rejected: list[Rejected] = []
-    for path in sorted(each for each in folder.iterdir() if each.suffix.lower() == ".csv"):
-        rejected += _read(path, rules, given)
+    for path in sorted(folder.iterdir()):
+        for row in _rows(path):
+            if isinstance(row, Unreadable):
+                rejected.append((str(path), row.row, "", row.reason))
+            elif row.labels is not None:
+                labels = _label_list(row.labels, row.unknown, rules)
+                given.setdefault(row.id, []).append(Correction(str(path), row.row, labels))
     by_id = {}
     for id, corrections in given.items():
         if len({each.labels for each in corrections}) == 1:
@@ -102,14 +112,17 @@ def read(folder: Path, rules: LabelRules | None = None) -> Corrections:
     return Corrections(by_id, rejected)
 
 
-def _read(
-    file: Path, rules: LabelRules | None, given: dict[str, list[Correction]]
-) -> list[Rejected]:
-    """Adds the corrections in ``file`` to ``given``; returns the rows that say too little."""
-    if file.is_symlink():  # to what else is on the machine that retrains
+def _rows(path: Path) -> Iterator[Row | Unreadable]:
+    """What a file says, as a source's would; nothing where it is none of corrections."""
+    reader = READERS.get(path.suffix.lower())
+    if reader and path.is_symlink():  # to what else is on the machine that retrains
         raise UserError(
-            f"{file} is a link, and corrections are read from files only; put the file itself there"
+            f"{path} is a link, and corrections are read from files only; put the file itself there"
         )
+    return reader(path) if reader else iter(())
+
+
+def _of_csv(file: Path) -> Iterator[Row | Unreadable]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -121,23 +134,41 @@ def _read(
                 f"{file} needs one column {name}, but its header is {','.join(columns)!r}; give it "
                 "id,labels and perhaps more, with a comma between the columns"
             )
-    rejected: list[Rejected] = []
     for row, cells in records:
         if isinstance(cells, str):
-            rejected.append((str(file), row, "", cells))
+            yield Unreadable(file.name, row, cells)
         elif not (id := cells["id"] or "").strip():
-            rejected.append((str(file), row, "", "the id is empty"))
+            yield Unreadable(file.name, row, "the id is empty")
         else:
-            has, unsure = (_names(cells.get(column)) for column in ("labels", "unknown"))
-            unsure = tuple(name for name in unsure if name not in has)
-            labels = _in_order(LabelList(*(rules(has, unsure) if rules else (has, unsure))))
-            given.setdefault(id, []).append(Correction(str(file), row, labels))
-    return rejected
+            has, unsure = (
+                (cells.get(column) or "").split(naming.SEPARATOR)
+                for column in ("labels", "unknown")
+            )
+            yield Row(file.name, row, id, "", "train", has, None, unknown=unsure)
 
 
-def _names(cell: str | None) -> tuple[str, ...]:
-    names = map(naming.clean, (cell or "").split(naming.SEPARATOR))
-    return tuple(dict.fromkeys(filter(None, names)))
+def _of_label_studio(file: Path) -> Iterator[Row | Unreadable]:
+    options = label_studio.Options(file=file.name, photos=".", image="image", labels="labels")
+    return label_studio.rows(file.parent, options)
+
+
+def _of_cvat(file: Path) -> Iterator[Row | Unreadable]:
+    return cvat.rows(file.parent, cvat.Options(annotations=file.name, photos="."))
+
+
+READERS = {".csv": _of_csv, ".json": _of_label_studio, ".xml": _of_cvat}
+
+
+def _label_list(
+    labels: Iterable[str], unknown: Iterable[str], rules: LabelRules | None
+) -> LabelList:
+    has, unsure = _names(labels), _names(unknown)
+    unsure = tuple(name for name in unsure if name not in has)
+    return _in_order(LabelList(*(rules(has, unsure) if rules else (has, unsure))))
+
+
+def _names(labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(naming.clean, labels))))
 
 
 def _in_order(labels: LabelList) -> LabelList:

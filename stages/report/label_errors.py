@@ -23,11 +23,19 @@ SURE = 0.5  # of the photos that a label is given, and of those that it is not: 
 
 
 class Interval(NamedTuple):
-    """A rate or a chance, and its 95 % interval: numbers, or arrays of one shape."""
+    """A rate and its 95 % interval."""
 
-    value: np.ndarray | float
-    low: np.ndarray | float
-    high: np.ndarray | float
+    value: float
+    low: float
+    high: float
+
+
+class Chances(NamedTuple):
+    """Many, each with its 95 % interval: float64, of one shape."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def is_known(truth: np.ndarray, probabilities: np.ndarray) -> bool:
@@ -51,7 +59,7 @@ def is_known(truth: np.ndarray, probabilities: np.ndarray) -> bool:
     return bool(low - rate >= LEAST_SKILL * (1 - rate))
 
 
-def chances(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray) -> Interval:
+def chances(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray) -> Chances:
     """The chance that each given label is wrong: float64, (rows, labels); 0 where nothing is known.
 
     Args:
@@ -59,7 +67,7 @@ def chances(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray) -> 
         probabilities: float, (rows, labels).
         known: bool, (rows, labels), where anything is given.
     """
-    found = Interval(*(np.zeros(truth.shape) for _ in Interval._fields))
+    found = Chances(*(np.zeros(truth.shape) for _ in Chances._fields))
     columns = [
         (truth[rows, label], probabilities[rows, label].astype(np.float64))
         for label, rows in enumerate(known.T)
@@ -77,21 +85,24 @@ def chances(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray) -> 
         found.high[rows, label] = _chance(given, shares, *(rate.high for rate in own))
         if len(rates) > 1:
             found.low[rows, label] = _chance(given, bounded, *(rate.low for rate in fewest))
+    # One rate's bound may move a chance the other way through the other rate.
+    np.maximum(found.high, found.value, out=found.high)
+    np.minimum(found.low, found.value, out=found.low)
     return found
 
 
-def of_first(chance: Interval) -> Interval:
+def of_first(chances: Chances) -> Interval:
     """The share of photos whose label is wrong, of so many of them: numbers.
 
     The interval also holds what chance does to so few.
 
     Args:
-        chance: of each of the photos, (photos,); at least one.
+        chances: of each of the photos, (photos,); at least one.
     """
     from scipy.stats import binom
 
-    mean = Interval(*(float(np.mean(each)) for each in chance))
-    photos = len(chance.value)
+    mean = Interval(*(float(np.mean(each)) for each in chances))
+    photos = len(chances.value)
     low, high = binom.ppf([TAIL, 1 - TAIL], photos, np.clip([mean.low, mean.high], 0, 1)) / photos
     return Interval(mean.value, float(low), float(high))
 

@@ -25,7 +25,7 @@ from stages import UserError, printable
 from stages.ingest.naming import SEPARATOR
 from stages.ingest.records import label_lists, label_matrix
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
-from stages.report.label_errors import LEAST_PHOTOS, Interval, chances, is_known, of_first
+from stages.report.label_errors import LEAST_PHOTOS, Chances, Interval, chances, is_known, of_first
 from stages.report.validation import Validation, known_matrix
 
 CHECKED = Path("data/checked.csv")
@@ -164,7 +164,7 @@ def in_doubt(judged: Judged, left: dict[str, list[str]]) -> pl.DataFrame:
     photos, truth, known, probabilities, names = judged
     skipped = {name for labels in left.values() for name in labels}
     columns = [place for place, name in enumerate(names) if name not in skipped]
-    chance = Interval(*(np.zeros(truth.shape) for _ in Interval._fields))
+    chance = Chances(*(np.zeros(truth.shape) for _ in Chances._fields))
     of_columns = chances(truth[:, columns], probabilities[:, columns], known[:, columns])
     for every, some in zip(chance, of_columns, strict=True):
         every[:, columns] = some
@@ -250,4 +250,4 @@ def expected(listed: pl.DataFrame) -> Interval:
     Args:
         listed: rows of ``to_work_through``; at least one.
     """
-    return of_first(Interval(*(listed[name].to_numpy() for name in ("chance", "least", "most"))))
+    return of_first(Chances(*(listed[name].to_numpy() for name in ("chance", "least", "most"))))

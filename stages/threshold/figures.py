@@ -32,14 +32,14 @@ def of_labels(
     for bound in ("low", "high"):
         each = np.array([f1[bound] for f1 in of_f1], float)
         columns[bound] = np.where(columns["count"] > 0, each, np.nan)
-    columns = {
+    figures = {
         name: [None if math.isnan(value) else value for value in column.tolist()]
         for name, column in columns.items()
     }
     return {
         "never_given": [names[place] for place in np.flatnonzero(~decided.any(axis=0))],
         "labels": {
-            label: {name: column[place] for name, column in columns.items()}
+            label: {name: column[place] for name, column in figures.items()}
             for place, label in enumerate(names)
         },
     }

@@ -72,8 +72,8 @@ class Vocabulary:
 
     def share_known(self, captions: Iterable[str | None]) -> float | None:
         """The share of the captions' words that this vocabulary knows; None: they have none."""
-        share: float | None = self.normalized(captions)["word"].is_in(self.words).mean()
-        return share
+        words = self.normalized(captions)["word"]
+        return int(words.is_in(self.words).sum()) / len(words) if len(words) else None
 
     @cached_property
     def _normalize(self) -> Callable[[str], str]:

@@ -29,7 +29,10 @@ def test_the_bundles_own_card_names_labels_metrics_and_commit(bundle: Path):
     text = (bundle / CARD).read_text("utf-8")
     assert "{" not in text.partition("```")[0]
     f1 = read.metrics.validation.overall["micro_f1"]
-    assert f"| micro F1 | {f1.value:.3f} | {f1.low:.3f}–{f1.high:.3f} |" in text
+    measured = read.metrics.validation
+    beside = [each["micro_f1"] for each in (measured.without_model, measured.captions_alone)]
+    row = f"| micro F1 | {f1.value:.3f} | {f1.low:.3f}–{f1.high:.3f} |"
+    assert row + "".join(f" {figure:.3f} |" for figure in beside) in text
     for label in read.labels:
         assert f"\n| {label} | {read.metrics.validation.labels[label].count} |" in text
     assert "32 × 32 pixels" in text

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from stages.bundle.bundle import read_bundle
+from stages.bundle.bundle import read_bundle, seal
 from stages.bundle.model import load_model
 from stages.ingest.decoder import decode
 from tagloom.__main__ import app
@@ -332,6 +332,16 @@ def test_info_says_what_the_bundle_is(run: Run, bundle: Path):
         f1 = known.metrics.validation.labels[label].f1
         assert re.search(rf" {label} {threshold:.3f} {f1:.3f} ", text)
     assert "--onnx" in text
+
+
+def test_of_a_label_without_a_photo_info_has_no_figure(run: Run, bundle: Path, in_tmp: Path):
+    shutil.copytree(bundle, "bare")
+    content = json.loads(Path("bare/bundle.json").read_text("utf-8"))
+    figures = content["metrics"]["validation"]["labels"]["3"]
+    content["metrics"]["validation"]["labels"]["3"] = dict.fromkeys(figures) | {"count": 0}
+    seal(Path("bare"), {key: content[key] for key in content.keys() - {"format", "files"}})
+    text = " ".join(run("info", "--bundle", "bare").stdout.split())
+    assert re.search(r" 3 0\.\d{3} – – – – – 0 ", text)
 
 
 def test_a_changed_byte_is_noticed(run: Run, bundle: Path, in_tmp: Path):

@@ -216,6 +216,26 @@ def test_files_of_coco_that_are_beside_each_other(in_tmp: Path):
     assert "not read: annotations/instances_train2018.json" in "\n".join(found.doubts)
 
 
+@pytest.mark.parametrize("control", ["kind", "labels"])
+def test_an_export_of_label_studio_in_json_min(in_tmp: Path, control: str):
+    """One choice stands there as text, as the image and times do."""
+    about = {"id": 1, "annotator": 1, "created_at": "2026-11-01T10:00:00.000000Z"}
+    several = {"choices": ["cat", "dog"]} if control == "kind" else "dog"
+    items = [
+        {"image": "/data/upload/1/0f3c2b1a-1.jpg", control: several} | about,
+        {"image": "/data/upload/1/0f3c2b1a-2.jpg", control: "cat"} | about,
+    ]
+    Path("export.json").write_text(json.dumps(items))
+    Path("p").mkdir()
+    for name in TWO:
+        Path(name).write_bytes(photo_of())
+    found = look(Path(), BASE)
+    own = {"file": "export.json", "photos": "p", "labels": control}
+    section = BASE["ingest"]["label-studio"] | found.ingest["label-studio"]
+    assert section == BASE["ingest"]["label-studio"] | own
+    assert found.labels == {"cat": 1 + (control == "kind"), "dog": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "photos", "words"),
     [

@@ -164,6 +164,42 @@ def class_files(data: Data) -> Labels:
     return {"1": ("train", ["baby"]), "2": ("train", [])}
 
 
+def label_studio(data: Data) -> Labels:
+    """As Label Studio 1.23 writes it, but for fields that say nothing of labels."""
+
+    def annotation(*choices: str, **more: Any) -> dict[str, Any]:
+        value = {"value": {"choices": [*choices]}, "id": "Dx_aB91ISN", "origin": "manual"}
+        result = value | {"from_name": "labels", "to_name": "image", "type": "choices"}
+        return {"id": 7, "completed_by": 1, "was_cancelled": False, "result": [result]} | more
+
+    annotations = {
+        "1.jpg": [annotation("dog", "cat")],
+        "2.jpg": [annotation("cat"), annotation("cat", "dog")],
+        "3.jpg": [annotation(result=[])],
+        "4.jpg": [annotation("cat", was_cancelled=True)],
+    }
+    data.photos(*(f"photos/{name}" for name in annotations))
+    tasks = [
+        {"id": id, "data": {"image": f"/data/local-files/?d={name}"}, "annotations": given}
+        for id, (name, given) in enumerate(annotations.items(), 1)
+    ]
+    data.text("export.json", json.dumps(tasks))
+    lists = [["cat", "dog"], ["cat"], [], None]
+    return {name: ("train", labels) for name, labels in zip(annotations, lists, strict=True)}
+
+
+def cvat(data: Data) -> Labels:
+    data.photos("images/1.jpg", "images/2.jpg")
+    tags = '<tag label="dog" source="manual"></tag>\n<tag label="cat" source="manual"></tag>'
+    images = (
+        f'<image id="0" name="1.jpg" width="24" height="16">{tags}</image>\n'
+        '<image id="1" name="2.jpg" width="24" height="16"></image>'
+    )
+    head = "<annotations><version>1.1</version><meta></meta>"
+    data.text("annotations.xml", f"<?xml version='1.0'?>\n{head}{images}</annotations>")
+    return {"1.jpg": ("train", ["cat", "dog"]), "2.jpg": ("train", [])}
+
+
 def folders(data: Data) -> Labels:
     data.photos("photos/cat/1.jpg", "photos/dog/2.jpg")
     Path("raw/photos/cat/2.jpg").write_bytes(Path("raw/photos/dog/2.jpg").read_bytes())
@@ -179,7 +215,7 @@ def folders_in_parts(data: Data) -> Labels:
 MAKERS = [
     *(coco, coco_with_validation, coco_of_roboflow, coco_panoptic),
     *(yolo, yolo_of_roboflow, voc, voc_lists, xml_beside, xml_beside_in_parts),
-    *(class_files, folders, folders_in_parts),
+    *(class_files, label_studio, cvat, folders, folders_in_parts),
 ]
 
 

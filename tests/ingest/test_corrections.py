@@ -210,3 +210,32 @@ def test_a_link_is_not_read(take_in, tmp_path: Path) -> None:
 def test_what_is_no_folder_ends_the_stage(take_in, place: str) -> None:
     with pytest.raises(UserError, match=rf"ingest.corrections: {place} is no folder; make one"):
         take_in("id,labels\n", corrections=place)
+
+
+def test_exports_of_tools_are_corrections(take_in) -> None:
+    """Of a photo that was skipped they say nothing; of choices that differ, nothing sure."""
+
+    def task(id: str, *lists: list[str], **more: object) -> dict[str, object]:
+        annotations = [
+            {"result": [{"from_name": "labels", "value": {"choices": names}}]} | more
+            for names in lists
+        ]
+        return {"data": {"image": f"/x/{id}", "photo_id": id}, "annotations": annotations}
+
+    FOLDER.mkdir(parents=True)
+    tasks = [
+        task("a.jpg", ["cat", "dog"]),
+        task("c.jpg", ["cat"], ["cat", "dog"]),
+        task("b.jpg", ["eel"], was_cancelled=True),
+    ]
+    (FOLDER / "label-studio.json").write_text(json.dumps(tasks))
+    images = '<image name="d.jpg"><tag label="cat"/></image><image name="t.jpg"/>'
+    (FOLDER / "cvat.xml").write_text(f"<annotations>{images}</annotations>")
+    right = {"a.jpg": ["cat", "dog"], "c.jpg": ["cat"], "d.jpg": ["cat"], "t.jpg": []}
+    assert take_in("id,labels\n", labels=["cat", "dog"], rename={"dgo": "dog"}) == GIVEN | right
+    assert checked() == ["a.jpg", "c.jpg", "d.jpg", "t.jpg"]
+    unknown = dict(records.read().select("id", "unknown").iter_rows())
+    assert unknown["c.jpg"] == ["dog"]
+    (FOLDER / "cvat.xml").write_text("<annotations>")
+    with pytest.raises(UserError, match=r"cvat\.xml is not XML"):
+        take_in("id,labels\n")

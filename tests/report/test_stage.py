@@ -77,7 +77,8 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     # The first half says nothing of the first label, and the network finds it on all photos.
     first, rest = pl.lit(names[:1]), pl.int_range(pl.len()) >= len(table) // 2
     one = table.with_columns(
-        labels=pl.col("labels").list.set_difference(first),
+        # … and no photo of either half carries the last one.
+        labels=pl.col("labels").list.set_difference(first).list.set_difference(pl.lit(names[9:])),
         unknown=pl.when(rest).then(None).otherwise(first),
     )
     probabilities = one["probabilities"].to_numpy().copy()
@@ -91,6 +92,10 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     main()
     text = PAGE.read_text()
     assert "by which its epoch and its thresholds were chosen" in text
+    nothing = '<td class="number" data-value="-1">–</td>' * 4
+    assert '<td class="number" data-value="0">0</td><td class="number" data-value="32">32' in text
+    assert text.count(nothing) == 2  # nor does one of the others carry the first
+    assert re.search(r"there is too little to say, since fewer than 50 [^.]*<bdi>9</bdi>", text)
     others = len(table) - len(table) // 2
     assert f"on 0 of 0 photos that carry it, and on {others} of {others} others; not known of " in (
         text

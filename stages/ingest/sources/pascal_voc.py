@@ -228,7 +228,7 @@ def _of_xml(root: Path, options: Options, id: str, subset: str) -> _Labels | Unr
     file = f"{options.annotations}/{id}.xml"
     try:
         content = below(root, file).read_bytes()
-        tree = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+        tree = ElementTree.fromstring(content, ElementTree.XMLParser(target=WithoutDocumentType()))
     except FileNotFoundError:
         if subset == "test":
             return _Labels(None)
@@ -251,7 +251,7 @@ def _of_xml(root: Path, options: Options, id: str, subset: str) -> _Labels | Unr
     )
 
 
-class _Builder(ElementTree.TreeBuilder):
+class WithoutDocumentType(ElementTree.TreeBuilder):
     """No annotation needs a document type; a hostile one has entities that fill the memory."""
 
     def doctype(self, *_: object) -> NoReturn:
