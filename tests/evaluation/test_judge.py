@@ -76,7 +76,9 @@ def test_both_are_measured_on_the_same_photos(champion: Path):
     assert verdict["rows"] == len(own)
     gain = _value(verdict, "challenger") - _value(verdict, "champion")
     assert verdict["gain"]["value"] == pytest.approx(gain)
-    assert verdict["gain"]["low"] < gain < verdict["gain"]["high"]
+    # So few photos allow no interval of the gain, and hardly any of a label.
+    assert verdict["gain"]["low"] is None
+    assert "are needed" in verdict["gain"]["reason"]
     # By the thresholds that were chosen on these photos the new one would look better.
     assert _value(verdict, "challenger") <= micro_f1(own, read_decision())
     counts = records.label_matrix(
@@ -86,7 +88,8 @@ def test_both_are_measured_on_the_same_photos(champion: Path):
     assert [each["count"] for each in verdict["labels"].values()] == counts.tolist()
     for each in verdict["labels"].values():
         assert "known" not in each
-        assert all(f1["low"] <= f1["value"] <= f1["high"] for f1 in (each[w] for w in WHO))
+        for f1 in (each[who] for who in WHO):
+            assert ("reason" in f1) or f1["low"] <= f1["value"] <= f1["high"]
     assert verdict["drift"]["photos"] == {"before": 200, "new": 0}
 
     # Against itself: the network says again what it said, by the thresholds in use.
