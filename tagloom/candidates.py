@@ -10,6 +10,7 @@ import polars as pl
 
 from stages import UserError
 from stages.bundle.model import Model
+from stages.bundle.selection import answers
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from tagloom import inputs
@@ -92,10 +93,9 @@ def of_ingest(model: Model, below: Path, batch_size: int) -> Iterator[Batch]:
             f"{bundle.folder} takes photos as {bundle.form}, but ingest has stored {store.form}; "
             "run the pipeline first (dvc repro)"
         )
-    for part in rows.iter_slices(batch_size):
-        photos = [Candidate(id, below / id) for id in part["id"]]
-        pixels = store.gather(part["image"].to_numpy()) if bundle.description.sees_images else None
-        yield Batch(photos, *model.features(pixels, part["caption"].to_list()))
+    parts = answers(model, rows, store, batch_size)
+    for part, answer in zip(rows.iter_slices(batch_size), parts, strict=True):
+        yield Batch([Candidate(id, below / id) for id in part["id"]], *answer)
 
 
 def _id(photo: inputs.Asked, below: Path | None) -> str:

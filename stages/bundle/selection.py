@@ -7,8 +7,14 @@ greedy as maximal marginal relevance (Carbonell and Goldstein 1998), and for a b
 label, with the same two parts, as BADGE (Ash et al. 2020).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+import polars as pl
 from scipy.special import entr, expit, logit
+
+from stages.bundle.model import Model
+from stages.ingest.images import ImageStore
 
 RAREST = 1e-3  # fraction of the photos; no label counts as if fewer carried it
 LEAST = 1e-6  # probability, of which there is a logit in single precision
@@ -29,6 +35,20 @@ def doubts(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     rates = probabilities.mean(axis=0, dtype=np.float64)
     entropies = entr(expit(above)) + entr(expit(-above))
     return np.asarray(entropies / np.sqrt(np.maximum(rates, RAREST)))
+
+
+def answers(
+    model: Model, rows: pl.DataFrame, store: ImageStore, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Probabilities and features (``Model.features``) of a project's photos, batch by batch.
+
+    Args:
+        rows: columns ``image`` and ``caption`` of ``stages.ingest.records``.
+    """
+    for part in rows.iter_slices(batch_size):
+        sees_images = model.bundle.description.sees_images
+        pixels = store.gather(part["image"].to_numpy()) if sees_images else None
+        yield model.features(pixels, part["caption"].to_list())
 
 
 def most_telling(doubt: np.ndarray, features: np.ndarray, count: int) -> np.ndarray:

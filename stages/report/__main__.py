@@ -31,9 +31,7 @@ def main() -> None:
 
     doubts = find_doubts(Path(params.out_of_fold), validation, photos)
     explanations = explain(bundle, validation, store, params)
-    content = page_content(
-        bundle.description, params, validation, doubts, explanations, photos, store
-    )
+    content = page_content(bundle, params, validation, doubts, explanations, photos, store)
 
     with whole(REPORT) as folder:
         folder.mkdir()

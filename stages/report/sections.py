@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from stages.bundle.bundle import Bundle
 from stages.bundle.card import FEW
 from stages.ingest.images import ImageStore
 from stages.ingest.naming import SEPARATOR
@@ -17,6 +18,7 @@ from stages.report.examples import examples_by_label
 from stages.report.explanations import Explanations, PhotoExplanations
 from stages.report.label_errors import LEAST_PHOTOS
 from stages.report.label_quality import Doubts, expected
+from stages.report.labels_next import photos_to_label
 from stages.report.params import Report
 from stages.report.summary import figures_of
 from stages.report.validation import Validation
@@ -86,7 +88,7 @@ PICTURES = {
 
 
 def page_content(
-    description: Description,
+    bundle: Bundle,
     params: Report,
     validation: Validation,
     doubts: Doubts,
@@ -97,21 +99,21 @@ def page_content(
     """All that ``templates/page.html`` and the templates that it includes ask for.
 
     Args:
-        description: of the network.
+        bundle: the network and how it decides.
         photos: columns of ``stages.ingest.records``.
         store: with their photos.
     """
-    summary_content, summary_charts = of_summary(description, params, validation)
+    summary_content, summary_charts = of_summary(bundle.description, params, validation)
     label_content, label_charts = of_labels(validation, params)
     training_content, training_charts = of_training()
     content = summary_content | label_content | training_content | of_data()
     content |= of_photos(explanations, validation)
-    content |= of_quality(doubts, photos, store)
+    content |= of_quality(doubts, photos, store) | photos_to_label(bundle, photos, store)
     return content | {
         "sections": SECTIONS,
         "charts": summary_charts | label_charts | training_charts,
         "card": read_card(),
-        "thumbnails": pictures.thumbnails(images_of(content), store, description),
+        "thumbnails": pictures.thumbnails(images_of(content), store, bundle.description),
     }
 
 
@@ -316,7 +318,8 @@ def images_of(content: dict[str, Any]) -> list[int]:
         for kind in label.kinds.values()
         for example in kind
     ]
-    tables = [content["doubts"], *content["groups"], *(rows for *_, rows in content["odd"])]
+    tables = [content["doubts"], content["label_next"], *content["groups"]]
+    tables += [rows for *_, rows in content["odd"]]
     if content["feature_maps"]:
         tables.append(content["feature_maps"]["rows"])
     return [each.image for each in examples] + [row["image"] for rows in tables for row in rows]

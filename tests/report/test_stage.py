@@ -20,6 +20,7 @@ from stages.predict.__main__ import main as predict
 from stages.report.__main__ import REPORT, main
 from stages.report.explanations import WORDS
 from stages.report.label_quality import CHECKED
+from stages.split import folds
 from stages.threshold.__main__ import main as threshold
 from tests.report.conftest import TABLE, out_of_fold
 
@@ -108,6 +109,21 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     }  # fmt: skip
     assert {"?" in cards[id] for id in set(table["id"][:16]) & set(cards)} == {True}
     assert {"?" in cards[id] for id in set(table["id"][16:]) & set(cards)} == {False}
+
+
+def test_photos_that_would_teach_most_are_shown(trained, monkeypatch):
+    monkeypatch.setattr("stages.report.labels_next.ASKED", 8)
+    trained({"report.labels": 1, "report.photos": 1})
+    main()
+    assert "What to label next" not in PAGE.read_text()
+    photos, ids = records.read(), folds.read().filter(part="train")["id"].to_list()[:9]
+    known = pl.when(~pl.col("id").is_in(ids)).then("labels")
+    records.write(photos.with_columns(labels=known), records.read_label_names())
+    main()
+    shown = PAGE.read_text().partition("What to label next")[2].partition("The same photo twice")[0]
+    assert "9 photos to learn from have no labels yet. These, of 8 drawn from them," in shown
+    named = re.findall(r"<p><b><bdi>(.+?)</bdi></b>: <bdi>\d</bdi> 0\.\d\d, ", shown)
+    assert len(named) == 8 == len(set(named) & set(ids))
 
 
 def test_labels_of_all_photos_are_doubted_by_networks_of_all_folds(trained, params, capsys):
