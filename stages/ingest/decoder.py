@@ -132,7 +132,7 @@ def _reasons(content: bytes) -> Iterator[None]:
     except MemoryError as error:
         raise UnreadablePhoto("decoding it takes more memory than there is") from error
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
-        raise UnreadablePhoto(f"cannot be decoded: {error}") from error
+        raise UnreadablePhoto(f"cannot be decoded: {' '.join(str(error).split())}") from error
 
 
 def _part(image: Image.Image, size: int, in_square: tuple[float, float]) -> Part:

@@ -5,6 +5,7 @@ comes back is JSON and bytes, of which nothing is run, whatever became of the de
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,13 +79,13 @@ class Decoders:
         try:
             if process is None or process.has_ended:
                 process = self._new(instead_of=process)
-            return process.decode(content, form)
-        except (EOFError, OSError) as error:
-            assert process is not None
-            status = process.end()
-            if status > 0:
-                raise RuntimeError("a decoder ended by the error that it has shown") from error
-            raise UnreadablePhoto(reason(-status)) from None
+            try:
+                return process.decode(content, form)
+            except (EOFError, OSError) as error:
+                status = process.end()
+                if status > 0:
+                    raise RuntimeError("a decoder ended by the error that it has shown") from error
+                raise UnreadablePhoto(reason(-status)) from None
         finally:
             self._free.put(process)
 
@@ -162,6 +163,9 @@ def run(connection: int, lock: int, total: int, count: int) -> None:
         total, count: of the budget.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who has started this one ends it
+    # Libraries in C complain of photos to the descriptor of stderr; what goes wrong here is shown.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     budget = Budget(count, total, lock)
     limit_memory(budget.most)
     with suppress(EOFError, OSError), Connection(connection) as pipe:
