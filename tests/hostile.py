@@ -19,6 +19,8 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
+from stages.image_formats import register_heif
+
 SIDE = 48  # of photos that are odd in other ways than by size
 
 
@@ -335,11 +337,7 @@ def _broken_files() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None
 
 
 def _cut(format: str, share: float) -> Callable[[], bytes]:
-    def make() -> bytes:
-        content = saved(photo(), format)
-        return content[: int(len(content) * share)]
-
-    return make
+    return lambda: cut(saved(photo(), format), share)
 
 
 def _webp_of_wrong_length() -> bytes:
@@ -376,6 +374,92 @@ def _nested() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
     yield "blp-of-jpeg", "photo.blp", lambda: blp(large_jpeg()), False
     yield "ico-of-png-bomb", "photo.ico", lambda: icon(large_png()), False
     yield "icns-of-png-bomb", "photo.icns", lambda: apple_icon(large_png()), False
+
+
+WRAPPERS = {"iptc": iptc, "blp": blp, "ico": icon, "icns": apple_icon}
+
+
+def _wrapped() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
+    """Sound photos in formats that hold others."""
+    for wrapper, wrap in WRAPPERS.items():
+        for format in ("PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000"):
+            yield (
+                f"{wrapper}-of-{format.lower()}",
+                f"photo.{wrapper}",
+                lambda wrap=wrap, format=format: wrap(saved(photo(), format)),
+                False,
+            )
+
+    for wrapper, wrap in WRAPPERS.items():
+        kind = f"{wrapper}-in-itself-twice"
+        yield kind, "photo.png", lambda wrap=wrap: wrap(wrap(wrap(jpeg()))), False
+
+
+def _profiles() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
+    """Colour profiles that are none, and that are odd: what is red there is green."""
+    known = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    odd = known.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+    for kind, content in (("noise", random.Random(0).randbytes(3000)), ("of-odd-colours", odd)):
+        for format in ("TIFF", "WEBP", "AVIF", "HEIF"):
+            yield (
+                f"{format.lower()}-profile-{kind}",
+                f"photo.{format.lower()}",
+                lambda format=format, content=content: rare(format, icc_profile=content),
+                True,
+            )
+
+
+def _broken_in_rare_formats() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
+    """Cut, and with bytes that are others."""
+    for format in ("TGA", "PCX", "SGI", "PPM", "AVIF", "HEIF", "XBM"):
+        suffix = format.lower()
+        for share in (0.05, 0.5, 0.95):
+            yield (
+                f"{suffix}-cut-at-{share * 100:.0f}-percent",
+                f"cut.{suffix}",
+                lambda format=format, share=share: cut(rare(format), share),
+                None,
+            )
+        for share in (0.001, 0.01, 0.1):
+            yield (
+                f"{suffix}-with-{share * 100:g}-percent-flipped",
+                f"broken.{suffix}",
+                lambda format=format, share=share: flipped(rare(format), share),
+                None,
+            )
+
+
+def rare(format: str, **options: object) -> bytes:
+    register_heif()
+    return saved(photo(mode="1" if format == "XBM" else "RGB"), format, **options)
+
+
+def cut(content: bytes, share: float) -> bytes:
+    return content[: int(len(content) * share)]
+
+
+def _impossible() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
+    """Headers whose parts do not go together, and codes that nothing stands for."""
+    possible = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+    for colour in range(8):
+        for bits in (1, 2, 4, 8, 16):
+            if bits not in possible.get(colour, ()):
+                kind, rows = f"png-of-colour-{colour}-with-{bits}-bits", deflated_zeros(9 * 80)
+                yield (
+                    kind,
+                    "photo.png",
+                    lambda rows=rows, bits=bits, colour=colour: png(
+                        9, 9, rows, bits=bits, colour=colour
+                    ),
+                    False,
+                )
+    for code in (2, 3, 4, 5, 6, 7, 8, 9, 32773, 34676, 34712, 34925, 50000, 50001, 65535):
+        yield (
+            f"tiff-of-compression-{code}",
+            "photo.tif",
+            lambda code=code: tiff_of(9, 9, compression=code),
+            None,
+        )
 
 
 def _sizes() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
@@ -481,7 +565,10 @@ def _notes() -> Iterator[tuple[str, str, Callable[[], bytes], bool | None]]:
 NESTED = [File(*each) for each in _nested()]
 FILES = NESTED + [
     File(*each)
-    for group in (_broken_files, _bombs, _sizes, _colours, _formats, _notes)
+    for group in (
+        *(_broken_files, _bombs, _wrapped, _broken_in_rare_formats, _impossible),
+        *(_sizes, _colours, _formats, _notes, _profiles),
+    )
     for each in group()
 ]
 
