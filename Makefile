@@ -67,7 +67,7 @@ rooms: $(INSTALLED) ## draw the rooms and their imports anew, into ARCHITECTURE.
 	python -m docs.rooms
 
 pages: $(INSTALLED) ## make pages of the documents, with a search, in site/
-	sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . site
+	sphinx-build --quiet --conf-dir docs . site
 	@echo "The documents: file://$(CURDIR)/site/README.html"
 
 wheel: $(INSTALLED) ## build the commit's wheel into dist/, with what tagloom init makes projects of

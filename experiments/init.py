@@ -19,13 +19,15 @@ from experiments.params import check_all
 from experiments.plan import PARAMS
 from experiments.template import Template, check_committed, commit, set_values, written
 from stages import UserError
+from stages.params import flatten
 
 if TYPE_CHECKING:
     import torch
 
 Care = Literal["copy", "link", "in-place"]
 RAW = Path("data/raw")
-FEW = 2000  # photos; for so many, each is seen in several views
+FEW = 2000  # photos; for so many, each is seen in several views …
+FEW_PHOTOS = "presets/features.yaml"  # … and learnt from as this says
 BACKBONE = "timm/tf_efficientnet_lite0"
 SIDE = 224  # pixels
 BATCH = 8  # photos, to see how fast a backbone is
@@ -52,9 +54,8 @@ class Recipe(NamedTuple):
     reasons: list[str]
 
 
-def recipe(photos: int, has_captions: bool, weights: str = "pretrained") -> Recipe:
+def recipe(photos: int, has_captions: bool, source: Template, weights: str) -> Recipe:
     """What suits so many photos: a pretrained backbone, frozen, so that it sees each photo once."""
-    views = 8 if photos <= FEW and not has_captions else None
     values: dict[str, Any] = {
         "ingest.image_size": SIDE,
         "train.backbone": BACKBONE,
@@ -65,16 +66,16 @@ def recipe(photos: int, has_captions: bool, weights: str = "pretrained") -> Reci
     }
     learns_from = "photos and their captions" if has_captions else "photos; there are no captions"
     reasons = [
-        f"train.inputs auto: {learns_from}",
+        f"train.inputs: {learns_from}",
         f"train.freeze: {BACKBONE} stays as it is and sees each photo once, so that what learns is "
         "quick; with a GPU, try train.freeze=false",
     ]
-    if views:  # presets/features.yaml
-        values |= {"train.views": views, "train.dropout": 0.7, "train.lr": 5e-4, "train.epochs": 40}
-        values |= {"train.schedule.warmup": 0.1, "train.augment.resized_crop": [0.25, 1]}
-        values |= {"train.augment.horizontal_flip": 0.5}
+    views = 1
+    if photos <= FEW and not has_captions:
+        values = flatten(YAML(typ="safe", pure=True).load(source.read(FEW_PHOTOS))) | values
+        views = values["train.views"]
         reasons.append(f"train.views {views}: few photos are seen in several views, each once")
-    seconds = photos * (views or 1) * seconds_a_photo(BACKBONE)
+    seconds = photos * views * seconds_a_photo(BACKBONE)
     reasons.append(f"this machine's {_device().type} needs about {_duration(seconds)} for that")
     return Recipe(values, reasons)
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from experiments.dvc_project.git import git, git_or_none
+from experiments.look.base import PACKED
 from experiments.plan import PARAMS
 from stages import UserError
 from stages.params import flatten
 
 ROOT = Path(__file__).parents[1]
-PACKED = Path(__file__).with_name("template.zip")  # in an installed package; make wheel writes it
 ASKING = ["--no-optional-locks"]  # git status writes an index otherwise
 TRAILER = "Tagloom-Template"  # of the commits, with the project's folder in its repository
 # What is about Tagloom itself, or about its sample.

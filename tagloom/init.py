@@ -77,7 +77,7 @@ def init(
         source = template()
         check_init(folder, source, into)
         seen = look(photos, source.params())
-        chosen = recipe(seen.photos, seen.captions > 0, weights)
+        chosen = recipe(seen.photos, seen.captions > 0, source, weights)
         for line in (*lines(seen), *chosen.reasons):
             print(printable(line))
         if asks and not typer.confirm(f"Make the project {folder}?", default=True):

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from stages.params import PARAMS, load
 
 ROOT = Path(__file__).parents[2]
-# In an installed package; ``experiments/template.py`` makes projects of it, and needs DVC to.
+# In an installed package; make wheel writes it, and experiments/template.py makes projects of it.
 PACKED = ROOT / "experiments" / "template.zip"
 
 

@@ -191,7 +191,10 @@ def test_the_real_template_has_what_a_project_needs(photos: Path, tmp_path: Path
 
 def test_few_photos_are_seen_in_several_views(monkeypatch) -> None:
     monkeypatch.setattr("experiments.init.seconds_a_photo", lambda name: 0.1)
-    few, many, captioned = recipe(500, False), recipe(5000, False), recipe(500, True)
+    few, many, captioned = (
+        recipe(*each, template(), "pretrained")
+        for each in ((500, False), (5000, False), (500, True))
+    )
     assert [each.values.get("train.views") for each in (few, many, captioned)] == [8, None, None]
     assert "captions" in captioned.reasons[0]
     assert "7 minutes" in few.reasons[-1]
