@@ -69,7 +69,7 @@ class Memory:
 
 
 def params(changes: dict[str, Any]) -> Train:
-    given = read(Train, ROOT / "params.yaml").model_dump()
+    given = read(Train, ROOT / "params.yaml").model_dump() | {"inputs": "image+caption"}
     for name, value in changes.items():
         given[name] = given[name] | value if isinstance(value, dict) else value
     given["text"] |= {"embedding": 8, "hidden": 8, "dropout": 0.0, "caption_dropout": 0.0}

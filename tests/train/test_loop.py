@@ -66,7 +66,8 @@ def changed(**changes) -> Train:
     given["text"] |= {"embedding": 8, "hidden": 8}
     for section in ("schedule", "loss", "augment"):
         given[section] |= changes.pop(section, {})
-    return Train(**given | {"batch_size": 8, "epochs": 4} | changes)
+    both = {"inputs": "image+caption", "batch_size": 8, "epochs": 4}
+    return Train(**given | both | changes)
 
 
 @pytest.fixture
