@@ -17,10 +17,6 @@ from stages.files import write_json
 FOLDER = Path("metrics")
 
 
-# What DVC shows of all figures (dvc metrics show, dvc exp show), so that it can be read.
-HEADLINE = ("micro_f1", "macro_f1", "mean_average_precision")
-
-
 def write(stage: str, figures: dict[str, Any]) -> None:
     """Writes ``metrics/STAGE.json``; floats are rounded to six places, so that diffs read well."""
     write_json(FOLDER / f"{stage}.json", _rounded(figures))

@@ -60,8 +60,6 @@ def main() -> None:
     draw_sheet(asked, labels, store)
     measured = measure(asked, probabilities, predicted, label_names, seconds)
     metrics.write("predict", {"model": str(BUNDLE), **measured})
-    known = [name for name in metrics.HEADLINE if name in measured]
-    metrics.write("test", {f"test_{name}": measured[name] for name in known})
 
 
 def measure(
