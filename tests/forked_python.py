@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import importlib
 import json
+import logging
 import os
 import runpy
 import select
@@ -86,6 +87,9 @@ def serve(made: Path) -> list[str] | None:
     for name in MODULES:
         importlib.import_module(name)
     assert threading.active_count() == 1
+    # What Prefect has set up of logging, DVC would log by, too.
+    logging.root.handlers.clear()
+    sys.modules["prefect.logging.configuration"].PROCESS_LOGGING_CONFIG.clear()
     os.chdir("/")
     os.mkfifo(made / "users")
     users = os.open(made / "users", os.O_RDONLY | os.O_NONBLOCK)  # its end is theirs
@@ -149,6 +153,7 @@ def configure_prefect(module: str) -> None:
         prefect = sys.modules.pop("prefect")
         importlib.import_module("flows")  # sets Prefect's settings, and tells a run's process
         sys.modules["prefect"] = prefect
+    sys.modules.pop("prefect.engine", None)  # it is about to run as __main__
     from prefect.context import refresh_global_settings_context
     from prefect.logging.configuration import setup_logging
 

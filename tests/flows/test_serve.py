@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,13 +44,13 @@ CLOCK = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
 
 @contextmanager
 def serving(
-    log: Path, module: str = "flows.serve", **settings: str
+    log: Path, module: str = "flows.serve", python: str | None = None, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_RUNNER_POLL_FREQUENCY": "1", **settings}
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [forked_python.executable(), "-m", module],
+            [python or forked_python.executable(), "-m", module],
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -74,7 +75,8 @@ def test_joins_a_server_and_serves(toy: Toy, client: SyncPrefectClient, tmp_path
     api = str(client.api_url)
     (tmp_path / "runner_storage").touch()  # as where it is the folder of another user
     settings = {"PREFECT_API_URL": api, "TMPDIR": str(tmp_path)}
-    with serving(tmp_path / "log", **settings) as process:
+    # As users start it; elsewhere it is forked.
+    with serving(tmp_path / "log", python=sys.executable, **settings) as process:
         served = eventually(lambda: deployment(client, "reproduce"))
         address = api.rstrip("/").removesuffix("/api")
         eventually(lambda: f" at {address} (" in (tmp_path / "log").read_text())
