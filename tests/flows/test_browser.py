@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(
     shutil.which(EXECUTABLE) is None, reason=f"there is no program {EXECUTABLE}"
 )
 
+expect.set_options(timeout=60_000)  # milliseconds, on a busy machine
+
 
 @dataclass(frozen=True)
 class Seen:
