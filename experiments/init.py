@@ -117,13 +117,13 @@ def init(
         UserError: something is there that would be in the way; nothing was written then.
         ProjectError: Git or DVC could not do what they were asked for.
     """
-    folder, photos = folder.absolute(), photos.absolute()
+    folder, photos = folder.resolve(), photos.resolve()  # "…/../…" DVC would take in wrongly
     content = source.params()
     root = photos if care == "in-place" else RAW / photos.name
     set_values(content, {**values, "ingest.root": str(root)})
     check_all(YAML(typ="safe", pure=True).load(written(content)))
     existing, is_new = check_init(folder, source, into), not folder.exists()
-    if folder.resolve().is_relative_to(photos.resolve()):
+    if folder.is_relative_to(photos):
         raise UserError(f"{folder} is among the photos, {photos}; name a folder beside them")
     try:
         folder.mkdir(parents=True, exist_ok=True)
