@@ -103,6 +103,19 @@ def test_of_few_photos_a_label_has_no_interval():
     assert enough["low"] < enough["value"] == enough["high"] == 1
 
 
+def test_where_hardly_a_photo_is_all_right_subset_accuracy_has_no_interval():
+    truth = np.ones((100, 2), bool)
+    predicted = truth & (np.arange(100) >= 98)[:, None] | [True, False]
+    few = report(truth, predicted.astype(float), predicted)["subset_accuracy"]
+    assert (few["value"], few["low"], few["high"]) == (0.02, None, None)
+    assert few["reason"].startswith("2 photos are all right")
+    predicted[97] = True
+    enough = report(truth, predicted.astype(float), predicted)["subset_accuracy"]
+    assert enough["low"] < enough["value"] < enough["high"]
+    none, half = (answer(truth, 0) for truth in (~truth, np.arange(100)[:, None] % 2 == [0, 0]))
+    assert paired_gain(truth, none, half, "subset_accuracy")["low"] > 0.3
+
+
 def test_the_interval_of_a_label_is_wilsons():
     truth, predicted = np.zeros((2, 50, 1), bool)
     truth[:20], predicted[4:24] = True, True  # 16 hits, 8 errors
