@@ -31,7 +31,6 @@ FEWEST_PHOTOS = 40  # that say something of the metric
 FEWEST_OF_LABEL = 8  # photos that carry a label or are given it
 FEWEST_RIGHT = 3  # photos that are all right; of fewer, Wilson's interval holds in 84 to 99 %
 FEWEST_DIFFERENT = 20  # photos on which two answers differ
-REMAINS = 0.5  # of what half of the photos would add to average precision's bias
 LESS = 0.6  # weight of one photo less beside one more: the first overstates the error, as Efron and
 # Stein (1981) prove, the second understates it
 FEWEST_POSITIVES = 5  # of labels, whose average precision is looked at
@@ -357,8 +356,8 @@ def _average_precision(ranking: Ranking) -> tuple[float, np.ndarray]:
     """Average precision without its bias, and by how much each ranked row moves it: float (rows,).
 
     A positive's precision is that of the others above it, as it would be in a large sample. Where
-    there are none it is taken for 1, which is too much; by how much tells what half of the photos
-    would add to that: with z others above, all would be gone once in 2ᶻ times.
+    there are none it is taken for 1, which is too much. Half of the photos would add as much to
+    that as there is (Quenouille 1956): with z others above, all would be gone once in 2ᶻ times.
     """
     truth, ends = ranking.truth, ranking.ends
     places = np.flatnonzero(truth)
@@ -388,7 +387,7 @@ def _precision(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
     """Precision where so many others are above: 1 where there are none, and less its bias."""
     above = hits + misses
     precision = np.where(above > 0, hits / np.maximum(above, 1), 1.0)
-    corrected: np.ndarray = precision - REMAINS * (1 - precision) * 0.5 ** np.maximum(above, 0)
+    corrected: np.ndarray = precision - (1 - precision) * 0.5 ** np.maximum(above, 0)
     return corrected
 
 

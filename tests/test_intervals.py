@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from benchmarks.coverage import OF_LABEL, Setting, measure
 from stages import intervals, metrics
@@ -79,6 +80,22 @@ def test_rare_positives_flatter_average_precision_and_the_interval_lies_lower():
     figure = report(truth, scores, scores > 1)["mean_average_precision"]
     assert figure["low"] < figure["value"] < figure["high"]
     assert (figure["low"] + figure["high"]) / 2 < figure["value"]
+
+
+def test_of_a_network_that_knows_little_average_precision_is_hardly_flattered():
+    """Positives' scores are 1 higher, all else is normal: the true precision is an integral."""
+    random, rate, grid = np.random.default_rng(1), 0.03, np.linspace(-8, 8, 4001)
+    found, wrong = rate * norm.sf(grid), (1 - rate) * norm.sf(grid + 1)
+    expected = np.average(found / (found + wrong), weights=norm.pdf(grid))
+    values, beyond = [], []
+    for _ in range(20):
+        truth = random.random((400, 100)) < rate
+        scores = random.normal(size=truth.shape) + truth
+        estimate = intervals._ranked(truth, scores, None)["mean_average_precision"]
+        values.append(estimate.value)
+        beyond.append((estimate.middle - expected) / np.sqrt(np.square(estimate.influence).sum()))
+    assert np.mean(values) > expected + 0.04
+    assert abs(np.mean(beyond)) < 0.6  # standard errors
 
 
 def test_where_too_little_is_known_there_is_no_interval(truth: np.ndarray):
