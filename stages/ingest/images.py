@@ -21,9 +21,10 @@ import io
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,28 +42,34 @@ class UnreadablePhoto(Exception):
     """Why a photo cannot be taken in, in words for ``data/rejected.csv``."""
 
 
-class Shard(Protocol):
-    """Some rows of a store."""
+class Shard(ABC):
+    """Some rows of a store.
+
+    Attributes:
+        files: that it consists of.
+        size: height and width of its photos, in pixels.
+    """
 
     files: tuple[Path, ...]
     size: int
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def encoded(self, row: int) -> memoryview:
         """The bytes of a row as they stand in the shard."""
-        ...
 
+    @abstractmethod
     def photo(self, row: int) -> np.ndarray:
         """Uint8 (size, size, 3), read-only."""
-        ...
 
+    @abstractmethod
     def is_empty(self, row: int) -> bool:
         """Whether its photo was set aside."""
-        ...
 
 
-class RawShard:
+class RawShard(Shard):
     """A ``Shard`` of pixels."""
 
     def __init__(self, file: Path) -> None:
@@ -83,7 +90,7 @@ class RawShard:
         return not self._pixels[row].any()
 
 
-class JpegShard:
+class JpegShard(Shard):
     """A ``Shard`` of files, each of a photo ``size`` pixels high and wide."""
 
     def __init__(self, file: Path, size: int) -> None:
@@ -247,7 +254,7 @@ class ImageWriter:
     def _start_shard(self, repeated: int) -> None:
         """Opens a shard that begins with the first ``repeated`` rows of the cache's."""
         self._stream, self._ends = self._file(self.rows // SHARD_ROWS).open("wb"), []
-        self._write_header()
+        self._write_header(self._stream)
         for row in range(repeated):
             self._write(self._known_shard.encoded(row))
 
@@ -266,16 +273,16 @@ class ImageWriter:
             with self._file(number).with_suffix(".ends").open("wb") as stream:
                 np.save(stream, np.array(self._ends, np.int64))
         self._stream.seek(0)
-        self._write_header()
+        self._write_header(self._stream)
         self._stream.close()
         self._stream = None
 
-    def _write_header(self) -> None:
+    def _write_header(self, stream: BinaryIO) -> None:
         # As long for any shape of so many axes: NumPy leaves room for the first one to grow.
         raw = (len(self._ends), self.size, self.size, 3)
         shape = raw if self.codec == "raw" else (self._ends[-1] if self._ends else 0,)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
+        np.lib.format.write_array_header_1_0(stream, header)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05}.npy"
