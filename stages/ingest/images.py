@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,6 +30,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
+from stages.cores import cores
 from stages.files import write_json
 from stages.ingest.form import Codec, Form, as_depth
 
@@ -155,9 +157,18 @@ class ImageStore:
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The photos at ``rows`` (int, (n,)): a new uint8 array (n, size, size, 3)."""
         batch = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for place, row in enumerate(rows):
-            batch[place] = self.photo(row)
+
+        def fill(place: int) -> None:
+            batch[place] = self.photo(rows[place])
+
+        for _ in (map if self.codec == "raw" else self._threads.map)(fill, range(len(rows))):
+            pass
         return batch
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        """They decode JPEG; a copy of pixels is made sooner than a thread begins."""
+        return ThreadPoolExecutor(cores(), "decode")
 
     def photo(self, row: int) -> np.ndarray:
         """The photo at ``row``, uint8 (size, size, 3), read-only."""
