@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked_python
 from tests.flows import runs
 from tests.once import made_once
 from tests.toy import FILES, Toy
@@ -75,7 +77,7 @@ def prefect_home(own_environment: None, tmp_path_factory: pytest.TempPathFactory
     """A folder for ``PREFECT_HOME`` with an empty database that is migrated, to be copied."""
 
     def make(folder: Path) -> None:
-        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        command = [forked_python.executable(), *"-m prefect server database upgrade --yes".split()]
         environment = os.environ | {"PREFECT_HOME": str(folder)}
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
@@ -93,10 +95,13 @@ def server(
     # migrate as to start.
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(prefect_home / "prefect.db", folder / "prefect-test.db")
+    stack = ExitStack()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
-        with prefect_test_harness(server_startup_timeout=240):
-            yield
+        patch.setattr(sys, "executable", forked_python.executable())
+        stack.enter_context(prefect_test_harness(server_startup_timeout=240))
+    with stack:
+        yield
 
 
 @pytest.fixture

@@ -184,6 +184,6 @@ def by_label(
     counts |= {} if known is None else {"known": known}
     return {
         name: {what: int(of[:, i].sum()) for what, of in counts.items()}
-        | {who: f1[i] if carried else None for who, f1 in scores.items()}
-        for i, (name, carried) in enumerate(zip(names, counts["count"].any(axis=0), strict=True))
+        | {who: f1[i] if counts["count"][:, i].any() else None for who, f1 in scores.items()}
+        for i, name in enumerate(names)
     }

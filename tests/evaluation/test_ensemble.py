@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from stages.params import read
 from stages.threshold.decision import Decision, write_decision
 from stages.threshold.fit import cross_fit as cross_fit_alone
 from stages.threshold.params import Threshold
+from tests import forked_python
 from tests.conftest import ROOT
 from tests.flows import runs
 from tests.toy import Toy
@@ -341,7 +341,7 @@ def test_what_has_no_result_is_no_member(project: Toy):
 def test_the_command_ends_with_one_sentence(project: Toy):
     """Run as people do, with members of different rows."""
     done = subprocess.run(
-        [sys.executable, "-m", "evaluation.ensemble", "HEAD", "good-fold=1", "noise"],
+        [forked_python.executable(), "-m", "evaluation.ensemble", "HEAD", "good-fold=1", "noise"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

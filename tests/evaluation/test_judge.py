@@ -22,29 +22,36 @@ from stages.split import folds
 from stages.threshold.__main__ import main as threshold
 from stages.threshold.decision import Decision, read_decision
 from stages.train.__main__ import main as train
+from tests.conftest import SMALL, run_stages, write_params
+from tests.once import made_once
 
 WHO = ("champion", "challenger")
 LEFT = ("models/bundle", "data/records.parquet", "data/folds.parquet")
 
 
+@pytest.fixture(scope="session")
+def _two_models(_prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sample with a network of four epochs, and what a run of one left in champion."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+        write_params(SMALL | {"train.epochs": 1}, folder)
+        run_stages(folder, train, threshold, bundle)
+        for name in LEFT:
+            copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
+            (folder / "champion").mkdir(exist_ok=True)
+            copy(folder / name, folder / "champion" / Path(name).name)
+        write_params(SMALL | {"train.epochs": 4}, folder)
+        run_stages(folder, train, threshold, bundle)
+
+    return made_once(tmp_path_factory, "two-models", make)
+
+
 @pytest.fixture
-def champion(prepared: Path, params: Callable[..., None]) -> Path:
+def champion(_two_models: Path, in_tmp: Path) -> Path:
     """What a run of one epoch left; the project's own network has had four."""
-    params({"train.epochs": 1})
-    run_pipeline()
-    folder = prepared / "champion"
-    folder.mkdir()
-    for name in LEFT:
-        copy = shutil.copytree if Path(name).is_dir() else shutil.copy
-        copy(name, folder / Path(name).name)
-    params({"train.epochs": 4})
-    run_pipeline()
-    return folder
-
-
-def run_pipeline() -> None:
-    for stage in (train, threshold, bundle):
-        stage()
+    shutil.copytree(_two_models, in_tmp, dirs_exist_ok=True)
+    return in_tmp / "champion"
 
 
 def describe_otherwise(bundle: Path, change: Callable[[dict], None]) -> None:

@@ -1,6 +1,7 @@
 """Prefect's pages as people see them: in a real Chromium, of a real server."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from docs.screenshots import EXECUTABLE, address, browser, deployments, run, serving
+from tests import forked_python
 from tests.toy import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -39,8 +41,10 @@ def seen(
     cron = "retrain:\n  cron: 0 4 * * 1\n  timezone: Europe/Berlin\n"
     (project / "params.yaml").write_text(f"a: in.txt\n{cron}b: 2\n")
     home = shutil.copytree(prefect_home, folder / "prefect")
-    with serving(project, home) as client, browser() as page:
-        yield Seen(page, address(client), deployments(client), run(client, "reproduce"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", forked_python.executable())
+        with serving(project, home) as client, browser() as page:
+            yield Seen(page, address(client), deployments(client), run(client, "reproduce"))
 
 
 def test_a_deployment_has_its_schedule(seen: Seen) -> None:

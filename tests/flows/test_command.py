@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import SERVER_START, reproduce, retrain, sweep
+from tests import forked_python
 from tests.toy import ROOT, Toy, eventually
 
 NOBODY = "http://127.0.0.1:9/api"
@@ -40,26 +42,29 @@ def test_a_temporary_server_that_goes_away(toy: Toy, prefect_home: Path, tmp_pat
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", "flows.reproduce", "slow"],
+            [forked_python.executable(), "-m", "flows.reproduce", "slow"],
             env=environment,
             stdout=out,
             stderr=subprocess.STDOUT,
         ) as process,
     ):
         eventually(toy.sleeping, SERVER_START)
-        children = psutil.Process(process.pid).children()
-        (server,) = (each for each in children if "uvicorn" in each.cmdline())
+        (server,) = (each for each in started_in(toy.folder) if "uvicorn" in each.cmdline())
         server.kill()
-        (sleep,) = (
-            each
-            for each in psutil.Process(process.pid).children(recursive=True)
-            if each.name() == "sleep"
-        )
+        (sleep,) = (each for each in started_in(toy.folder) if each.name() == "sleep")
         sleep.kill()
         assert process.wait(60) == 1
     text = log.read_text()
     assert "Traceback" not in text
     assert "\nreproduce: Prefect's temporary server gives no answer (" in text
+
+
+def started_in(folder: Path) -> Iterator[psutil.Process]:
+    """The processes that run in the folder."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # ended meanwhile, or somebody else's
+            if process.cwd() == str(folder):
+                yield process
 
 
 def test_a_temporary_server_has_as_much_time_as_another() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +17,14 @@ from flows.deployments import SLUG, deployment_name
 from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.sweep import sweep
+from tests import forked_python
 from tests.toy import ROOT, Toy, eventually
 
-PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 FLOWS = (reproduce, sweep, retrain)
+
+
+def prefect(*arguments: str) -> list[str]:
+    return [forked_python.executable(), "-m", "prefect", "--no-prompt", *arguments]
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def pool(toy: Toy, client: SyncPrefectClient) -> Iterator[dict[str, str]]:
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
     client.create_work_pool(WorkPoolCreate(name="tagloom", type="process"))
-    command = [*PREFECT, "deploy", "--all", "--prefect-file", "flows/prefect.yaml"]
+    command = prefect("deploy", "--all", "--prefect-file", "flows/prefect.yaml")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     yield environment
@@ -73,7 +76,7 @@ def test_a_worker_runs_what_is_served_too(
         state = client.read_flow_run(run.id).state
         return state if state.is_final() else None
 
-    command = [*PREFECT, "worker", "start", "--pool", "tagloom", "--limit", "1"]
+    command = prefect("worker", "start", "--pool", "tagloom", "--limit", "1")
     with subprocess.Popen(command, env=pool, stdout=subprocess.DEVNULL) as worker:
         try:
             state = eventually(ended, 60)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from prefect.utilities.callables import parameter_schema
 
 from experiments.dvc_project import UNCHANGED
 from flows.reproduce import main, reproduce
+from tests import forked_python
 from tests.toy import ROOT, Toy, eventually
 
 
@@ -168,7 +168,7 @@ def test_a_signal_ends_every_process(
     toy.write(slow={"cmd": "sleep 1000 | sleep 1000", "outs": ["slow.txt"]})
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(client.api_url)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.reproduce", "slow"],
+        [forked_python.executable(), "-m", "flows.reproduce", "slow"],
         env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from experiments.registry import main as registry_command
 from experiments.verdict import decide
 from experiments.workspace import FOLDER, Workspace
 from flows.retrain import main
+from tests import forked_python
 from tests.flows.retraining_project import deliver, in_use, run
 from tests.flows.test_serve import END, deployment, serving
 from tests.toy import ROOT, Toy, eventually
@@ -120,7 +120,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_one_finishes(
     retraining_project: Toy, client: SyncPrefectClient
 ) -> None:
     deliver(retraining_project, "1", "slow")
-    command = [sys.executable, "-m", "flows.retrain"]
+    command = [forked_python.executable(), "-m", "flows.retrain"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(client.api_url)}
     made = retraining_project.folder / FOLDER
     with subprocess.Popen(command, env=environment) as process:

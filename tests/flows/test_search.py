@@ -4,7 +4,6 @@ import csv
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from experiments.plan import PlanError, read
 from experiments.search import read_search
 from flows.search import check_search
 from flows.sweep import sweep
+from tests import forked_python
 from tests.flows import searched
 from tests.flows.test_reproduce import tasks
 from tests.flows.test_sweep import sweep_file
@@ -72,7 +72,7 @@ def test_killed_and_started_again(
     gate.touch()
     command = ["--search", "sweep.yaml", "--trials", "3", "-S", "pause=0.4"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.sweep", *command],
+        [forked_python.executable(), "-m", "flows.sweep", *command],
         env=os.environ
         | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(client.api_url), "GATE": str(gate)},
         stdout=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,6 +33,7 @@ from flows.deployments import deployment_name
 from flows.outages import AskingObserver
 from flows.reproduce import reproduce
 from flows.server import Server, ServerError, healthy
+from tests import forked_python
 from tests.toy import ROOT, Toy, eventually
 
 END = 40  # seconds
@@ -49,7 +49,10 @@ def serving(
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", module], env=env, stdout=out, stderr=subprocess.STDOUT
+            [forked_python.executable(), "-m", module],
+            env=env,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         ) as process,
     ):
         try:
@@ -137,10 +140,10 @@ def test_a_server_of_ones_own_comes_back_and_is_shared(
             )
 
         mine = deployment(client, "reproduce")
-        going, before = start(mine, "slow"), server_of(first)
+        going, before = start(mine, "slow"), server_at(port)
         eventually(lambda: toy.sleeping() == 1)
         before.kill()
-        eventually(lambda: server_of(first) not in (None, before) and healthy(f"{url}/api"), 60)
+        eventually(lambda: server_at(port) not in (None, before) and healthy(f"{url}/api"), 60)
         assert toy.sleeping() == 1
         client.set_flow_run_state(going.id, Cancelling())  # what the button in the pages does
         eventually(lambda: state(going) == "Cancelled", 60)
@@ -154,7 +157,7 @@ def test_a_server_of_ones_own_comes_back_and_is_shared(
             theirs = deployment(client, "reproduce")
             first.send_signal(signal.SIGTERM)
             assert first.wait(END) == 0
-            eventually(lambda: server_of(second) and healthy(f"{url}/api"), 60)
+            eventually(lambda: server_at(port) and healthy(f"{url}/api"), 60)
             done = start(theirs, "last")
             eventually(lambda: state(done) == "Completed", 60)
             assert client.read_deployment(mine.id).name != theirs.name
@@ -182,12 +185,12 @@ def test_a_cancellation_that_the_websocket_does_not_tell(server: None) -> None:
     asyncio.run(cancel())
 
 
-def server_of(process: subprocess.Popen[bytes]) -> psutil.Process | None:
-    """The Prefect server that the process has started."""
-    for child in psutil.Process(process.pid).children():
+def server_at(port: str) -> psutil.Process | None:
+    """The Prefect server that was started with the port."""
+    for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "server" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                return child
+            if {"server", port} <= {*process.cmdline()}:
+                return process
     return None
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Project:
         return done.stdout
 
     def dvc(self, *arguments: str) -> str:
-        return self(sys.executable, "-m", "dvc", *arguments)
+        return self("python", "-m", "dvc", *arguments)
 
     def commit(self, message: str) -> None:
         self("git", "add", "--all")
@@ -99,16 +99,14 @@ def checkout(root: Path, params: dict[str, Any], stages: Collection[str] = ()) -
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, reproduced and committed; tests leave it as they found it.
-
-    Its first run started every stage as users do; what tests run is forked.
-    """
+    """The pipeline, reproduced and committed; tests leave it as they found it."""
+    python = forked_python.folder()
 
     def make(folder: Path) -> None:
-        project = checkout(folder, SMALL)
+        project = replace(checkout(folder, SMALL), python=python)
         project.dvc("repro")
         project.commit("The small sample")
 
     made = made_once(tmp_path_factory, "pipeline", make)
     root = tmp_path_factory.mktemp("pipeline") / "tagloom"
-    return Project(shutil.copytree(made, root, symlinks=True), forked_python.folder())
+    return Project(shutil.copytree(made, root, symlinks=True), python)

@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import sys
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_new_photos_are_learnt_and_spoilt_ones_are_not(
 ) -> None:
     for name, value in environment(forked_python.folder()).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "executable", forked_python.executable())
     deliveries = team.root / "data" / "raw" / "deliveries"
     listed = draw_photos(deliveries / ".monday", 100, 200)
     list_photos(deliveries / ".monday", listed)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,19 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from stages import metrics
-from stages.bundle.__main__ import main as bundle
 from stages.ingest import records
 from stages.network.probabilities import read_label_names, read_probabilities
 from stages.predict.__main__ import PREDICTIONS, SUBMISSION, main
 from stages.predict.sheet import NOBODY, SHEET
-from stages.threshold.__main__ import main as threshold
 from stages.threshold.decision import read_decision
-from stages.train.__main__ import main as train
 
 
 @pytest.fixture
-def trained(prepared: Path) -> Path:
-    train()
-    threshold()
-    bundle()
-    return prepared
+def trained(bundle: Path, in_tmp: Path, params) -> Path:
+    """The small sample with all that comes before predict."""
+    shutil.copytree(bundle.parents[1], in_tmp, dirs_exist_ok=True)
+    params()
+    return in_tmp
 
 
 def said() -> dict:

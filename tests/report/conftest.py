@@ -58,19 +58,38 @@ def out_of_fold(labels: list[str], turned: int = 1) -> pl.DataFrame:
     return table
 
 
+@pytest.fixture(scope="session")
+def _predicted(_prepared: Path, looked_at: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sample as far as predict."""
+
+    def make(folder: Path) -> None:
+        for source in (_prepared, looked_at):
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        write_params(SMALL | {"train.epochs": 1}, folder)
+        run_stages(folder, go_on)
+
+    return made_once(tmp_path_factory, "predicted", make)
+
+
 @pytest.fixture
-def trained(prepared: Path, looked_at: Path, params) -> Callable[..., None]:
-    """A function that goes as far as predict."""
+def trained(_predicted: Path, in_tmp: Path, params) -> Callable[..., None]:
+    """A function that goes as far as predict; ``changes`` are of train or of report."""
+    shutil.copytree(_predicted, in_tmp, dirs_exist_ok=True)
 
     def run(changes: dict | None = None) -> None:
         params({"report.photos": 2, "train.epochs": 1} | (changes or {}))
-        shutil.copytree(looked_at, prepared, dirs_exist_ok=True)
-        train()
-        threshold()
-        write_bundle("# The model card")
-        predict()
+        if any(key.startswith("train.") for key in changes or {}):
+            go_on()
 
     return run
+
+
+def go_on() -> None:
+    """From vocab to predict."""
+    train()
+    threshold()
+    write_bundle("# The model card")
+    predict()
 
 
 def write_bundle(card: str) -> None:

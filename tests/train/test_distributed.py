@@ -20,6 +20,7 @@ from stages.network.probabilities import read_probabilities
 from stages.train import distributed
 from stages.train.__main__ import main
 from stages.train.distributed import ALONE, Group
+from tests import forked_python
 from tests.conftest import ROOT
 from tests.train.devices import PHOTOS, RUNS, SIDE, Memory, train
 from tests.train.test_stage import _checkpoints, _wait_for, written
@@ -38,10 +39,10 @@ def environment(gpus: bool = False) -> dict[str, str]:
 
 
 @contextmanager
-def stage(gpus: bool = False) -> Iterator[subprocess.Popen]:
+def stage(python: str = sys.executable, gpus: bool = False) -> Iterator[subprocess.Popen]:
     """The stage, started in the current folder; on the CPU but for ``gpus``."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
+        [python, "-m", "stages.train"],
         env=environment(gpus), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -94,7 +95,8 @@ def alone_and_in_two_processes(folder: Path, sole: Group) -> dict[str, Any]:
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "--log-dir", str(folder), "-m", "tests.train.devices", str(folder),
          *["one-gpu"] * on_gpu],
-        cwd=ROOT, env=environment(on_gpu), check=True,
+        cwd=ROOT, check=True,
+        env=environment(on_gpu) | {"PYTHON_EXEC": forked_python.executable()},
     )  # fmt: skip
     return alone
 
@@ -165,7 +167,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     assert not (prepared / "models/network/network.json").exists()
     assert len(_checkpoints()) == 1
 
-    with stage() as run:
+    with stage(forked_python.executable()) as run:
         output, errors = run.communicate(timeout=120)
     assert run.returncode == 0, errors
     assert output.count("going on after epoch") == 1
@@ -182,7 +184,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
 
 def test_an_error_of_several_processes_is_one_sentence(prepared: Path, params):
     params({"train.devices": 2, "train.max_hours": 1e-9})
-    with stage() as run:
+    with stage(forked_python.executable()) as run:
         _, errors = run.communicate(timeout=120)
     assert run.returncode == 1
     assert errors.count("train: train.max_hours = 1e-09 is over in epoch 1 of 3") == 1

@@ -36,6 +36,7 @@ from stages.train.loop import predict
 from stages.train.params import Train
 from stages.train.run_metrics import little_known
 from stages.vocab.vocabulary import Vocabulary
+from tests import forked_python
 
 WEIGHTS = Path("models/network/network.safetensors")
 
@@ -180,8 +181,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(prepared: Path, para
     done = len(torch.load(checkpoint, weights_only=True)["history"])
     assert 2 <= done < 5
     last = subprocess.run(
-        [sys.executable, "-m", "stages.train"], env=_environment(), check=True, text=True,
-        stdout=subprocess.PIPE,
+        [forked_python.executable(), "-m", "stages.train"], env=_environment(), check=True,
+        text=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert f"going on after epoch {done} of 5" in last.stdout
     assert WEIGHTS.read_bytes() == expected
