@@ -11,7 +11,7 @@ from benchmarks.table import HEADER, Options, add_options, machine
 # networks are and takes an hour, benchmarks.backbones, .coverage, .search and .soak.
 BENCHMARKS = (
     *("ingest", "tables", "text", "split", "loading", "gpu", "learning", "features", "unknown"),
-    *("doubts", "next", "threshold", "predict", "runtimes", "serve", "pipeline", "memory"),
+    *("doubts", "next", "store", "threshold", "predict", "runtimes", "serve", "pipeline", "memory"),
 )
 
 

@@ -38,6 +38,7 @@ class Setting:
         positives: expected of the label in the middle.
         tail: by which power of its place a label's rate falls; 0: all alike.
         better: the share by which the second answer tells labels better apart.
+        knows: how well the answers tell labels apart, as a share of what others do.
     """
 
     photos: int
@@ -45,10 +46,12 @@ class Setting:
     positives: float
     tail: float = 0.8
     better: float = 0.1
+    knows: float = 1.0
 
     def __str__(self) -> str:
         tail = "" if self.tail else ", all alike"
-        return f"{self.photos:,} × {self.labels}, {self.positives:g}{tail}"
+        weak = "" if self.knows == 1 else ", weak"
+        return f"{self.photos:,} × {self.labels}, {self.positives:g}{tail}{weak}"
 
 
 SETTINGS = (
@@ -60,6 +63,8 @@ SETTINGS = (
     Setting(500, 40, 8, tail=0),
     Setting(500, 40, 40, tail=0),
     Setting(500, 40, 160, tail=0),
+    Setting(100, 10, 10, knows=0.4),
+    Setting(500, 40, 12, tail=0, knows=0.4),
     Setting(1000, 80, 16),
 )
 
@@ -81,6 +86,7 @@ class Population:
         # Rare labels are told apart by more, or hardly any answer about them would be right.
         rarity = norm.isf(self.rates) - 1.5
         first = np.clip(random.normal(2, 0.7, setting.labels), 0.5, 4) + rarity / 2
+        first *= setting.knows
         self.separations = (first, first * (1 + setting.better))
         self.thresholds = [0.5 * each + 0.75 for each in self.separations]
 

@@ -72,7 +72,7 @@ def rows(options: Options) -> Iterator[Row]:
         os.environ["TAGLOOM_CACHE"] = str(Path(folder) / "cache")
         weights = options.shared / "weights" / "tf_efficientnet_lite0.safetensors"
         prepare(min(PHOTOS, options.photos), options.shared, CHANGES, weights)
-        pool, validation = parts()
+        pool, validation = standardised(*parts())
         first, step, last = (round(len(pool.truth) * part) for part in (FIRST, ROUND, LAST))
         sizes = [*range(first, last + 1, step)]
         curves = {  # by way: (seeds, rounds, figures)
@@ -109,13 +109,18 @@ def parts() -> tuple[Part, Part]:
     given = features.in_place_of_photos(
         *(of("train"), of("validation"), network, description, params, "fp32", ALONE)
     )
-    seen = [np.asarray(each.features[0][each.images]) for each in given[:2]]
-    mean, std = seen[0].mean(axis=0), seen[0].std(axis=0) + 1e-6
     pool, validation = (
-        Part(torch.from_numpy((part - mean) / std), each.targets.numpy() > 0.5)
-        for part, each in zip(seen, given[:2], strict=True)
+        Part(torch.from_numpy(each.features[0][each.images]), each.targets.numpy() > 0.5)
+        for each in given[:2]
     )
     return pool, validation
+
+
+def standardised(pool: Part, other: Part) -> tuple[Part, Part]:
+    """Both, with features of mean 0 and standard deviation 1 in the first."""
+    std, mean = torch.std_mean(pool.seen, dim=0, correction=0)
+    first, second = ((part.seen - mean) / (std + 1e-6) for part in (pool, other))
+    return Part(first, pool.truth), Part(second, other.truth)
 
 
 def curve(

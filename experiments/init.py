@@ -30,6 +30,8 @@ FEW = 2000  # photos; for so many, each is seen in several views …
 FEW_PHOTOS = "presets/features.yaml"  # … and learnt from as this says
 BACKBONE = "timm/tf_efficientnet_lite0"
 SIDE = 224  # pixels
+UNAIDED = "small_cnn"  # where no weights can be had; it learns from nothing, from small photos
+UNAIDED_SIDE = 64
 BATCH = 8  # photos, to see how fast a backbone is
 README = """# {name}
 
@@ -37,7 +39,8 @@ Labels for photos like those of {root}, learnt with Tagloom.
 
 ```sh
 dvc repro                     # runs what is not up to date; the result: report/index.html
-dvc exp run -S train.lr=5e-4  # tries a change; dvc exp show compares
+git add . && git commit       # keeps its figures, and what made them
+dvc exp run -S train.lr=5e-4  # tries a change; python -m experiments.compare shows all tries
 tagloom predict PHOTO         # asks the model
 tagloom update                # merges what is new in Tagloom
 ```
@@ -55,7 +58,25 @@ class Recipe(NamedTuple):
 
 
 def recipe(photos: int, has_captions: bool, source: Template, weights: str) -> Recipe:
-    """What suits so many photos: a pretrained backbone, frozen, so that it sees each photo once."""
+    """What suits so many photos: a pretrained backbone, frozen, so that it sees each photo once.
+
+    Args:
+        weights: the backbone's: ``pretrained``, or a file. Where the hub cannot be reached, a small
+            network learns from nothing.
+
+    Raises:
+        UserError: the file is not there, or is of another network.
+    """
+    learns_from = "photos and their captions" if has_captions else "photos; there are no captions"
+    reasons = [f"train.inputs: {learns_from}"]
+    if weights != "pretrained":
+        weights = str(Path(weights).expanduser().resolve())
+    try:
+        seconds = photos * seconds_a_photo(BACKBONE, SIDE, weights)
+    except UserError as error:
+        if weights != "pretrained":
+            raise
+        return _unaided(photos, source, error, reasons)
     values: dict[str, Any] = {
         "ingest.image_size": SIDE,
         "train.backbone": BACKBONE,
@@ -64,31 +85,46 @@ def recipe(photos: int, has_captions: bool, source: Template, weights: str) -> R
         "train.feature_norm": "batch",
         "train.augment.shift": 0,
     }
-    learns_from = "photos and their captions" if has_captions else "photos; there are no captions"
-    reasons = [
-        f"train.inputs: {learns_from}",
+    reasons.append(
         f"train.freeze: {BACKBONE} stays as it is and sees each photo once, so that what learns is "
-        "quick; with a GPU, try train.freeze=false",
-    ]
-    views = 1
+        "quick; with a GPU, try train.freeze=false"
+    )
     if photos <= FEW and not has_captions:
         values = flatten(YAML(typ="safe", pure=True).load(source.read(FEW_PHOTOS))) | values
         views = values["train.views"]
+        seconds *= views
         reasons.append(f"train.views {views}: few photos are seen in several views, each once")
-    seconds = photos * views * seconds_a_photo(BACKBONE)
-    reasons.append(f"this machine's {_device().type} needs about {_duration(seconds)} for that")
-    return Recipe(values, reasons)
+    return Recipe(values, [*reasons, _takes(seconds)])
 
 
-def seconds_a_photo(backbone: str) -> float:
-    """How long this machine's GPU, or else its processor, takes for a photo, by one batch."""
+def _unaided(photos: int, source: Template, error: UserError, reasons: list[str]) -> Recipe:
+    """What learns without weights of others."""
+    values = {"ingest.image_size": UNAIDED_SIDE, "train.backbone": UNAIDED, "train.weights": "none"}
+    epochs = source.params()["train"]["epochs"]
+    seconds = photos * epochs * 3 * seconds_a_photo(UNAIDED, UNAIDED_SIDE, "none")  # back: twice
+    why = (
+        f"train.backbone: {UNAIDED} learns from nothing, which takes many photos. With the weights "
+        f"of {BACKBONE} fewer teach more, but {error}; tagloom init takes it as --weights"
+    )
+    return Recipe(values, [*reasons, why, _takes(seconds)])
+
+
+def _takes(seconds: float) -> str:
+    return f"this machine's {_device().type} needs about {_duration(seconds)} for that"
+
+
+def seconds_a_photo(backbone: str, side: int, weights: str) -> float:
+    """How long this machine's GPU, or else its processor, takes for a photo, by one batch.
+
+    Raises a ``UserError`` where the weights cannot be had.
+    """
     import torch
 
     from stages.network.nets import backbones
 
     device = _device()
-    network = backbones.build(backbone, SIDE)[0].to(device).eval()
-    photos = torch.zeros(BATCH, 3, SIDE, SIDE, device=device)
+    network = backbones.build(backbone, side, weights)[0].to(device).eval()
+    photos = torch.zeros(BATCH, 3, side, side, device=device)
     with torch.inference_mode():
         for _ in range(2):  # the first prepares
             started = time.perf_counter()
@@ -117,13 +153,13 @@ def init(
         UserError: something is there that would be in the way; nothing was written then.
         ProjectError: Git or DVC could not do what they were asked for.
     """
-    folder, photos = folder.absolute(), photos.absolute()
+    folder, photos = folder.resolve(), photos.resolve()  # "…/../…" DVC would take in wrongly
     content = source.params()
     root = photos if care == "in-place" else RAW / photos.name
     set_values(content, {**values, "ingest.root": str(root)})
     check_all(YAML(typ="safe", pure=True).load(written(content)))
     existing, is_new = check_init(folder, source, into), not folder.exists()
-    if folder.resolve().is_relative_to(photos.resolve()):
+    if folder.is_relative_to(photos):
         raise UserError(f"{folder} is among the photos, {photos}; name a folder beside them")
     try:
         folder.mkdir(parents=True, exist_ok=True)

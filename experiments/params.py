@@ -62,6 +62,8 @@ class Effect(NamedTuple):
 
 # The centre crop counts in validation as well.
 MOVES = " ".join(f"train.augment.{name}" for name in Augment.model_fields if name != "crop")
+# What a word is counts for eda, whatever the network reads.
+VOCABULARY = " ".join(f"vocab.{name}" for name in Vocab.model_fields if name != "segmentation")
 RECURRENT = "train.text.bidirectional train.text.embedding* train.text.hidden train.text.dropout"
 
 
@@ -95,7 +97,9 @@ EFFECTS = [
         _has_input("image"),
     ),
     Effect(
-        "train.text.* vocab.* report.captions", "caption in train.inputs", _has_input("caption")
+        f"train.text.* {VOCABULARY} report.captions",
+        "caption in train.inputs",
+        _has_input("caption"),
     ),
     Effect(
         "train.fusion train.text.caption_dropout",
@@ -108,7 +112,7 @@ EFFECTS = [
         lambda p: p["train.fusion"] not in ("late", "product"),
     ),
     Effect(
-        f"{RECURRENT} vocab.*",
+        f"{RECURRENT} {VOCABULARY}",
         "train.text.encoder lstm or gru",
         lambda p: p["train.text.encoder"] != "transformer",
     ),

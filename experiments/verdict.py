@@ -44,6 +44,8 @@ def decide(figures: dict[str, Any], params: dict[str, Any]) -> Verdict:
     elif not gain["low"] > least:
         reasons.append(f"the gain is not surely above {least:g}")
     for label, each in figures["labels"].items():
+        if not each["count"]:
+            continue  # nothing is known of it
         if (drop := each["champion"]["value"] - each["challenger"]["value"]) > most:
             reasons.append(f"F1 of {label} falls by {drop:.3f}, more than {most:g}")
     return Verdict(not reasons, "; ".join([gained, *reasons]), figures)

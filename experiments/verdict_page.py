@@ -11,6 +11,7 @@ from experiments.dvc_project import git_file
 from experiments.registry import Version
 from stages.markdown import plain
 
+WHO = ("champion", "challenger")
 COSTS = {  # of metrics/train.json: the words, and how a number is written
     "mb": ("size, MB", "{:,.1f}"),
     "seconds": ("training, seconds", "{:,.0f}"),
@@ -70,7 +71,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _overall(figures: dict[str, Any]) -> list[list[str]]:
-    sides = [figures[who] for who in ("champion", "challenger")]
+    sides = [figures[who] for who in WHO]
     return [[metric, *(_interval(side[metric]) for side in sides)] for metric in sides[0]]
 
 
@@ -97,7 +98,7 @@ def _labels(root: Path, revs: tuple[str, str], figures: dict[str, Any]) -> list[
         [
             plain(label),
             f"{each['count']} of {each['known']}" if "known" in each else str(each["count"]),
-            *(_interval(each[who]) if each["count"] else "–" for who in ("champion", "challenger")),
+            *("–" if each[who] is None else _interval(each[who]) for who in WHO),
             *(of_label.get(label, "") for of_label in thresholds),
         ]
         for label, each in figures["labels"].items()

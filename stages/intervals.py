@@ -19,7 +19,7 @@ count nowhere, as in ``stages.metrics``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -29,8 +29,8 @@ from stages.metrics import Ranking, average_precisions, rankings, ratio
 NORMAL = 1.959963984540054  # standard errors on either side, for 95 %
 FEWEST_PHOTOS = 40  # that say something of the metric
 FEWEST_OF_LABEL = 8  # photos that carry a label or are given it
+FEWEST_RIGHT = 3  # photos that are all right; of fewer, Wilson's interval holds in 84 to 99 %
 FEWEST_DIFFERENT = 20  # photos on which two answers differ
-REMAINS = 0.5  # of what half of the photos would add to average precision's bias
 LESS = 0.6  # weight of one photo less beside one more: the first overstates the error, as Efron and
 # Stein (1981) prove, the second understates it
 FEWEST_POSITIVES = 5  # of labels, whose average precision is looked at
@@ -107,8 +107,9 @@ def paired_gain(
         few = f"they differ on {_photos(different)}, and {FEWEST_DIFFERENT} are needed"
         return _none(value, few)
     gain, error = above.middle - below.middle, _error(influence)
-    if below.few or error == 0:
-        return _none(value, below.few or "wherever they differ, it counts alike")
+    few = below.few and above.few  # where one has enough, so has the gain
+    if few or error == 0:
+        return _none(value, few or "wherever they differ, it counts alike")
     untold = max(above.untold, below.untold) * abs(value)
     ends = gain - NORMAL * error, gain + NORMAL * error
     return _checked(value, *ends, untold / error, below.labels)
@@ -266,9 +267,18 @@ def _decided(
         estimates[f"micro_{name}"] = _ratio(hits.sum(axis=1), (hits + missed).sum(axis=1))
         estimates[f"macro_{name}"] = _mean_of_ratios(hits[:, some], missed[:, some])
     rows = counted.any(axis=1).astype(float)
-    estimates["subset_accuracy"] = _ratio(rows - wrong.any(axis=1), rows)
+    right = rows - wrong.any(axis=1)
+    estimates["subset_accuracy"] = replace(_ratio(right, rows), few=_few_right(int(right.sum())))
     estimates["hamming_loss"] = _ratio(wrong.mean(axis=1), counted.mean(axis=1))
     return estimates
+
+
+def _few_right(photos: int) -> str:
+    """What is too little for subset accuracy, of so many photos that are all right."""
+    if photos >= FEWEST_RIGHT:
+        return ""
+    are = "is" if photos == 1 else "are"
+    return f"{_photos(photos)} {are} all right, and {FEWEST_RIGHT} are needed"
 
 
 def _ratio(parts: np.ndarray, wholes: np.ndarray) -> _Estimate:
@@ -346,8 +356,8 @@ def _average_precision(ranking: Ranking) -> tuple[float, np.ndarray]:
     """Average precision without its bias, and by how much each ranked row moves it: float (rows,).
 
     A positive's precision is that of the others above it, as it would be in a large sample. Where
-    there are none it is taken for 1, which is too much; by how much tells what half of the photos
-    would add to that: with z others above, all would be gone once in 2ᶻ times.
+    there are none it is taken for 1, which is too much. Half of the photos would add as much to
+    that as there is (Quenouille 1956): with z others above, all would be gone once in 2ᶻ times.
     """
     truth, ends = ranking.truth, ranking.ends
     places = np.flatnonzero(truth)
@@ -377,7 +387,7 @@ def _precision(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
     """Precision where so many others are above: 1 where there are none, and less its bias."""
     above = hits + misses
     precision = np.where(above > 0, hits / np.maximum(above, 1), 1.0)
-    corrected: np.ndarray = precision - REMAINS * (1 - precision) * 0.5 ** np.maximum(above, 0)
+    corrected: np.ndarray = precision - (1 - precision) * 0.5 ** np.maximum(above, 0)
     return corrected
 
 

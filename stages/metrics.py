@@ -15,10 +15,15 @@ import numpy as np
 from stages.files import write_json
 
 FOLDER = Path("metrics")
+# What DVC shows of all figures (dvc metrics show, dvc exp show); more would not fit a terminal.
+HEADLINE = ("micro_f1", "macro_f1")
 
 
 def write(stage: str, figures: dict[str, Any]) -> None:
-    """Writes ``metrics/STAGE.json``; floats are rounded to six places, so that diffs read well."""
+    """Writes ``metrics/STAGE.json``; floats are rounded to six places, so that diffs read well.
+
+    An empty list is written as null: DVC looks for something to draw in lists.
+    """
     write_json(FOLDER / f"{stage}.json", _rounded(figures))
 
 
@@ -148,7 +153,7 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_rounded(item) for item in value]
+        return [_rounded(item) for item in value] or None
     if isinstance(value, float | np.floating):
         return round(float(value), 6)
     return value.item() if isinstance(value, np.generic) else value

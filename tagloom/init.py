@@ -48,7 +48,8 @@ def init(
         str,
         typer.Option(
             metavar="FILE",
-            help="The backbone's, where the Hugging Face hub cannot be reached.",
+            help="The pretrained backbone's, where the Hugging Face hub cannot be reached; "
+            "without any, a small network learns from nothing.",
         ),
     ] = "pretrained",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from benchmarks.coverage import OF_LABEL, Setting, measure
 from stages import intervals, metrics
@@ -81,6 +82,22 @@ def test_rare_positives_flatter_average_precision_and_the_interval_lies_lower():
     assert (figure["low"] + figure["high"]) / 2 < figure["value"]
 
 
+def test_of_a_network_that_knows_little_average_precision_is_hardly_flattered():
+    """Positives' scores are 1 higher, all else is normal: the true precision is an integral."""
+    random, rate, grid = np.random.default_rng(1), 0.03, np.linspace(-8, 8, 4001)
+    found, wrong = rate * norm.sf(grid), (1 - rate) * norm.sf(grid + 1)
+    expected = np.average(found / (found + wrong), weights=norm.pdf(grid))
+    values, beyond = [], []
+    for _ in range(20):
+        truth = random.random((400, 100)) < rate
+        scores = random.normal(size=truth.shape) + truth
+        estimate = intervals._ranked(truth, scores, None)["mean_average_precision"]
+        values.append(estimate.value)
+        beyond.append((estimate.middle - expected) / np.sqrt(np.square(estimate.influence).sum()))
+    assert np.mean(values) > expected + 0.04
+    assert abs(np.mean(beyond)) < 0.6  # standard errors
+
+
 def test_where_too_little_is_known_there_is_no_interval(truth: np.ndarray):
     figures = report(truth[:5], *(each[:5] for each in answer(truth, 0.8)))
     for figure in figures.values():
@@ -101,6 +118,19 @@ def test_of_few_photos_a_label_has_no_interval():
     assert few["low"] is None
     assert few["reason"].startswith("7 photos")
     assert enough["low"] < enough["value"] == enough["high"] == 1
+
+
+def test_where_hardly_a_photo_is_all_right_subset_accuracy_has_no_interval():
+    truth = np.ones((100, 2), bool)
+    predicted = truth & (np.arange(100) >= 98)[:, None] | [True, False]
+    few = report(truth, predicted.astype(float), predicted)["subset_accuracy"]
+    assert (few["value"], few["low"], few["high"]) == (0.02, None, None)
+    assert few["reason"].startswith("2 photos are all right")
+    predicted[97] = True
+    enough = report(truth, predicted.astype(float), predicted)["subset_accuracy"]
+    assert enough["low"] < enough["value"] < enough["high"]
+    none, half = (answer(truth, 0) for truth in (~truth, np.arange(100)[:, None] % 2 == [0, 0]))
+    assert paired_gain(truth, none, half, "subset_accuracy")["low"] > 0.3
 
 
 def test_the_interval_of_a_label_is_wilsons():

@@ -127,6 +127,7 @@ def test_write_rounds_and_takes_numpys_numbers(in_tmp: Path) -> None:
             "numpy": np.float32(0.5),
             "count": np.int64(7),
             "flag": np.True_,
+            "nothing": [],
             "nested": {3: [np.float64(2 / 3), None, "x"], "array": np.arange(2)},
         },
     )
@@ -135,5 +136,6 @@ def test_write_rounds_and_takes_numpys_numbers(in_tmp: Path) -> None:
         "numpy": 0.5,
         "count": 7,
         "flag": True,
+        "nothing": None,
         "nested": {"3": [0.666667, None, "x"], "array": [0, 1]},
     }

@@ -176,13 +176,14 @@ def by_label(
 ) -> dict[str, Any]:
     """Of each label, how many of the rows carry it and each side's F1.
 
-    Where some labels are not known there is also ``known``, of how many rows each is.
+    Where no row carries it, F1 is None. Where some labels are not known there is also ``known``, of
+    how many rows each is.
     """
     scores = {who: f1_by_label(truth, side.decided, known) for who, side in sides.items()}
     counts = {"count": truth if known is None else truth & known}
     counts |= {} if known is None else {"known": known}
     return {
         name: {what: int(of[:, i].sum()) for what, of in counts.items()}
-        | {who: f1[i] for who, f1 in scores.items()}
+        | {who: f1[i] if counts["count"][:, i].any() else None for who, f1 in scores.items()}
         for i, name in enumerate(names)
     }

@@ -1,6 +1,8 @@
 """Experiments, commits and the workspace: what DVC keeps of each."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import networkx as nx
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import ExpRefInfo
@@ -32,7 +35,8 @@ class Experiment:
     Attributes:
         rev: its commit, or ``workspace``.
         params: by key, ``train.lr``.
-        metrics: content by path, of the files that go with ``params``.
+        metrics: content by path, of the files of figures that go with ``params``: all that
+            stages write as JSON for Git, not only what DVC shows as metrics.
         outdated: by path, why a file does not: what changed since it was written.
         outputs: hash by path, of the outputs in DVC's cache.
         problem: why there is no result at all; empty where there may be one.
@@ -110,11 +114,7 @@ def of_state(repo: Repo, name: str, state: ExpState, problem: str = "") -> Exper
     }
     # What has no result shows the figures of the commit that it began at.
     outdated = {} if problem else _outdated(repo, state.rev)
-    metrics = {
-        path: file["data"]
-        for path, file in state.data.metrics.items()
-        if "data" in file and path not in outdated and not problem
-    }
+    metrics = {} if problem else _figures(repo, state.rev, outdated)
     outputs = {path: out.hash for path, out in state.data.outs.items() if out.hash}
     return Experiment(name, state.rev, params, metrics, outdated, outputs, problem)
 
@@ -150,9 +150,26 @@ def _outdated(repo: Repo, rev: str) -> dict[str, str]:
                 changed[each] for each in (stage, *nx.descendants(graph, stage)) if each in changed
             ]
             if reasons:
-                metrics = [out for out in stage.outs if out.is_metric]
-                outdated |= {str(out.def_path): "; ".join(reasons) for out in metrics}
+                figures = [out for out in stage.outs if _holds_figures(out)]
+                outdated |= {str(out.def_path): "; ".join(reasons) for out in figures}
         return outdated
+
+
+def _holds_figures(out: Output) -> bool:
+    return out.is_metric or (not out.use_cache and Path(out.def_path).suffix == ".json")
+
+
+def _figures(repo: Repo, rev: str, outdated: Container[str]) -> dict[str, Any]:
+    """The content of the files of figures at ``rev``, by path, but for those that are outdated."""
+    content: dict[str, Any] = {}
+    with repo.switch(rev):
+        outs = (out for stage in repo.index.stages for out in stage.outs if _holds_figures(out))
+        for path in (str(out.def_path) for out in outs):
+            where = repo.dvcfs.from_os_path(path)
+            if path not in outdated and repo.dvcfs.exists(where):
+                with suppress(ValueError):  # half-written by what was killed
+                    content[path] = json.loads(repo.dvcfs.read_text(where, encoding="utf-8"))
+    return content
 
 
 def _why_outdated(stage: PipelineStage, made: dict[str, Any]) -> str:

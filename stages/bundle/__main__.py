@@ -63,7 +63,7 @@ def validation(photos: int, threshold: dict[str, Any]) -> dict[str, Any]:
         "overall": threshold["cross_fitted"],
         "without_model": {n: v for n, v in threshold["without_model"].items() if n != "labels"},
         "captions_alone": threshold.get("captions_alone"),
-        "never_given": threshold["never_given"],
+        "never_given": threshold["never_given"] or [],
         "labels": threshold["labels"],
     }
 

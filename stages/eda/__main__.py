@@ -6,7 +6,7 @@ import polars as pl
 
 from stages import figures, run
 from stages.eda.overview import look_over
-from stages.eda.params import Eda
+from stages.eda.params import Eda, Vocab
 from stages.eda.pictures import draw
 from stages.eda.tables import measure, tables
 from stages.files import whole, write_csv
@@ -21,7 +21,9 @@ PICTURES = Path("data/eda")
 
 def main() -> None:
     params = read(Eda)
-    overview = look_over(records.read(), records.read_label_names(), params.top_words)
+    overview = look_over(
+        records.read(), records.read_label_names(), params.top_words, read(Vocab).segmentation
+    )
     with whole(PICTURES) as folder:
         folder.mkdir()
         for name, figure in draw(overview, ImageStore(), params.examples):

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.eda import statistics
-from stages.words import tokenize
+from stages.words import Segmentation, tokenize
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,18 @@ class Overview:
         return self.labels["label"].to_list()
 
 
-def look_over(photos: pl.DataFrame, names: list[str], top_words: int) -> Overview:
+def look_over(
+    photos: pl.DataFrame,
+    names: list[str],
+    top_words: int,
+    segmentation: Segmentation = "letters",
+) -> Overview:
     """The overview of ``photos``, which are records.
 
     Args:
         names: of all labels.
         top_words: how many words a label has in the tables of words.
+        segmentation: what a word is.
     """
     # Labels of test photos, where they are known, are for the last figure, not for decisions.
     is_labelled = (photos["subset"] == "train") & photos["labels"].is_not_null()
@@ -67,7 +73,7 @@ def look_over(photos: pl.DataFrame, names: list[str], top_words: int) -> Overvie
     labels = statistics.per_label(sets, names, carriers[-1] if some_unknown else None)
     order = labels["label"].to_list()
     columns = [names.index(name) for name in order]
-    words = tokenize(photos["caption"])
+    words = tokenize(photos["caption"], segmentation)
     counts = statistics.word_counts(labelled["labels"], words.filter(is_labelled))
     return Overview(
         photos=photos,

@@ -159,11 +159,12 @@ def word_counts(labels: pl.Series, words: pl.Series) -> pl.DataFrame:
         ``pmi`` in bits, log₂ p(label, word) / (p(label)·p(word)), Church & Hanks (1990); ``npmi``,
         that divided by −log₂ p(label, word): 1 when neither is seen without the other, 0 when
         they are independent (Bouma, 2009). A word counts once a caption; stop words, and letters
-        left over from «man's», do not.
+        left over from «man's», do not; a sign of Chinese is no letter.
     """
     captions = pl.DataFrame({"label": labels, "word": words.list.unique(maintain_order=True)})
     captions = captions.filter(pl.col("word").is_not_null())
-    a_word = (pl.col("word").str.len_chars() > 1) & ~pl.col("word").is_in(list(STOP_WORDS))
+    a_letter = pl.col("word").str.contains(r"^\P{Han}$")
+    a_word = ~a_letter & ~pl.col("word").is_in(list(STOP_WORDS))
     pairs = captions.explode("word").filter(a_word)
     of_word = pairs.group_by("word").agg(of_word=_rows())
     of_label = captions.explode("label").group_by("label").agg(of_label=_rows())

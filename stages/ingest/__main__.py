@@ -51,7 +51,7 @@ def ingest(params: Ingest, folder: Path) -> None:
     unfetched = addresses.fetch(listing.rows)
     with (
         # Experiments share what was kept; none is to replace it under the hands of another.
-        alone(decode_cache.place(params.form)),
+        alone(decode_cache.place(params.form, params.store)),
         whole(IMAGES) as store,
         whole(records.RECORDS) as path,
     ):
@@ -68,7 +68,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         names = params.labels or label_names(corrected.rows, corrected.label_lists)
         table = as_records(corrected.rows, corrected.label_lists, names, folder).scan()
         records.write(table, names, path)
-        decode_cache.keep(store, taken.scan(), params.form)
+        decode_cache.keep(store, taken.scan(), params.form, params.store)
         write_csv(corrections.CHECKED, ["id"], ([id] for id in corrected.checked))
         metrics = measure(table, len(names), len(lost)) | {"corrections": corrected.figures()}
         labels = summary.count_labels(table, names)

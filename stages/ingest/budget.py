@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from stages.ingest.confinement import stopped_clock
 from stages.ingest.images import UnreadablePhoto
 
 MB = 2**20
@@ -85,7 +86,8 @@ def _alone(file: int) -> Iterator[None]:
     except ImportError:  # Windows, where decoders are threads
         yield
         return
-    fcntl.lockf(file, fcntl.LOCK_EX)
+    with stopped_clock():
+        fcntl.lockf(file, fcntl.LOCK_EX)
     try:
         yield
     finally:

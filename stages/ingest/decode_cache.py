@@ -22,7 +22,7 @@ import polars as pl
 from stages.files import cache_folder, digest, whole
 from stages.image_formats import heif_version
 from stages.ingest import colour_profiles, decoder, deep_pixels, images, shrinking
-from stages.ingest.form import Form
+from stages.ingest.form import Codec, Form
 from stages.ingest.images import ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
 
@@ -118,39 +118,40 @@ class DecodeCache:
 EMPTY = DecodeCache(None, pl.DataFrame(schema=INDEX_SCHEMA))
 
 
-def load(form: Form) -> DecodeCache:
-    """The photos brought to ``form`` last by this very decoder; empty without any.
+def load(form: Form, codec: Codec) -> DecodeCache:
+    """The photos brought to ``form`` last by this very decoder, as ``codec`` keeps them; empty
+    without any.
 
     What was kept may have been deleted in part, or damaged; then it counts as empty.
     """
-    folder = place(form)
+    folder = place(form, codec)
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
-        if len(store) != len(index) or store.size != form.size:
+        if not index["image"].is_between(0, len(store), "left").all() or store.size != form.size:
             return EMPTY
         return DecodeCache(store, index.match_to_schema(INDEX_SCHEMA))
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError):
         return EMPTY
 
 
-def keep(store: Path, taken: pl.LazyFrame, form: Form) -> None:
+def keep(store: Path, taken: pl.LazyFrame, form: Form, codec: Codec) -> None:
     """Keeps the shards in ``store`` for the next time, in place of those kept before.
 
     ``taken`` has a row a photo, and the columns of ``INDEX_SCHEMA``.
     """
-    with whole(place(form)) as temporary:
+    with whole(place(form, codec)) as temporary:
         temporary.mkdir()
-        for shard in store.glob("*.npy"):
-            link_or_copy(shard, temporary / shard.name)
+        for file in store.iterdir():
+            link_or_copy(file, temporary / file.name)
         taken.select(INDEX_SCHEMA.names()).sink_parquet(
             temporary / INDEX, compression="lz4", statistics=False, row_group_size=ROW_GROUP
         )
 
 
-def place(form: Form) -> Path:
-    """The folder that keeps photos of ``form`` as this decoder makes them."""
+def place(form: Form, codec: Codec) -> Path:
+    """The folder where ``codec`` keeps photos of ``form`` as this decoder makes them."""
     modules = (decoder, deep_pixels, shrinking, colour_profiles, images)
     code = [Path(str(module.__file__)) for module in modules]
-    key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth} {form.fit}")
+    key = digest(*code, f"{PIL.__version__} {heif_version()} {form.depth} {form.fit} {codec}")
     return cache_folder("images") / f"{form.size}-{key[:12]}"

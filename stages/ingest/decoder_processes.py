@@ -19,7 +19,7 @@ from PIL import Image
 from stages.cores import cores
 from stages.ingest import decoder
 from stages.ingest.budget import Budget
-from stages.ingest.confinement import deadline, limit_memory, reason
+from stages.ingest.confinement import clock_deadline, deadline, limit_memory, reason
 from stages.ingest.decoder import Photo
 from stages.ingest.deep_pixels import Misfit
 from stages.ingest.form import Form, as_depth
@@ -173,7 +173,7 @@ def run(connection: int, lock: int, total: int, count: int) -> None:
             (size, depth, fit), Image.MAX_IMAGE_PIXELS = json.loads(pipe.recv_bytes())
             content = pipe.recv_bytes()
             try:
-                with deadline():
+                with deadline(), clock_deadline():
                     photo = decoder.decode(content, size, as_depth(depth), fit, budget)
             except UnreadablePhoto as error:
                 pipe.send_bytes(json.dumps({"error": str(error)}).encode())

@@ -13,6 +13,9 @@ Depth = Literal["type", "photo"] | tuple[float, float]
 # How photos become square: drawn out, their middle alone, or with bars beside them.
 Fit = Literal["stretch", "crop", "pad"]
 
+# How photos are kept: their pixels, or files of JPEG.
+Codec = Literal["raw", "jpeg"]
+
 
 class Form(NamedTuple):
     """What photos are brought to: their height and width in pixels, how deep ones are scaled, and

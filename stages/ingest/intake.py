@@ -48,13 +48,13 @@ def take_in(
         The rows whose photos could be opened, with what was seen (columns of ``TAKEN``); how many
         photos had to be decoded; and the other rows.
     """
-    cache = decode_cache.load(params.form)
+    cache = decode_cache.load(params.form, params.store)
     hints = Hints(params, unfetched)
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
     with (
-        ImageWriter(store, params.form, cache.store) as writer,
+        ImageWriter(store, params.form, params.store, cache.store) as writer,
         Progress("ingest", listing.total - len(listing.rejected), "photos") as progress,
     ):
         for rows in listing.rows.parts():
@@ -68,6 +68,7 @@ def take_in(
                     reason = hints.reason(path, id) if is_missing else str(photo)
                     rejected.append((file, row, path or id, reason))
                     addresses.forget(path or "")
+                    writer.append(None)
                     continue
                 decoded += not isinstance(photo.image, Known)
                 image = writer.append(photo.image)

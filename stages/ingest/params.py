@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from stages.ingest import naming
-from stages.ingest.form import Depth, Fit, Form, Side
+from stages.ingest.form import Codec, Depth, Fit, Form, Side
 from stages.params import Fraction, Section, unknown
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -35,6 +35,7 @@ class Ingest(Section):
     corrections: str
     image_size: Side
     fit: Fit
+    store: Codec
     depth: Depth
     labels: Names | None
     rename: dict[str, str] | None

@@ -15,7 +15,7 @@ import polars as pl
 from stages.files import project_root
 from stages.ingest import decoder
 from stages.ingest.addresses import file_of, is_address
-from stages.ingest.confinement import reason
+from stages.ingest.confinement import clock_deadline, reason
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.decoder import Photo
 from stages.ingest.decoder_processes import Decoders
@@ -202,9 +202,14 @@ def _open(
         with Decoders() as decoders:
             yield from map(_whole, in_threads(_opener(files, form, cache, decoders.decode), photos))
         return
-    open_one = _opener(files, form, cache, lambda content, form: decoder.decode(content, *form))
+    open_one = _opener(files, form, cache, _decode)
     shape, most = (form.size, form.size, 3), decoder.BUDGET.most
     yield from map(_whole, in_processes(open_one, photos, shape, _fatal, most))
+
+
+def _decode(content: bytes, form: Form) -> Photo:
+    with clock_deadline():
+        return decoder.decode(content, *form)
 
 
 def _fatal(ended_by: int) -> UnreadablePhoto:

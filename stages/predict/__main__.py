@@ -60,6 +60,8 @@ def main() -> None:
     draw_sheet(asked, labels, store)
     measured = measure(asked, probabilities, predicted, label_names, seconds)
     metrics.write("predict", {"model": str(BUNDLE), **measured})
+    names = [name for name in metrics.HEADLINE if name in measured]
+    metrics.write("holdout", {f"holdout_{name}": measured[name] for name in names})
 
 
 def measure(

@@ -8,7 +8,7 @@ import polars as pl
 from stages import UserError, run
 from stages.ingest import records
 from stages.ingest.records import known_matrix, label_matrix
-from stages.metrics import pooled
+from stages.metrics import HEADLINE, pooled
 from stages.metrics import write as write_metrics
 from stages.network.probabilities import VALIDATION, read_label_names, read_probabilities
 from stages.params import read
@@ -54,6 +54,7 @@ def main() -> None:
             "probabilities mean less than they say; train longer, or on more photos"
         )
     write_metrics("threshold", metrics)
+    write_metrics("validation", {name: metrics["cross_fitted"][name]["value"] for name in HEADLINE})
     warn_of_nothing_learnt(metrics)
 
 

@@ -69,7 +69,7 @@ def in_place_of_photos(
     key = digest(
         fingerprint(backbone),
         f"{description.backbone} {description.crop} {description.mean} {description.std}",
-        f"{store.form} {precision} {params.batch_size}",
+        f"{store.form} {store.codec} {precision} {params.batch_size}",
         f"{torch.__version__} {version('torchvision')} {version('timm')}",
         sha256(photos.tobytes()).hexdigest(),
         Path(__file__).parent,

@@ -12,8 +12,11 @@ import pytest
 from stages.eda import tables
 from stages.eda.__main__ import main
 from stages.eda.overview import look_over
+from stages.eda.params import Vocab
 from stages.ingest import records
 from stages.ingest.__main__ import main as ingest
+from stages.params import read
+from stages.vocab import vocabulary
 from tests.conftest import write_params
 
 PICTURES = {
@@ -115,6 +118,19 @@ def test_both_parameters_have_an_effect(digits):
     run()
     assert len(rows("top_words")) == 2 < words
     assert Path("data/eda/examples.png").read_bytes() != sheet
+
+
+def test_words_are_those_of_the_vocabulary_in_languages_without_blanks(in_tmp):
+    pytest.importorskip("icu4py")
+    captions = ["一个女人骑马", "女人与马", "狗", "ผู้หญิงขี่ม้า"]
+    write_records([["a"]] * 4, captions, ["a"], train=4)
+    write_params({"vocab.segmentation": "unicode"})
+    overview = look_over(records.read(), ["a"], 9, read(Vocab).segmentation)
+    options = {"normalize": "none", "drop_stop_words": True, "min_count": 1, "max_words": 99}
+    known = vocabulary.build(captions, **options, max_length=9, segmentation="unicode")
+    assert tables.measure(overview)["captions"]["words"] == len(known.words)
+    counted = dict(overview.top_words.select("word", "captions").iter_rows())
+    assert (counted["女人"], counted["狗"], counted["ขี่"]) == (2, 1, 1)
 
 
 def test_of_how_many_photos_labels_are_known(digits):

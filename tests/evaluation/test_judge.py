@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from evaluation.judge.__main__ import main
-from evaluation.judge.sides import Champion, in_use_side, new_side, unseen
+from evaluation.judge.sides import Champion, Side, by_label, in_use_side, new_side, unseen
 from stages.bundle.__main__ import main as bundle
 from stages.bundle.bundle import MANIFEST, read_bundle, seal
 from stages.bundle.model import load_model
@@ -165,6 +165,16 @@ def test_what_is_not_known_of_a_photo_counts_for_neither(champion: Path):
     of_labels = verdict["labels"].values()
     assert [each["known"] for each in of_labels] == known.sum(axis=0).tolist()
     assert [each["count"] for each in of_labels] == truth.sum(axis=0).tolist()
+
+
+def test_of_a_label_that_no_photo_carries_nothing_is_known():
+    truth = np.array([[True, False], [True, False]])
+    sides = {who: Side(truth.astype(np.float32), truth | [False, who == WHO[0]]) for who in WHO}
+    found = by_label(truth, ["cat", "dog"], sides, None)
+    assert found["dog"] == {"count": 0, "champion": None, "challenger": None}
+    assert found["cat"]["champion"]["value"] == 1
+    known = np.array([[True, True], [False, True]])
+    assert by_label(~truth, ["cat", "dog"], sides, ~known)["dog"]["challenger"] is None
 
 
 def renamed(place: int, name: str) -> Callable[[dict], None]:

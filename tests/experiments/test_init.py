@@ -7,12 +7,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from experiments.dvc_project import ProjectError, git
-from experiments.init import init, recipe
+from experiments.init import BACKBONE, SIDE, init, recipe
 from experiments.template import LEFT_OUT, Template, last_commit, template, update
 from stages import UserError
+from stages.network.nets import backbones
 from stages.params import flatten
 from tests.conftest import ROOT
 from tests.experiments.test_sources import state
@@ -56,8 +58,9 @@ def params(project: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("care", ["copy", "link", "in-place"])
 def test_photos_are_read_and_never_touched(photos: Path, tmp_path: Path, care: str) -> None:
+    """Also where the way to them leads up, which DVC does not understand by itself."""
     before, project = state(photos), tmp_path / "birds"
-    root = init(project, photos, TABLE, FIRST, care)
+    root = init(project, photos / ".." / photos.name, TABLE, FIRST, care)
     assert state(photos) == before
     assert (project / root / "photos" / "1.jpg").read_bytes().startswith(b"no photo")
     assert root.is_absolute() == (care == "in-place")
@@ -190,7 +193,7 @@ def test_the_real_template_has_what_a_project_needs(photos: Path, tmp_path: Path
 
 
 def test_few_photos_are_seen_in_several_views(monkeypatch) -> None:
-    monkeypatch.setattr("experiments.init.seconds_a_photo", lambda name: 0.1)
+    monkeypatch.setattr("experiments.init.seconds_a_photo", lambda *_: 0.1)
     few, many, captioned = (
         recipe(*each, template(), "pretrained")
         for each in ((500, False), (5000, False), (500, True))
@@ -198,3 +201,25 @@ def test_few_photos_are_seen_in_several_views(monkeypatch) -> None:
     assert [each.values.get("train.views") for each in (few, many, captioned)] == [8, None, None]
     assert "captions" in captioned.reasons[0]
     assert "7 minutes" in few.reasons[-1]
+
+
+def test_without_a_hub_a_small_network_learns(monkeypatch) -> None:
+    def unreachable(url: str) -> None:
+        raise OSError("no route to it")
+
+    monkeypatch.setattr("stages.network.nets.timm_backbones.reach", unreachable)
+    chosen = recipe(500, False, template(), "pretrained")
+    assert chosen.values["train.backbone"] == "small_cnn"
+    assert chosen.values["train.weights"] == "none"
+    said = "\n".join(chosen.reasons)
+    assert "no route to it" in said
+    assert "--weights" in said
+
+
+def test_weights_are_found_from_the_project_too(in_tmp: Path) -> None:
+    weights = in_tmp / "weights.pth"
+    torch.save(backbones.build(BACKBONE, SIDE)[0].state_dict(), weights)
+    chosen = recipe(500, True, template(), "weights.pth")
+    assert chosen.values["train.weights"] == str(weights)
+    with pytest.raises(UserError, match=r"other\.pth does not exist"):
+        recipe(500, True, template(), "other.pth")

@@ -33,7 +33,7 @@ def lines(
     figures = {
         "rows": 9,
         **{who: {"micro_f1": F1} for who in SIDES},
-        "labels": {label: counts | SIDES for label, counts in labels.items()},
+        "labels": {label: SIDES | counts for label, counts in labels.items()},
         "drift": DRIFT | drift,
     }
     return page(folder, "new", name, figures, version, rev, version, [name]).splitlines()
@@ -44,6 +44,11 @@ def test_where_all_is_known_nothing_is_said_of_it(tmp_path: Path):
     assert any(line.startswith("| cat | 3 | 0.500 (") for line in text)
     assert "| rate of cat | 25.0% | 50.0% |" in text
     assert "| rate of dog | 10.0% |  |" in text
+
+
+def test_a_label_that_no_photo_carries_has_no_f1(tmp_path: Path):
+    text = lines(tmp_path, {"cat": {"count": 0, **dict.fromkeys(SIDES)}}, {})
+    assert "| cat | 0 | – | – |  |  |" in text
 
 
 def test_of_how_many_photos_a_label_is_known(tmp_path: Path):

@@ -187,7 +187,10 @@ FIGURES = {
     "gain": {"value": 0.02, "low": 0.01, "high": 0.03},
     "champion": {"macro_f1": {"value": 0.5}},
     "challenger": {"macro_f1": {"value": 0.52}},
-    "labels": {"cat": {"count": 5, "champion": {"value": 0.9}, "challenger": {"value": 0.75}}},
+    "labels": {
+        "cat": {"count": 5, "champion": {"value": 0.9}, "challenger": {"value": 0.75}},
+        "dog": {"count": 0, "champion": None, "challenger": None},
+    },
 }
 
 

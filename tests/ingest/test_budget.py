@@ -13,6 +13,7 @@ import pytest
 
 from stages.ingest import budget
 from stages.ingest.budget import MB, Budget, memory
+from stages.ingest.confinement import clock_deadline
 from stages.ingest.decoder import decode
 from stages.ingest.images import UnreadablePhoto
 from tests.hostile import photo, saved
@@ -81,6 +82,31 @@ def test_a_killed_process_gives_its_memory_back(tight: Budget) -> None:
     os.kill(process.pid, signal.SIGKILL)
     thread.join()
     process.join()
+    process.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads
+def test_who_waits_for_others_is_not_ended(tight: Budget) -> None:
+    """The clock stands while a photo waits for the large one before it, and then goes on."""
+    is_held = multiprocessing.Event()
+
+    def wait() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        is_held.wait()
+        with clock_deadline(0.5):
+            with tight.room(LARGE):
+                pass
+            time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=wait)
+    process.start()
+    with tight.room(LARGE):
+        is_held.set()
+        process.join(1)
+        assert process.is_alive()
+    process.join()
+    assert process.exitcode == -signal.SIGALRM
     process.close()
 
 

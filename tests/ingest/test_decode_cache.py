@@ -19,11 +19,11 @@ def kept(in_tmp: Path, photo: Callable[..., bytes], ingest: Callable[..., None])
         lines.append(f"{number}.jpg,a")
     (in_tmp / "raw" / "train.csv").write_text("\n".join(lines))
     ingest("kaggle-csv", {"test": None})
-    return decode_cache.place(Form(16))
+    return decode_cache.place(Form(16), "raw")
 
 
 def test_what_is_kept_says_what_decoding_would(kept: Path) -> None:
-    cache = decode_cache.load(Form(16))
+    cache = decode_cache.load(Form(16), "raw")
     table = records.read()
     assert cache.by_sha256("0" * 64) is None
     for row in table.iter_rows(named=True):
@@ -42,7 +42,7 @@ def test_shards_are_kept_as_links(kept: Path) -> None:
 
 @pytest.mark.parametrize("form", [Form(17), Form(16, "photo"), Form(16, fit="crop")])
 def test_another_form_knows_nothing(kept: Path, form: Form) -> None:
-    assert decode_cache.load(form) is decode_cache.EMPTY
+    assert decode_cache.load(form, "raw") is decode_cache.EMPTY
 
 
 @pytest.mark.parametrize("file", ["index.parquet", "00000.npy"])
@@ -51,10 +51,10 @@ def test_a_damaged_cache_counts_as_nothing(kept: Path, file: str, content: bytes
     (kept / file).unlink()
     if content is not None:
         (kept / file).write_bytes(content)
-    assert decode_cache.load(Form(16)) is decode_cache.EMPTY
+    assert decode_cache.load(Form(16), "raw") is decode_cache.EMPTY
 
 
 def test_an_index_of_another_store_counts_as_nothing(kept: Path) -> None:
     index = pl.read_parquet(kept / "index.parquet")
-    index.head(3).write_parquet(kept / "index.parquet")
-    assert decode_cache.load(Form(16)) is decode_cache.EMPTY
+    index.with_columns(pl.col("image") + 1).write_parquet(kept / "index.parquet")
+    assert decode_cache.load(Form(16), "raw") is decode_cache.EMPTY

@@ -77,15 +77,17 @@ def test_pixels_are_limited_as_here(decoders: Decoders, monkeypatch: pytest.Monk
     ("program", "reason"),
     [
         ("def endless(*_):\n  while True: pass\ndecoder.decode = endless", "longer than 30 s"),
+        ("decoder.decode = lambda *_: os.read(os.pipe()[0], 1)", "hung for 600 s"),
         ("decoder.decode = lambda *_: os.kill(os.getpid(), 11)", "ended by signal 11"),
     ],
-    ids=["endless", "crash"],
+    ids=["endless", "hung", "crash"],
 )
 def test_a_photo_that_ends_its_decoder_costs_no_other(
     program: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = "from stages.ingest import confinement, decoder, decoder_processes as d; import os\n"
     short += "d.deadline = lambda: confinement.deadline(0.5)\n"
+    short += "d.clock_deadline = lambda: confinement.clock_deadline(5)\n"
     with Decoders(1) as decoders:
         with monkeypatch.context() as patched:
             run_first(short + program, patched)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.ingest import images
-from stages.ingest.form import Form
+from stages.ingest.form import Codec, Form
 from stages.ingest.images import SHARD_ROWS, ImageStore, ImageWriter, Known
 
 SIZE = 4
@@ -12,19 +12,27 @@ SIZE = 4
 
 def pixels(content: int) -> np.ndarray:
     """Another photo for each number."""
-    return np.random.default_rng(content).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    return np.random.default_rng(abs(content)).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
 
-def write(folder: Path, contents: list[int], cache: tuple[Path, list[int]] | None = None) -> None:
-    """Writes a store; what ``cache`` (its folder and contents) holds is taken from there."""
+def write(
+    folder: Path,
+    contents: list[int],
+    cache: tuple[Path, list[int]] | None = None,
+    codec: Codec = "raw",
+) -> None:
+    """Writes a store; what ``cache`` (its folder and contents) holds is taken from there.
+
+    Negative contents are photos that were set aside.
+    """
     rows: dict[int, list[int]] = {}
     for row, content in enumerate(cache[1] if cache else []):
         rows.setdefault(content, []).append(row)
     folder.mkdir()
-    with ImageWriter(folder, Form(SIZE), ImageStore(cache[0]) if cache else None) as writer:
+    with ImageWriter(folder, Form(SIZE), codec, ImageStore(cache[0]) if cache else None) as writer:
         for row, content in enumerate(contents):
-            known = Known(tuple(rows[content])) if content in rows else None
-            assert writer.append(known or pixels(content)) == row
+            known = Known(tuple(rows[content])) if content in rows else pixels(content)
+            assert writer.append(known if content >= 0 else None) == row
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -72,15 +80,22 @@ LONG = list(range(SHARD_ROWS + 10))
         ([1, 1, 2, 1], [1, 1, 2, 1], 1),
         ([1, 1, 2, 1], [1, 2, 1, 1, 1], 0),
         ([1, 2, 3], [7, 8, 9], 0),
+        ([1, -1, 3], [1, -1, 3], 1),
+        ([1, -1, 3], [1, 2, 3], 0),
+        ([1, 2, 3], [1, -1, 3], 0),
+        (LONG, [*LONG, -1, -1], 1),
+        ([-1, -1], [-1, -1], 1),
+        ([1, 2], [-1], 0),
     ],
 )
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
 def test_a_store_from_an_earlier_one_is_the_same_as_a_fresh_one(
-    tmp_path: Path, before: list[int], after: list[int], linked: int
+    tmp_path: Path, before: list[int], after: list[int], linked: int, codec: Codec
 ) -> None:
-    write(tmp_path / "before", before)
+    write(tmp_path / "before", before, codec=codec)
     untouched = shards(tmp_path / "before")
-    write(tmp_path / "after", after, (tmp_path / "before", before))
-    write(tmp_path / "fresh", after)
+    write(tmp_path / "after", after, (tmp_path / "before", before), codec)
+    write(tmp_path / "fresh", after, codec=codec)
     assert shards(tmp_path / "after") == shards(tmp_path / "fresh")
     assert shards(tmp_path / "before") == untouched
     same = [
@@ -88,7 +103,43 @@ def test_a_store_from_an_earlier_one_is_the_same_as_a_fresh_one(
         for file in (tmp_path / "after").iterdir()
         if (tmp_path / "before" / file.name).exists()
     ]
+    if codec == "jpeg":  # beside each shard lies where its photos end
+        linked *= 2
     assert sum(same) == linked
+
+
+def test_an_empty_row_is_black_and_empty(tmp_path: Path) -> None:
+    for codec in ("raw", "jpeg"):
+        write(tmp_path / codec, [-1, 5], codec=codec)
+        store = ImageStore(tmp_path / codec)
+        assert not store.photo(0).any()
+        assert store.photo(1).any()
+        assert [store.shards[0].is_empty(row) for row in range(2)] == [True, False]
+
+
+def test_jpeg_is_the_photo_nearly(tmp_path: Path) -> None:
+    smooth = np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
+    with ImageWriter(tmp_path, Form(64, fit="pad"), "jpeg") as writer:
+        for _ in range(SHARD_ROWS + 1):
+            writer.append(smooth)
+    store = ImageStore(tmp_path)
+    assert (store.codec, store.size, store.form, len(store)) == (
+        *("jpeg", 64, Form(64, fit="pad")),
+        SHARD_ROWS + 1,
+    )
+    assert np.abs(store.photo(SHARD_ROWS).astype(int) - smooth).max() < 6
+    assert sum(map(len, shards(tmp_path).values())) < 0.2 * smooth.nbytes * len(store)
+
+
+def test_a_store_says_how_many_rows_a_shard_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "SHARD_ROWS", 3)
+    write(tmp_path / "store", list(range(8)))
+    monkeypatch.undo()
+    store = ImageStore(tmp_path / "store")
+    assert (len(store), store.shard_rows) == (8, 3)
+    np.testing.assert_array_equal(store.photo(7), pixels(7))
 
 
 def test_a_photo_of_another_size_is_no_row(tmp_path: Path) -> None:

@@ -311,6 +311,30 @@ def test_rows_are_taken_in_part_by_part(
     assert not list(Path("data").glob(".*"))
 
 
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+def test_a_photo_that_is_set_aside_leaves_the_others_their_rows(
+    folder: Path, photo: Callable[..., bytes], ingest: Callable[..., None], store: str
+) -> None:
+    def ingested() -> dict[str, bytes]:
+        ingest("kaggle-csv", {"test": None}, max_rejected=0.1, store=store)
+        return {file.name: file.read_bytes() for file in Path("data/images").iterdir()}
+
+    (folder / "data" / "7.jpg").write_bytes(b"no photo")
+    without = ingested()
+    assert records.read()["image"].to_list() == [row for row in range(20) if row != 7]
+    assert (len(ImageStore()), ImageStore().shards[0].is_empty(7)) == (20, True)
+    others = [row for row in range(20) if row != 7]
+    pixels = ImageStore().gather(np.array(others))
+    assert ingested() == without  # from the cache
+    (folder / "data" / "7.jpg").write_bytes(photo(7))
+    with_all = ingested()
+    np.testing.assert_array_equal(ImageStore().gather(np.array(others)), pixels)
+    assert records.read()["image"].to_list() == list(range(20))
+    shutil.rmtree(".tagloom")
+    assert ingested() == with_all  # as decoded at once
+    assert ImageStore().codec == store
+
+
 def test_max_rejected_counts_photos(
     folder: Path, ingest: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

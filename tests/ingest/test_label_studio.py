@@ -73,15 +73,16 @@ def test_a_photo_that_was_skipped_is_not_known(tmp_path: Path):
 
 
 def test_json_min(tmp_path: Path):
-    """One choice stands there as it is, and none not at all."""
+    """One choice stands there as it is, and none not at all; nor does an annotation that is not."""
     about = {"id": 1, "annotator": 1, "annotation_id": 4, "lead_time": 3.1, "photo_id": "x.jpg"}
     items = [
         {"image": "1.jpg", "labels": {"choices": ["cat", "dog"]}} | about,
         {"image": "2.jpg", "labels": "cat"} | about | {"photo_id": "2.jpg"},
         {"image": "3.jpg"} | about | {"photo_id": "3.jpg"},
+        {"image": "4.jpg"} | about | {"photo_id": "4.jpg", "annotation_id": None},
     ]
     lists = {id: row.labels for id, row in rows(tmp_path, items).items()}
-    assert lists == {"x.jpg": ["cat", "dog"], "2.jpg": ["cat"], "3.jpg": []}
+    assert lists == {"x.jpg": ["cat", "dog"], "2.jpg": ["cat"], "3.jpg": [], "4.jpg": None}
 
 
 def test_other_names_of_image_and_control(tmp_path: Path):

@@ -63,9 +63,11 @@ SHOWN = {
     "bundle": {*provenance.SECTIONS} - {"bundle"},
     "report": {*SECTIONS} - {*summary.NO_PART, "report"},
 }
+# Single keys of others that a stage reads.
+READ = {"eda": {"vocab.segmentation"}}
 
 
-def test_each_stage_lists_just_the_keys_of_its_section_and_what_it_shows():
+def test_each_stage_lists_just_the_keys_of_its_section_and_what_it_reads_and_shows():
     for stage, definition in STAGES.items():
         listed = [key.replace("${ingest.source}", PARAMS["ingest"]["source"])
                   for key in definition["params"]]  # fmt: skip
@@ -74,7 +76,8 @@ def test_each_stage_lists_just_the_keys_of_its_section_and_what_it_shows():
         if "ingest" in shown | {stage}:
             own += [key for key in KEYS if key.split(".")[0] == "ingest" and not of_source(key)]
             own.append(f"ingest.{PARAMS['ingest']['source']}")
-        assert sorted(listed) == sorted({*own, *shown} - {"ingest"}), stage
+        expected = {*own, *shown, *READ.get(stage, ())} - {"ingest"}
+        assert sorted(listed) == sorted(expected), stage
 
 
 def test_sections_are_stages_in_their_order():
@@ -125,7 +128,8 @@ def test_changed_keys_make_just_their_stages_stale(project: Project, keys: tuple
     sources = {None, PARAMS["ingest"]["source"]}
     sections = {key.partition(".")[0] for key in keys if of_source(key) in sources}
     shows = {stage for stage, shown in SHOWN.items() if shown & sections}
-    assert found == (sections | shows) - {"retrain"}
+    reads = {stage for stage, read in READ.items() if read & {*keys}}
+    assert found == (sections | shows | reads) - {"retrain"}
 
 
 @pytest.mark.parametrize("name", MODELS)

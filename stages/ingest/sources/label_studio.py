@@ -111,6 +111,8 @@ def _whole(item: Any, control: str) -> Any:
     """The task as JSON has it, of an item of JSON or of JSON-MIN, which are its annotations."""
     if not isinstance(item, dict) or "data" in item:
         return item
+    if item.get("annotation_id", 0) is None:  # exported though nobody has looked at it
+        return {"data": item, "annotations": []}
     value = item.get(control, {})  # one choice stands there as it is
     choices = {"choices": [value]} if isinstance(value, str) else value
     return {"data": item, "annotations": [{"result": [{"from_name": control, "value": choices}]}]}
