@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from experiments.dvc_project.git import git, git_or_none
+from experiments.dvc_project.git import git, git_folder, git_or_none
 from experiments.look.base import PACKED
 from experiments.plan import PARAMS
 from stages import UserError
@@ -69,7 +69,7 @@ def template() -> Template:
     """That of the installed package, or of the commit that this checkout is at.
 
     Raises:
-        UserError: there is neither.
+        UserError: there is neither, or this is the copy that a project has of its own.
     """
     if PACKED.exists():
         archive = PACKED.read_bytes()
@@ -79,6 +79,11 @@ def template() -> Template:
         if done.returncode:
             reason = done.stderr.decode("utf-8", "replace").strip()
             raise UserError(f"{ROOT} is no checkout of Tagloom to make projects from: {reason}")
+        if last_commit(*git_folder(ROOT)):
+            raise UserError(
+                f"{ROOT} is itself a project that tagloom init made; ask the Tagloom that is "
+                "installed: the command tagloom, not python -m tagloom"
+            )
         archive = done.stdout
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         return Template(files.comment.decode(), archive)

@@ -173,7 +173,9 @@ def test_what_was_not_made_so_is_not_updated(project: Path, tmp_path: Path) -> N
     assert last_commit(clone, Path()) == last_commit(project, Path())
 
 
-def test_the_real_template_has_what_a_project_needs(photos: Path, tmp_path: Path) -> None:
+def test_the_real_template_has_what_a_project_needs(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And nothing of the sample's: figures, data and history."""
     source = template()
     names = set(source.names())
@@ -190,6 +192,9 @@ def test_the_real_template_has_what_a_project_needs(photos: Path, tmp_path: Path
         cwd=project, env=os.environ, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert Path(listed.stdout.strip()).is_relative_to(project)
+    monkeypatch.setattr("experiments.template.ROOT", project)  # as python -m tagloom has it there
+    with pytest.raises(UserError, match="itself a project"):
+        template.__wrapped__()
 
 
 def test_few_photos_are_seen_in_several_views(monkeypatch) -> None:
