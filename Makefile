@@ -84,6 +84,8 @@ $(INSTALLED): requirements.lock
 	  "Tagloom needs Python 3.11 to 3.13, but $(PYTHON) is %d.%d; say which: make PYTHON=python3.12 …" % v)'
 	@echo "Installing the locked versions into .venv (several GB with CUDA's libraries; minutes) …"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  --requirement requirements.lock
+	@.venv/bin/python -m compileall -qq -j 0 .venv/lib || true  # some are templates; pip has one core
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

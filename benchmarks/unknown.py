@@ -133,8 +133,8 @@ def learn(way: str, seed: int) -> Figures:
         return rows_for(description, photos, store, words, shown, known)
 
     parts = rows_of("train", way != COMPLETE), rows_of("validation", hides=False)
-    (train, validation), _ = features.in_place_of_photos(
-        parts, network, description, params, "fp32", ALONE
+    train, validation, _ = features.in_place_of_photos(
+        *parts, network, description, params, "fp32", ALONE
     )
     checkpoint = Checkpoint(params, network, store.form, "fp32")
     fit(network, description, train, validation, params, checkpoint, lambda epoch: None)

@@ -39,7 +39,8 @@ Labels for photos like those of {root}, learnt with Tagloom.
 
 ```sh
 dvc repro                     # runs what is not up to date; the result: report/index.html
-dvc exp run -S train.lr=5e-4  # tries a change; dvc exp show compares
+git add . && git commit       # keeps its figures, and what made them
+dvc exp run -S train.lr=5e-4  # tries a change; python -m experiments.compare shows all tries
 tagloom predict PHOTO         # asks the model
 tagloom update                # merges what is new in Tagloom
 ```

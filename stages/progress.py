@@ -64,7 +64,7 @@ class Progress:
             self._bar.set_postfix(figures)
 
     def _write_line(self) -> None:
-        if not _writes_lines.get():
+        if not (self.total and _writes_lines.get()):
             return
         self._last_line = time.monotonic()
         rate = self._done / max(self._last_line - self._started, 1e-9)

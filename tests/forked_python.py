@@ -68,8 +68,8 @@ def folder() -> Path:
     The processes that run the tests share it: the first one starts the server that forks, which
     ends with the last one.
     """
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
-    made = Path(tempfile.gettempdir(), f"tagloom-python-{run}")
+    name = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    made = Path(tempfile.gettempdir(), f"tagloom-{name}" if name else tempfile.mkdtemp())
     made.mkdir(exist_ok=True)
     with (made / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,7 +77,7 @@ def folder() -> Path:
             # It returns when it listens, and leaves a process that does.
             environment = os.environ | {"OMP_NUM_THREADS": "1", "PREFECT_HOME": str(made)}
             subprocess.run([sys.executable, __file__, str(made)], env=environment, check=True)
-        atexit.register(os.close, os.open(made / "users", os.O_WRONLY))
+        atexit.register(os.close, os.open(made / "users", os.O_WRONLY | os.O_NONBLOCK))
     return made
 
 

@@ -99,18 +99,18 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def few(prepared: Path) -> Path:
-    """The small sample, 16 of its photos to learn from and 16 to validate."""
+    """The small sample, 8 of its photos to learn from and 8 to validate."""
     from stages.split import folds
 
     parts = folds.read()
-    folds.write(parts.group_by("part", maintain_order=True).head(16))
+    folds.write(parts.group_by("part", maintain_order=True).head(8))
     return prepared
 
 
 def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
     """What is changed on top of a preset for it to run in a second or two."""
     text = flatten(load(file))
-    small = SMALL | {"train.epochs": 1, "train.batch_size": 8, "train.max_mb": 100}
+    small = SMALL | {"train.epochs": 1, "train.batch_size": 4, "train.max_mb": 100}
     values = {key: value for key, value in small.items() if key not in text}
     for key in ("ingest.image_size", "train.batch_size", "vocab.normalize"):
         values[key] = small.get(key, "none")

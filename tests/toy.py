@@ -99,7 +99,7 @@ class Toy:
         return count
 
 
-def eventually(look: Callable[[], T], seconds: float = 30, every: float = 0.1) -> T:
+def eventually(look: Callable[[], T], seconds: float = 120, every: float = 0.1) -> T:
     """What ``look`` returns, as soon as it is true; fails when it is not in time.
 
     Looks each ``every`` seconds: whoever looks at all processes, or asks a server, takes time from

@@ -1,6 +1,7 @@
 """What lies below a folder: photos and other files, by their names, from one walk."""
 
 import os
+import tarfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -8,16 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from stages.image_formats import suffixes
-from stages.ingest.archives import LEFT_BY_MACOS, TAR, ZIP
+from stages.ingest.archives import BROKEN, LEFT_BY_MACOS, TAR, ZIP
 
 
 class Index:
     """Files below ``root``, their paths below it. Hidden ones are none; links are followed.
 
     Attributes:
-        photos: those with the suffix of a photo, also in a zip, which is as a folder of its name.
-        others: all other files, but for zips and those that cannot be read.
+        photos: those with the suffix of a photo, also in an archive, which is as a folder of its
+            name.
+        others: all other files, but for archives and those that cannot be read.
         unreadable: the latter.
+        has_archives: whether there are any, of which no tables or files of annotations are seen.
         by_name, by_stem: the paths of photos, by their names and by these without suffix.
     """
 
@@ -26,6 +29,7 @@ class Index:
         self.photos: set[str] = set()
         self.others: list[str] = []
         self.unreadable: list[str] = []
+        self.has_archives = False
         self.by_name: dict[str, list[str]] = defaultdict(list)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for path in _files(root):
@@ -35,8 +39,9 @@ class Index:
                 continue
             elif not os.access(root / path, os.R_OK):
                 self.unreadable.append(path)
-            elif path.lower().endswith(ZIP):
-                self._add(f"{path}/{each}" for each in _in_zip(root / path))
+            elif path.lower().endswith((*ZIP, *TAR)):
+                self.has_archives = True
+                self._add(f"{path}/{each}" for each in _packed(root / path))
             else:
                 self.others.append(path)
         self.others.sort()
@@ -51,13 +56,6 @@ class Index:
     def with_suffix(self, *wanted: str) -> list[str]:
         """The other files whose names end so, whatever their case."""
         return [path for path in self.others if path.lower().endswith(wanted)]
-
-    @property
-    def has_archives(self) -> bool:
-        """Whether there are any, of which no tables or files of annotations are seen."""
-        return any(f"{suffix}/" in path for path in self.photos for suffix in ZIP) or bool(
-            self.with_suffix(*TAR)
-        )
 
     def lines(self, path: str) -> list[str]:
         """Those of a text file that hold something, without blanks around it."""
@@ -97,10 +95,19 @@ def _files(root: Path) -> Iterator[str]:
         yield from (in_folder(below, name) for name in files if name[0] != ".")
 
 
-def _in_zip(archive: Path) -> Iterator[str]:
-    """The photos in ``archive``; none where it cannot be read."""
-    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(archive) as packed:
-        for name in packed.namelist():
+def _packed(archive: Path) -> Iterator[str]:
+    """The photos in ``archive``; those before the place from which on it cannot be read."""
+    with suppress(OSError, *BROKEN):
+        for name in _members(archive):
             is_photo = os.path.splitext(name)[1].lower() in suffixes()
             if is_photo and not name.startswith(LEFT_BY_MACOS):
                 yield name
+
+
+def _members(archive: Path) -> Iterator[str]:
+    if archive.name.lower().endswith(ZIP):
+        with zipfile.ZipFile(archive) as packed:
+            yield from packed.namelist()
+    else:  # to its end, for it has no list
+        with tarfile.open(archive) as tape:
+            yield from (member.name.removeprefix("./") for member in tape if member.isfile())

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -270,6 +271,11 @@ def test_linked_and_packed_photos(in_tmp: Path):
     assert (linked.ingest["table"]["photos"], linked.sides) == ("here", (24, 16))
     assert (zipped.ingest["table"]["photos"], zipped.sides) == ("all.zip/in", None)
     assert zipped.photos == 2
+    Path("packed/all.zip").unlink()
+    with tarfile.open("packed/all.tar.gz", "w:gz") as tape:  # as tar -C p -czf all.tar.gz . does
+        tape.add("p", ".")
+    taped = look(Path("packed"), BASE)
+    assert (taped.ingest["table"]["photos"], taped.photos) == ("all.tar.gz", 2)
 
 
 def test_what_cannot_be_read_is_no_hindrance(in_tmp: Path, monkeypatch: pytest.MonkeyPatch):

@@ -83,7 +83,7 @@ def test_people_are_told_how_it_ended(
     run(client, "of another project", Failed(message="not ours"))
     promoted = run(client, PROJECT, Completed(name="Promoted", message="it is better"))
     run(client, PROJECT, Crashed(message="It was killed"))
-    eventually(lambda: len(mailbox) == 3, 40)
+    eventually(lambda: len(mailbox) == 3)
     assert mailbox[0].startswith(f"retrain/{PROJECT}: Promoted: it is better\nhttp")
     assert mailbox[0].endswith(f"/runs/flow-run/{promoted}")
     assert mailbox[1].startswith(f"retrain/{PROJECT}: Crashed: It was killed\n")

@@ -79,7 +79,7 @@ def test_a_worker_runs_what_is_served_too(
     command = prefect("worker", "start", "--pool", "tagloom", "--limit", "1")
     with subprocess.Popen(command, env=pool, stdout=subprocess.DEVNULL) as worker:
         try:
-            state = eventually(ended, 60)
+            state = eventually(ended)
             worker.send_signal(signal.SIGINT)
             worker.wait(30)
         finally:

@@ -124,7 +124,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_one_finishes(
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(client.api_url)}
     made = retraining_project.folder / FOLDER
     with subprocess.Popen(command, env=environment) as process:
-        eventually(lambda: _in(made, "make.py"), 60)
+        eventually(lambda: _in(made, "make.py"))
         process.kill()
     eventually(lambda: not _in(made, "make.py"), 30)
     deliver(retraining_project, "1", 1)
@@ -137,20 +137,20 @@ def test_a_cancelled_run_ends_within_seconds_and_the_next_one_finishes(
     deliver(retraining_project, "1", "slow")
     made = retraining_project.folder / FOLDER
     with serving(tmp_path / "log", PREFECT_API_URL=str(client.api_url)) as process:
-        served = eventually(lambda: deployment(client, "retrain"), 60)
+        served = eventually(lambda: deployment(client, "retrain"))
 
         def ended(run: FlowRun) -> str | None:
             state = client.read_flow_run(run.id).state
             return state.name if state.is_final() else None
 
         run = client.create_flow_run_from_deployment(served.id)
-        eventually(lambda: _in(made, "make.py"), 60)
+        eventually(lambda: _in(made, "make.py"))
         client.set_flow_run_state(run.id, Cancelling())  # what the button in the UI does
         eventually(lambda: not _in(made, "make.py"), 20)
         assert eventually(lambda: ended(run)) == "Cancelled"
         deliver(retraining_project, "1", 1)
         run = client.create_flow_run_from_deployment(served.id)
-        assert eventually(lambda: ended(run), 60) == "Promoted"
+        assert eventually(lambda: ended(run)) == "Promoted"
         process.send_signal(signal.SIGINT)
         process.wait(END)
 

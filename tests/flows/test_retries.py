@@ -113,7 +113,7 @@ def test_others_run_while_a_run_waits(client: SyncPrefectClient, tmp_path: Path)
             return states if states[-1].is_final() else []
 
         waiting, other = start(0), start(1)
-        first, second = (eventually(lambda run=run: ended(run), 90) for run in (waiting, other))
+        first, second = (eventually(lambda run=run: ended(run)) for run in (waiting, other))
         process.send_signal(signal.SIGINT)
         process.wait(END)
     names = [state.name for state in first]

@@ -78,7 +78,7 @@ def test_killed_and_started_again(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    eventually(ran.exists, 120)
+    eventually(ran.exists)
     process.kill()
     process.wait()
     gate.unlink()

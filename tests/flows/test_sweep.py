@@ -434,7 +434,7 @@ def test_killed_and_started_again(again: Toy, client: SyncPrefectClient, swept: 
     ran = swept[0].folder.parent / "ran"
     before = ran.read_text().split()
     process = start(again, client, again.folder / "gate", "--grid", "b=1,3,4")
-    eventually(lambda: ran.read_text().split() == [*before, "3"], 60)
+    eventually(lambda: ran.read_text().split() == [*before, "3"])
     assert queued(again) == {
         "b=1": "Success", "b=2": "Success", "b=x": "Failed", "b=3": "Running", "b=4": "Queued"
     }  # fmt: skip
@@ -485,7 +485,7 @@ def test_a_signal_ends_every_process(
     ran = swept[0].folder.parent / "ran"
     before = ran.read_text()
     process = start(again, client, again.folder / "gate", "--grid", "b=3,4")
-    eventually(lambda: ran.read_text() != before, 60)
+    eventually(lambda: ran.read_text() != before)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     assert process.wait(60) != 0

@@ -159,7 +159,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
         members = psutil.Process(run.pid).children(recursive=True)
         rank_1 = next(p for p in members if p.environ().get("RANK") == "1")
         rank_1.send_signal(signal.SIGKILL)
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate(timeout=300)
     assert run.returncode == 1
     (sentence,) = [line for line in errors.splitlines() if not line.startswith("epoch")]
     assert "train: the process of device 1 was ended by SIGKILL" in sentence
@@ -168,7 +168,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
     assert len(_checkpoints()) == 1
 
     with stage(forked_python.executable()) as run:
-        output, errors = run.communicate(timeout=120)
+        output, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
     assert output.count("going on after epoch") == 1
     assert not _checkpoints()
@@ -185,7 +185,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(
 def test_an_error_of_several_processes_is_one_sentence(prepared: Path, params):
     params({"train.devices": 2, "train.max_hours": 1e-9})
     with stage(forked_python.executable()) as run:
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate(timeout=300)
     assert run.returncode == 1
     assert errors.count("train: train.max_hours = 1e-09 is over in epoch 1 of 3") == 1
     assert len(errors.splitlines()) == 1
@@ -201,7 +201,7 @@ def test_two_gpus_do_what_one_does(prepared: Path, params):
     figures = written()
     params(CALM | {"train.precision": "fp32", "train.devices": 2})
     with stage(gpus=True) as run:
-        _, errors = run.communicate(timeout=200)
+        _, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
     assert written()["devices"] == 2
     assert written()["hardware"].startswith("2 × ")

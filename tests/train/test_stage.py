@@ -232,7 +232,7 @@ def _checkpoints() -> dict[Path, int]:
 
 
 def _wait_for(condition, stage: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         assert stage.poll() is None, "it was done before it could be killed"
