@@ -39,7 +39,7 @@ class Project:
         return done.stdout
 
     def dvc(self, *arguments: str) -> str:
-        return self(sys.executable, "-m", "dvc", *arguments)
+        return self("python", "-m", "dvc", *arguments)
 
     def commit(self, message: str) -> None:
         self("git", "add", "--all")
