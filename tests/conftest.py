@@ -82,6 +82,7 @@ SLOW = [
     *("command/test_command.py", "eda/test_stage.py", "evaluation/test_ensemble.py"),
     *("network/test_nets.py", "network/test_transformer.py"),
     *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
+    "project/test_wheel.py",
     *("report/test_browser.py", "report/test_page.py", "report/test_stage.py"),
     *("train/test_distributed.py", "train/test_loop.py", "train/test_stage.py"),
 ]
