@@ -109,6 +109,11 @@ class Soak:
         """The median of memory between two times, MB."""
         return median(used for at, used in self.memory if first <= at <= last)
 
+    def levels(self, first: float, last: float, count: int) -> list[float]:
+        """Memory at ``count`` times, as far from each other, MB."""
+        times = [first + (last - first) * n / (count - 1) for n in range(count)]
+        return [min(self.memory, key=lambda seen: abs(seen[0] - at))[1] for at in times]
+
 
 async def exchange(port: int, content: bytes) -> bytes:
     """The answer to all of ``content``, or the beginning of it that is there before the end."""
@@ -223,7 +228,8 @@ def main() -> None:
             [soak.level(seconds - WARM / 2, seconds)],
             [soak.level(WARM, WARM * 1.5)],
             "≤ 1.05",
-            f"{max(used for _, used in soak.memory):,.0f} MB at the most",
+            f"{max(used for _, used in soak.memory):,.0f} MB at the most; after each fifth of the "
+            "time " + ", ".join(f"{used:,.0f}" for used in soak.levels(WARM, seconds, 6)),
         )
     )
 

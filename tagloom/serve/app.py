@@ -62,7 +62,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with decoders, pixel_limit(limits.pixels):
             decoders.start()
-            tasks = [asyncio.create_task(work()) for work in (batcher.run, reloader.run)]
+            works = (batcher.run, batcher.give_back_memory, reloader.run)
+            tasks = [asyncio.create_task(work()) for work in works]
             yield
             for task in tasks:
                 task.cancel()

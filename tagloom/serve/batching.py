@@ -16,9 +16,12 @@ from typing import TypeVar
 import numpy as np
 
 from stages.bundle.model import Model
+from stages.ingest.budget import give_back
 from stages.ingest.decoder import Photo
 from stages.ingest.form import Form
 from tagloom.serve.metrics import Metrics
+
+GIVES_BACK = 30.0  # seconds between two times; the next batch then waits for memory anew
 
 Result = TypeVar("Result")
 
@@ -133,6 +136,12 @@ class Batcher:
             self.is_running = False
             for pool in (self._decoders, self._network):
                 pool.shutdown(wait=False, cancel_futures=True)  # whoever is stuck keeps nobody
+
+    async def give_back_memory(self) -> None:
+        """Has what many requests at once took go back to the system, until it is cancelled."""
+        while True:
+            await asyncio.sleep(GIVES_BACK)
+            await self.in_network_thread(give_back)
 
     async def _batch(self) -> list[Job]:
         """The next jobs, all for one model, at most a batch; none where their clients have gone."""

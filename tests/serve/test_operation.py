@@ -20,6 +20,7 @@ from stages.bundle.model import Model
 from stages.ingest import decoder
 from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
+from tagloom.serve import batching
 from tagloom.serve.request_log import JsonFormatter, TextFormatter
 from tests.hostile import FORM, form, jpeg, part
 from tests.serve.conftest import Running, running
@@ -59,6 +60,18 @@ def until(what) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_memory_goes_back_between_two_batches(model: Model, monkeypatch: pytest.MonkeyPatch):
+    threads: list[str] = []
+    monkeypatch.setattr(batching, "GIVES_BACK", 0.01)
+    monkeypatch.setattr(
+        batching, "give_back", lambda: threads.append(threading.current_thread().name)
+    )
+    with running(model) as service:
+        until(lambda: len(threads) > 2)
+        assert service.client.post("/predict", files={"photos": PHOTO}).status_code == 200
+    assert set(threads) == {"network_0"}
 
 
 def test_not_ready_while_a_photo_keeps_it(model: Model, held: Held):
