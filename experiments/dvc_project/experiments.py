@@ -1,8 +1,6 @@
 """Experiments, commits and the workspace: what DVC keeps of each."""
 
-import json
-from collections.abc import Container, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import networkx as nx
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
-from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import ExpRefInfo
@@ -20,6 +17,7 @@ from dvc.stage import PipelineStage
 from dvc.utils.serialize import parse_yaml
 
 from experiments.dvc_project.errors import ProjectError
+from experiments.dvc_project.figures import figures, holds_figures
 from experiments.dvc_project.git import git_file, head
 from experiments.dvc_project.output import last_words
 from experiments.sources import listed
@@ -114,7 +112,7 @@ def of_state(repo: Repo, name: str, state: ExpState, problem: str = "") -> Exper
     }
     # What has no result shows the figures of the commit that it began at.
     outdated = {} if problem else _outdated(repo, state.rev)
-    metrics = {} if problem else _figures(repo, state.rev, outdated)
+    metrics = {} if problem else figures(repo, state.rev, outdated)
     outputs = {path: out.hash for path, out in state.data.outs.items() if out.hash}
     return Experiment(name, state.rev, params, metrics, outdated, outputs, problem)
 
@@ -150,26 +148,9 @@ def _outdated(repo: Repo, rev: str) -> dict[str, str]:
                 changed[each] for each in (stage, *nx.descendants(graph, stage)) if each in changed
             ]
             if reasons:
-                figures = [out for out in stage.outs if _holds_figures(out)]
+                figures = [out for out in stage.outs if holds_figures(out)]
                 outdated |= {str(out.def_path): "; ".join(reasons) for out in figures}
         return outdated
-
-
-def _holds_figures(out: Output) -> bool:
-    return out.is_metric or (not out.use_cache and Path(out.def_path).suffix == ".json")
-
-
-def _figures(repo: Repo, rev: str, outdated: Container[str]) -> dict[str, Any]:
-    """The content of the files of figures at ``rev``, by path, but for those that are outdated."""
-    content: dict[str, Any] = {}
-    with repo.switch(rev):
-        outs = (out for stage in repo.index.stages for out in stage.outs if _holds_figures(out))
-        for path in (str(out.def_path) for out in outs):
-            where = repo.dvcfs.from_os_path(path)
-            if path not in outdated and repo.dvcfs.exists(where):
-                with suppress(ValueError):  # half-written by what was killed
-                    content[path] = json.loads(repo.dvcfs.read_text(where, encoding="utf-8"))
-    return content
 
 
 def _why_outdated(stage: PipelineStage, made: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from dvc.stage.cache import _get_stage_hash
 from dvc.utils.serialize import load_yaml
 
 from experiments.dvc_project.errors import ProjectError, Silent, Transient
+from experiments.dvc_project.figures import figures
 from experiments.dvc_project.output import (
     ERROR,
     EXPERIMENT,
@@ -166,11 +167,9 @@ class Project:
         }
 
     def metrics(self) -> dict[str, Any]:
-        """The content of each metrics file in the workspace, by path; without unreadable ones."""
+        """The content of each file of figures in the workspace, by path; no unreadable ones."""
         with Repo(self.root) as repo:
-            (workspace,) = repo.metrics.show(hide_workspace=False).values()
-        files = workspace.get("data", {})
-        return {path: file["data"] for path, file in files.items() if "data" in file}
+            return figures(repo)
 
     def check_readable(self) -> None:
         """Raises ProjectError where DVC would wait without end, or fail, at what is no file."""

@@ -193,6 +193,18 @@ def test_experiment_with_the_identity_of_git(toy: Toy) -> None:
     assert "<tagloom@localhost>" not in emails
 
 
+def test_figures_are_those_that_dvc_does_not_show_too(toy: Toy) -> None:
+    plots: list[dict[str, object]] = [
+        {"more.json": {"cache": False}},
+        {"half.json": {"cache": False}},
+    ]
+    cmd = "echo '{\"x\": [1]}' > more.json && echo '{' > half.json"
+    toy.write(more={"cmd": cmd, "plots": plots})
+    list(Project(toy.folder, ["more"]).run())
+    metrics = Project(toy.folder).metrics()
+    assert (sorted(metrics), metrics["more.json"]) == (["more.json", "score.json"], {"x": [1]})
+
+
 def test_an_override_may_shape_the_graph(toy: Toy) -> None:
     toy.params(many="[x]")
     toy.write(each={"foreach": "${many}", "do": {"cmd": "echo ${item}"}})
