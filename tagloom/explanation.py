@@ -8,7 +8,7 @@ import polars as pl
 
 from stages.bundle.bundle import Bundle
 from stages.explain.explainer import Explainer
-from stages.ingest.images import ImageStore
+from stages.ingest.images import ImageStore, RawShard
 from stages.progress import on_terminals_only
 
 
@@ -31,7 +31,7 @@ class _OnePhoto(ImageStore):
     """One photo in memory, at row 0: uint8 (size, size, 3)."""
 
     def __init__(self, pixels: np.ndarray) -> None:
-        self._shards = [pixels[None]]
+        self.codec, self.shard_rows, self.shards = "raw", 1, [RawShard(pixels[None])]
 
 
 class PhotoExplainer:

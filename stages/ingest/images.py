@@ -72,12 +72,10 @@ class Shard(ABC):
 
 
 class RawShard(Shard):
-    """A ``Shard`` of pixels."""
+    """A ``Shard`` of pixels, uint8 (rows, size, size, 3)."""
 
-    def __init__(self, file: Path) -> None:
-        self.files = (file,)
-        self._pixels: np.ndarray = np.load(file, mmap_mode="r")
-        self.size = self._pixels.shape[1]
+    def __init__(self, pixels: np.ndarray, *files: Path) -> None:
+        self.files, self.size, self._pixels = files, pixels.shape[1], pixels
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -130,7 +128,7 @@ class ImageStore:
         size = self._note(JPEG, None)
         self.codec: Codec = "raw" if size is None else "jpeg"
         self.shards: list[Shard] = [
-            RawShard(file) if size is None else JpegShard(file, size)
+            JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
             for file in sorted(folder.glob("*.npy"))
         ]
         if not self.shards:
