@@ -142,19 +142,20 @@ class Study:
     def watch(self, trial: Trial) -> Callable[[Path], bool]:
         """What ``Queue.run`` asks of the trial's folder now and then: whether to end it early.
 
-        The folder begins with the curve of the commit, which is none of the trial's.
+        The folder begins with the curve that lies here, or in the commit, which is none of the
+        trial's; it is looked at while it is being filled, too.
         """
-        first: list[tuple[int, int] | None] = []
+        path = CURVE.format(metric=self._metric)
+        before = [git_file(self._root, "HEAD", path) or ""]
+        with suppress(OSError):
+            before.append((self._root / path).read_text("utf-8"))
 
         def is_hopeless(folder: Path) -> bool:
-            file = folder / CURVE.format(metric=self._metric)
-            state, text = None, ""
+            text = ""
             with suppress(OSError):  # there is none yet, or none any more
-                text, stat = file.read_text("utf-8"), file.stat()
-                state = stat.st_ino, stat.st_mtime_ns
-            if not first:
-                first.append(state)
-            return state != first[0] and self._report(trial, text)
+                text = (folder / path).read_text("utf-8")
+            is_ours = not any(curve.startswith(text) for curve in before)
+            return is_ours and self._report(trial, text)
 
         return is_hopeless
 

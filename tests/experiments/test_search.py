@@ -217,15 +217,20 @@ def test_who_promises_less_than_half_of_the_others_is_ended(
     opened = study()
     folders = [tmp_path / str(number) for number in range(3)]
     trials = [opened.next() for _ in folders]
+    curve(tmp_path, 0.1, 0.2)
     watches = [opened.watch(trial) for trial in trials]
-    curve(folders[1], 0.1)  # of the commit, and none of the trial's
-    assert [watch(folder) for watch, folder in zip(watches, folders, strict=True)] == [False] * 3
+
+    def asked() -> list[bool]:
+        return [watch(folder) for watch, folder in zip(watches, folders, strict=True)]
+
+    for begun in ([], [0.1], [0.1, 0.2]):  # what lies here is copied there, and none of the trial's
+        assert asked() == [False] * 3
+        curve(folders[1], *begun)
     curve(folders[0], 0.5, 0.6)
     curve(folders[1], 0.7)
     curve(folders[2], 0.4, 0.9)
-    assert [watch(folder) for watch, folder in zip(watches, folders, strict=True)] == [
-        False, False, True  # by its first epoch; how it went on is not looked at
-    ]  # fmt: skip
+    # The last by its first epoch; how it went on is not looked at.
+    assert asked() == [False, False, True]
     opened.prune(trials[2])
     opened.complete(trials[0], experiment(0.8))
     rows = opened.rows()
@@ -242,8 +247,8 @@ def test_the_page_has_the_trials_and_what_they_tell(study: Callable[..., Study],
     opened = study()
     for number in range(12):
         trial = opened.next()
-        curve(tmp_path, 0.1 + number / 100)
-        opened.watch(trial)(tmp_path)
+        curve(tmp_path / "copy", 0.1 + number / 100)
+        opened.watch(trial)(tmp_path / "copy")
         opened.complete(trial, experiment(trial.values["lr"]))
     opened.prune(opened.next())
     search_page.write(opened, search(tmp_path), "micro_f1")
@@ -253,7 +258,7 @@ def test_the_page_has_the_trials_and_what_they_tell(study: Callable[..., Study],
     table = text.partition("<h2>Trials</h2>")[2].partition("</table>")[0]
     assert table.count("<tr>") == 14
     specs = json.loads(re.search(r'id="charts">(.*?)</script>', text, re.DOTALL)[1])
-    assert {*specs} == {"history", "importances", "slices", "parallel"}
+    assert {*specs} == {"curves", "history", "importances", "slices", "parallel"}
     (bars,) = specs["importances"]["datasets"].values()
     shares = {row["key"]: row["share"] for row in bars}
     assert max(shares, key=lambda key: shares[key]) == "lr"
