@@ -148,8 +148,8 @@ def _outdated(repo: Repo, rev: str) -> dict[str, str]:
                 changed[each] for each in (stage, *nx.descendants(graph, stage)) if each in changed
             ]
             if reasons:
-                figures = [out for out in stage.outs if holds_figures(out)]
-                outdated |= {str(out.def_path): "; ".join(reasons) for out in figures}
+                outs = [out for out in stage.outs if holds_figures(out)]
+                outdated |= {str(out.def_path): "; ".join(reasons) for out in outs}
         return outdated
 
 

@@ -11,6 +11,7 @@ from dvc.utils.serialize import PARSERS, ParseError
 
 
 def holds_figures(out: Output) -> bool:
+    """Whether it is one of those files: DVC lists most of them as plots (dvc.yaml says why)."""
     return out.is_metric or (not out.use_cache and Path(out.def_path).suffix == ".json")
 
 
