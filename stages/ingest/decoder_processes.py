@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from queue import LifoQueue
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -51,6 +52,8 @@ class Decoders:
         self._count = count or cores()
         self._budget = Budget(self._count, memory)
         self._started: set[_Process] = set()
+        self._is_closed = False
+        self._lock = Lock()  # of the two above: what is being started is not missed by ``close``
         self._free: LifoQueue[_Process | None] = LifoQueue()  # None: to be started
         for _ in range(self._count):
             self._free.put(None)
@@ -72,6 +75,7 @@ class Decoders:
 
         Raises:
             UnreadablePhoto: what that raises; or the photo took too long, or broke its decoder.
+            RuntimeError: the decoders are closed, or have an error of their own.
         """
         if sys.platform == "win32":
             return decoder.decode(content, *form, budget=self._budget)
@@ -90,16 +94,21 @@ class Decoders:
             self._free.put(process)
 
     def _new(self, instead_of: "_Process | None" = None) -> "_Process":
-        if instead_of is not None:
-            self._started.discard(instead_of)
-            instead_of.end()
-        process = _Process(self._budget, self._count)
-        self._started.add(process)
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError("the decoders are closed")
+            if instead_of is not None:
+                self._started.discard(instead_of)
+                instead_of.end()
+            process = _Process(self._budget, self._count)
+            self._started.add(process)
         return process
 
     def close(self) -> None:
         """Ends the processes, whatever they are at."""
-        for process in tuple(self._started):
+        with self._lock:
+            self._is_closed = True
+        for process in self._started:
             process.end()
         self._budget.close()
 

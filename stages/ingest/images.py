@@ -236,21 +236,19 @@ class ImageWriter:
             return self.rows in photo.rows
         if photo is not None or self.cache is None or self.rows >= len(self.cache):
             return False
-        return self._known_shard.is_empty(self.rows % SHARD_ROWS)
+        number, row = divmod(self.rows, SHARD_ROWS)
+        return self._cached(number).is_empty(row)
 
-    @property
-    def _known_shard(self) -> Shard:
-        """That of the cache with the number of this one."""
-        assert self.cache is not None, "a Known photo needs a cache"
-        return self.cache.shards[self.rows // SHARD_ROWS]
+    def _cached(self, shard: int) -> Shard:
+        assert self.cache is not None, "what is known stands in a cache"
+        return self.cache.shards[shard]
 
     def _encoded(self, photo: np.ndarray | Known | None) -> bytes | memoryview:
         if photo is None:
             return bytes(self.size * self.size * 3) if self.codec == "raw" else b""
         if isinstance(photo, Known):
-            assert self.cache is not None, "a Known photo needs a cache"
             shard, row = divmod(photo.rows[0], SHARD_ROWS)
-            return self.cache.shards[shard].encoded(row)
+            return self._cached(shard).encoded(row)
         if photo.shape != (self.size, self.size, 3) or photo.dtype != np.uint8:
             raise ValueError(f"a photo is {photo.dtype} {photo.shape} in a store of {self.size}")
         return np.ascontiguousarray(photo).data if self.codec == "raw" else encode(photo)
@@ -265,13 +263,12 @@ class ImageWriter:
         self._stream, self._ends = self._file(self.rows // SHARD_ROWS).open("wb"), []
         self._write_header(self._stream)
         for row in range(repeated):
-            self._write(self._known_shard.encoded(row))
+            self._write(self._cached(self.rows // SHARD_ROWS).encoded(row))
 
     def _finish_shard(self, rows: int) -> None:
         number = (self.rows - 1) // SHARD_ROWS
         if self._stream is None:
-            assert self.cache is not None, "what is not written is repeated"
-            known = self.cache.shards[number]
+            known = self._cached(number)
             if rows == len(known):
                 for file in known.files:
                     link_or_copy(file, self.folder / file.name)

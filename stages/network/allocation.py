@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep what it frees: until its end it holds what it held at its most.
+    """Lets this process keep what it frees, at most what it ever held, until ``malloc_trim``.
 
     So do threads that are started later. Does nothing where the C library is not glibc.
     """

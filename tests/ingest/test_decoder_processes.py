@@ -1,10 +1,12 @@
 """Photos decoded in processes that end, and are followed by others, where a photo is their end."""
 
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import psutil
@@ -133,6 +135,33 @@ def test_whoever_is_stuck_ends_with_the_others(monkeypatch: pytest.MonkeyPatch) 
     decoders.close()
     asking.join(10)
     assert outcome
+    assert not children()
+
+
+def test_what_is_being_started_ends_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, popen = threading.Event(), subprocess.Popen
+
+    def slow(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = popen(*arguments, **options)
+        started.set()
+        time.sleep(0.5)
+        return process
+
+    monkeypatch.setattr(decoder_processes.subprocess, "Popen", slow)
+    decoders = Decoders(1)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(decoders.decode, jpeg(), Form(16))
+        started.wait()
+        decoders.close()
+        assert not children()
+        assert isinstance(asked.exception(), UnreadablePhoto)
+
+
+def test_none_is_started_once_they_are_closed() -> None:
+    with Decoders(1) as decoders:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        decoders.decode(jpeg(), Form(16))
     assert not children()
 
 
