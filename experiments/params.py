@@ -97,7 +97,7 @@ EFFECTS = [
         _has_input("image"),
     ),
     Effect(
-        f"train.text.* {VOCABULARY} report.captions",
+        f"train.text.* train.transformer_lr {VOCABULARY} report.captions",
         "caption in train.inputs",
         _has_input("caption"),
     ),
@@ -117,7 +117,8 @@ EFFECTS = [
         lambda p: p["train.text.encoder"] != "transformer",
     ),
     Effect(
-        "train.text.transformer train.text.max_tokens train.text.frozen_layers",
+        "train.text.transformer train.text.max_tokens train.text.frozen_layers "
+        "train.transformer_lr",
         "train.text.encoder transformer",
         _is("train.text.encoder", "transformer"),
     ),
@@ -132,9 +133,9 @@ EFFECTS = [
         _is("train.loss.name", "asymmetric"),
     ),
     Effect(
-        "train.pretrained_lr train.layer_decay train.optimizer train.lr train.momentum "
-        "train.weight_decay train.clip train.accumulate train.recompute train.compile "
-        "train.decay train.ema train.early_stopping train.metric train.schedule.* "
+        "train.pretrained_lr train.transformer_lr train.layer_decay train.optimizer train.lr "
+        "train.momentum train.weight_decay train.clip train.accumulate train.recompute "
+        "train.compile train.decay train.ema train.early_stopping train.metric train.schedule.* "
         "train.loss.unknown "
         f"train.freeze train.unfreeze train.views train.dropout train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",

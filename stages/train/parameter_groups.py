@@ -41,13 +41,15 @@ def pretrained_rates(network: Classifier, params: Train) -> dict[int, float]:
     """
     rates: dict[int, float] = {}
     for part in network.pretrained_parts():
-        layers = _layers(part)
+        layers, rate = _layers(part), params.pretrained_lr
+        if isinstance(part, TransformerEncoder) and params.transformer_lr is not None:
+            rate = params.transformer_lr
         places = {id(w): place for place, layer in enumerate(layers) for w in layer.parameters()}
         below_top = len(layers) + 1
         for weight in part.parameters():
             if id(weight) in places:
                 below_top = len(layers) - places[id(weight)]
-            rates[id(weight)] = params.pretrained_lr * params.layer_decay**below_top
+            rates[id(weight)] = rate * params.layer_decay**below_top
     return rates
 
 

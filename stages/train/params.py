@@ -147,6 +147,7 @@ class Train(Section):
     optimizer: Literal["sgd", "adadelta", "adam", "amsgrad", "adamw", "rmsprop"]
     lr: PositiveNumber
     pretrained_lr: PositiveFraction
+    transformer_lr: PositiveFraction | None
     layer_decay: PositiveFraction
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]

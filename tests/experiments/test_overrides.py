@@ -90,6 +90,7 @@ WITHOUT_EFFECT = [
     ("train.text.hidden=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("vocab.min_count=9", "train.text.encoder=transformer", "train.text.encoder=gru"),
     ("train.text.max_tokens=9", "train.text.encoder=lstm", "train.text.encoder=transformer"),
+    ("train.transformer_lr=.1", "train.text.encoder=lstm", "train.text.encoder=transformer"),
     ("train.loss.gamma=1", "train.loss.name=bce", "train.loss.name=focal"),
     ("train.loss.alpha=.3", "train.loss.name=asymmetric", "train.loss.name=focal"),
     ("train.loss.gamma_negative=1", "train.loss.name=focal", "train.loss.name=asymmetric"),

@@ -70,6 +70,17 @@ def test_a_transformers_layers_decay_down_to_its_embeddings(tmp_path):
             assert rate == 0.5 ** (layers - number), name
 
 
+def test_a_transformer_may_have_a_rate_of_its_own(tmp_path):
+    backbone, _ = backbones.build("small_cnn", 16)
+    encoder, _ = transformer.pretrained(str(tiny_bert.write(tmp_path)))
+    network = Network(backbone)
+    network.pretrained_parts = lambda: [backbone, encoder]
+    network.text = encoder
+    found = rates(network, pretrained_lr=0.5, transformer_lr=0.1)
+    for name, rate in found.items():
+        assert rate == {"head": 1, "part": 0.5, "text": 0.1}[name.split(".")[0]], name
+
+
 def test_without_decay_all_weights_of_one_rate_are_one_group():
     backbone, _ = backbones.build("small_cnn", 16)
     network = Network(backbone)
