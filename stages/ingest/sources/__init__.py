@@ -17,6 +17,7 @@ It may have more:
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from glob import glob
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -152,8 +153,14 @@ def deliveries(root: Path, name: str | None) -> list[str]:
 def _present(source: ModuleType, options: Section, folder: Path) -> Section:
     """``options`` without those files that a delivery may lack, and this one does."""
     named = {name: getattr(options, name) for name in getattr(source, "MAY_LACK", ())}
-    absent = {name: None for name, file in named.items() if file and not (folder / file).exists()}
+    absent = {name: None for name, given in named.items() if given and not _are_any(folder, given)}
     return options.model_copy(update=absent)
+
+
+def _are_any(folder: Path, given: str | list[str]) -> bool:
+    """Whether one of the files, or patterns of them, is there."""
+    patterns = [given] if isinstance(given, str) else given
+    return any((folder / each).exists() or glob(each, root_dir=folder) for each in patterns)
 
 
 def _delivered(row: Row | Unreadable, folder: str, number: int) -> Row | Unreadable:

@@ -16,7 +16,9 @@ from stages.ingest.tables import duplicates, long_form, wide
 from stages.ingest.tables.opened import open_all
 from stages.ingest.tables.options import Options
 
-__all__ = ["Options", "columns", "rows"]
+__all__ = ["MAY_LACK", "Options", "columns", "rows"]
+
+MAY_LACK = ("validation", "test")
 
 
 def columns(root: Path, options: Options) -> Columns:

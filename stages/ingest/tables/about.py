@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from stages.ingest.addresses import is_address
 from stages.ingest.sources import plain_path
 from stages.ingest.tables.cells import MISSING, Kept
+from stages.ingest.tables.files import Table
 from stages.ingest.tables.options import Options
 
 SUBSETS = {  # with the part of the photos for training
@@ -32,23 +33,26 @@ class AboutReader:
     """Reads the ``columns`` that the options name.
 
     Args:
+        part: of all rows, where no column says it: ``train``, ``validation`` or ``test``.
         is_parted: whether the source parts its photos for training and validation.
-        tells_empty: whether an empty caption is one.
     """
 
-    def __init__(self, options: Options, *, is_parted: bool, tells_empty: bool) -> None:
+    def __init__(self, options: Options, table: Table, part: str, *, is_parted: bool) -> None:
         fields = ("subset", "caption", "group", "time")
-        named = {field: name for field in fields if (name := getattr(options, field))}
+        asked = {field: getattr(options, field) for field in fields}
+        named = {field: name for field, name in asked.items() if name in table.columns}
         self.columns = list(dict.fromkeys(named.values()))
         self._places = {field: self.columns.index(name) for field, name in named.items()}
-        self._is_parted, self._tells_empty = is_parted, tells_empty
+        self._is_parted, self._tells_empty = is_parted, table.tells_empty
+        self._all = self._known_subset(part)
         self._subset_of = Kept(self._known_subset)
         self._time_of = Kept(lambda cell: (time_of(cell),))
 
     def __call__(self, columns: Sequence[Sequence[Any]], faults: dict[int, str]) -> About:
         """What ``columns`` say; adds the rows whose subset or time is none to ``faults``."""
         cells = {field: columns[place] for field, place in self._places.items()}
-        about = About(repeat("train"), *(repeat(None),) * 4)
+        subset, part = self._all
+        about = About(repeat(subset), repeat(part), *(repeat(None),) * 3)
         if "subset" in cells:
             known = self._subset_of(cells["subset"], faults)
             subsets, parts = zip(*map(_or_nothing, known), strict=True) if known else ((), ())

@@ -111,12 +111,14 @@ class _Entries:
         values = values_of(self._options)
         states_of = Kept(lambda cell: CODES[values(cell)])
         places_of = Kept(partial(self._places, label_cell(opened.path, self._options)))
-        value = [self._options.value] if self._options.value else []
+        value = [self._options.value] if self._options.value and opened.taken else []
         order = [*opened.taken, str(self._options.id), *value, *about_of.columns]
         for batch in opened.table.read(order):
-            labels, ids, *others = batch.columns
             faults: dict[int, str] = {}
-            places = places_of(labels, faults)
+            others = list(batch.columns)
+            labels = others.pop(0) if opened.taken else None
+            ids = others.pop(0)
+            places = places_of(labels, faults) if labels is not None else [()] * len(ids)
             states = states_of(others.pop(0), faults) if value else [YES] * len(ids)
             abouts = self._abouts(about_of(others, faults), len(ids), bool(others))
             columns: list[Sequence[Any]] = [ids_of(ids, faults), batch.numbers, states, abouts]

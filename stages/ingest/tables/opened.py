@@ -17,30 +17,45 @@ class Opened(NamedTuple):
 
     Attributes:
         file: its path below the root.
-        taken: its columns of labels.
+        part: of its photos, where no column says it: ``train``, ``validation`` or ``test``.
+        taken: its columns of labels; none where it is of test photos whose labels are not known.
     """
 
     file: str
     path: Path
+    part: str
     table: Table
     taken: list[str]
 
 
 def open_all(root: Path, options: Options) -> list[Opened]:
-    """The files that ``ingest.table.file`` names, in its order, each once.
+    """The files that ``ingest.table`` names, those of each part in their order, each once.
+
+    Those of test photos may have fewer columns: what is not there is not known.
 
     Raises:
-        UserError: one is missing, is not what its suffix says or lacks a column; or where all other
-            columns are labels, these are not the same in all files.
+        UserError: one is missing, is not what its suffix says or lacks a column; it is named for
+            two parts; or where all other columns are labels, these are not the same in all files.
     """
-    patterns = [options.file] if isinstance(options.file, str) else options.file
+    parts: dict[str, str] = {}
+    for pattern, part in options.files:
+        for file in matching(root, pattern):
+            if (before := parts.setdefault(file, part)) != part:
+                raise UserError(
+                    f"{root / file} is named for two parts, {before} and {part}; say in "
+                    "ingest.table which files are of which part"
+                )
     opened: list[Opened] = []
-    for file in dict.fromkeys(file for each in patterns for file in matching(root, each)):
-        path = root / file
-        table = open_table(path, options.encoding, options.delimiter, options.named)
-        opened.append(Opened(file, path, table, label_columns(path, table, options)))
+    for file, part in parts.items():
+        path, needed = root / file, options.named
+        if part == "test":
+            needed = [name for name in (options.id, options.image) if name]
+        table = open_table(path, options.encoding, options.delimiter, needed)
+        is_unlabelled = part == "test" and {*opened[0].taken}.isdisjoint(table.columns)
+        taken = [] if is_unlabelled else label_columns(path, table, options)
+        opened.append(Opened(file, path, part, table, taken))
     for each in opened:
-        if strange := {*each.taken} ^ {*opened[0].taken}:
+        if each.taken and (strange := {*each.taken} ^ {*opened[0].taken}):
             raise UserError(
                 f"{opened[0].path} and {each.path} differ in their columns of labels: only one has "
                 f"{', '.join(sorted(strange))}; choose in ingest.table.labels, or name what is no "
@@ -55,13 +70,13 @@ def about_readers(opened: Sequence[Opened], options: Options) -> list[AboutReade
     A file that names photos for validation parts all photos for training, so that the column of
     subsets is read to its end before.
     """
-    is_parted = options.subset is not None and any(
-        (subset_of(cell) or ("", None))[1] == "validation"
-        for each in opened
-        for batch in each.table.read([options.subset])
-        for cell in {*batch.columns[0]}
+    is_parted = options.validation is not None or (
+        options.subset is not None
+        and any(
+            (subset_of(cell) or ("", None))[1] == "validation"
+            for each in opened
+            for batch in each.table.read([options.subset])
+            for cell in {*batch.columns[0]}
+        )
     )
-    return [
-        AboutReader(options, is_parted=is_parted, tells_empty=each.table.tells_empty)
-        for each in opened
-    ]
+    return [AboutReader(options, each.table, each.part, is_parted=is_parted) for each in opened]

@@ -13,6 +13,8 @@ Scalars = list[bool | int | float | str]
 
 class Options(Section):
     file: str | Texts
+    validation: str | Texts | None
+    test: str | Texts | None
     photos: str | Texts
     pattern: str
     image: str | None
@@ -43,6 +45,11 @@ class Options(Section):
             raise ValueError(
                 f"{key}.pattern is {self.pattern!r}; it must hold {{id}} or {{stem}}, once"
             )
+        if self.subset and (self.validation or self.test):
+            other = "validation" if self.validation else "test"
+            raise ValueError(
+                f"{key}.subset and {key}.{other} both say of which part a photo is; set one to null"
+            )
         if self.exclude and self.labels is not None:
             raise ValueError(f"{key}.exclude has no effect but with {key}.labels null")
         if self.long and not isinstance(self.labels, str):
@@ -62,6 +69,16 @@ class Options(Section):
         if self.bounds and self.bounds[0] >= self.bounds[1]:
             raise ValueError(f"{key}.bounds are {list(self.bounds)}; the first must be lower")
         return self
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """Patterns of files, each with the part of its photos: train, validation or test."""
+        parts = {"train": self.file, "validation": self.validation, "test": self.test}
+        return [
+            (pattern, part)
+            for part, given in parts.items()
+            for pattern in ([given] if isinstance(given, str) else given or [])
+        ]
 
     @property
     def folders(self) -> list[str]:

@@ -45,7 +45,7 @@ def _asked(opened: Sequence[Opened], options: Options) -> tuple[str, ...]:
     if not isinstance(options.labels, str):
         return ()
     names: dict[str, None] = {}
-    for each in opened:
+    for each in (file for file in opened if file.taken):
         for batch in each.table.read([options.labels]):
             for cell in batch.columns[0]:
                 names |= dict.fromkeys(keys(cell))
@@ -67,7 +67,8 @@ class _File:
         self._labels_of = label_reader(opened.path, opened.taken, options, asked)
         self._image, self._id = options.image, options.id
         # In a file that tells a cell that is empty from one that says none, it does not mean both.
-        self._empty_is_unknown = options.subset is not None and not opened.table.tells_empty
+        may_be_test = options.subset is not None or opened.part == "test"
+        self._empty_is_unknown = may_be_test and not opened.table.tells_empty
 
     def rows(self) -> Iterator[list[Row | Unreadable]]:
         """A row a photo, in batches."""
@@ -86,15 +87,17 @@ class _File:
         return [name or f"{self._opened.file}:{row}" for row, name in names]
 
     def _rows(self, batch: Batch) -> list[Row | Unreadable]:
-        file, path, _, taken = self._opened
+        file, path, taken = self._opened.file, self._opened.path, self._opened.taken
         faults: dict[int, str] = {}
-        labels = self._labels_of(batch.columns[: len(taken)], faults)
+        labels = [NOT_KNOWN] * len(batch.numbers)
+        if taken:
+            labels = self._labels_of(batch.columns[: len(taken)], faults)
         ids = ids_of(batch.columns[len(taken)], faults)
         about = self._about_of(batch.columns[len(taken) + 1 :], faults)
         if self._empty_is_unknown:
             labels = [
                 NOT_KNOWN if said is EMPTY and subset == "test" else said
-                for said, subset in zip(labels, about.subset, strict=True)
+                for said, subset in zip(labels, about.subset, strict=False)
             ]
         for place in faults:
             labels[place] = NOT_KNOWN
