@@ -109,7 +109,7 @@ class Decoders:
         with self._lock:
             self._is_closed = True
         for process in self._started:
-            process.end()
+            process.kill()  # and no more: somebody may be waiting for what it says
         self._budget.close()
 
 
@@ -153,6 +153,11 @@ class _Process:
     @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """Ends the process, from any thread; whoever waits for its answer gets an ``EOFError``."""
+        self._process.kill()
+        self._process.wait()
 
     def end(self) -> int:
         """Ends the process, where it has not; returns its exit status, −n where signal n did it."""

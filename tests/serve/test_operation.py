@@ -131,8 +131,12 @@ def test_a_line_a_request(service: Running, caplog: pytest.LogCaptureFixture):
     health = service.client.get("/health")
     line = logged(caplog, service.client.get("/secret"))
     assert (line["method"], line["path"], line["status"]) == ("GET", "other", 404)
-    assert health.headers["x-request-id"] not in caplog.text
-    assert "secret" not in caplog.text
+    # Prefect, in other tests of this process, has uvicorn log again; where we serve, nothing does.
+    ours = [each for each in caplog.records if each.name.startswith("tagloom")]
+    said = "\n".join(each.getMessage() for each in ours)
+    assert "order-17" in said
+    assert health.headers["x-request-id"] not in said
+    assert "secret" not in said
 
 
 def logged(caplog: pytest.LogCaptureFixture, answer: httpx.Response) -> dict:
