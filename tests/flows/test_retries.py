@@ -140,7 +140,7 @@ def test_another_dvc_at_work_may_pass(toy: Toy) -> None:
         eventually(lambda: "Running stage" in other.stdout.readline())
         with pytest.raises(Transient, match="is busy"):
             list(Project(toy.folder).run(["b=2"]))
-        os.killpg(other.pid, signal.SIGINT)
+        os.killpg(other.pid, signal.SIGTERM)
 
 
 def test_a_queue_that_another_dvc_holds_may_pass(toy: Toy) -> None:
