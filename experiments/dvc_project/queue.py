@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +23,11 @@ from dvc.utils.serialize import parse_yaml
 from experiments.dvc_project import worker
 from experiments.dvc_project.errors import EndedEarly, ProjectError, Silent, Transient
 from experiments.dvc_project.experiments import Experiment, of_state
-from experiments.dvc_project.git import git, git_file, git_or_none, head
+from experiments.dvc_project.git import git, git_file, git_folder, git_or_none, head
 from experiments.dvc_project.output import ERROR, Line, last_words, mark, output_lines
 from experiments.dvc_project.processes import child_process, environment, locked_file
-from experiments.dvc_project.project import hash_of
+from experiments.dvc_project.project import hash_of, sources
+from experiments.sources import listed
 
 LOOK = 1.0  # seconds between two looks at an experiment that is watched
 
@@ -100,8 +101,15 @@ class Queue:
         """Queues experiments: by name, the parameters that change, by key (``train.lr``).
 
         Each takes the place of others of its name, which waited, failed or left a result. Raises
-        ProjectError where one cannot be queued, Transient where one is being run; then none is.
+        ProjectError where one cannot be queued, or would run without what its stages depend on;
+        Transient where one is being run. Then none is queued.
         """
+        if unknown := self._unknown():
+            raise ProjectError(
+                "Experiments run in copies of the project, of what Git or DVC knows, and neither "
+                f"knows {listed(unknown)}: dvc add what is data, git add what is code and "
+                "the .dvc files; photos outside the repository are named by their full path"
+            )
         overrides = {
             name: [f"{key}={hydra(value)}" for key, value in changed.items()]
             for name, changed in experiments.items()
@@ -214,11 +222,38 @@ class Queue:
         files = map(Path, git(self.root, "ls-files", "-z").split("\0"))
         return {str(path) for file in files for path in (file, *file.parents)}
 
+    def _unknown(self) -> list[str]:
+        """What stages depend on and no copy of the project has: a whole folder, or its files."""
+        top = str(git_folder(self.root)[0])
+        added = {out.fs_path: out.stage.path_in_repo for out in self._repo.index.outs}
+        ignored = self._repo.dvcignore.is_ignored_file
+
+        def others(path: str) -> list[str]:
+            """What of ``path``, a file or a folder, neither Git nor DVC has."""
+            full = os.path.normpath(self.root / path)
+            if os.path.isabs(path) or not os.path.lexists(full):
+                return []
+            if by := [file for out, file in added.items() if _is_below(full, [out])]:
+                return [file for file in by if file not in self._tracked]
+            if not _is_below(full, [top]):
+                return [path]
+            names = git(self.root, "ls-files", "--others", "-z", "--", path).split("\0")
+            files = {name: str(self.root / name) for name in names if name}
+            unknown = [n for n, f in files.items() if not (_is_below(f, added) or ignored(f))]
+            return unknown if path in self._tracked else unknown and [path]
+
+        return list(dict.fromkeys(each for path in sources(self._repo) for each in others(path)))
+
     def _hash(self, path: str) -> str | None:
         if path not in self._hashes:
             stage = next(iter(self._stages.values()))
             self._hashes[path] = hash_of(stage, path) if (self.root / path).exists() else None
         return self._hashes[path]
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    """Whether ``path``, a full one, is one of ``folders``, or in one."""
+    return any(Path(path).is_relative_to(folder) for folder in folders)
 
 
 def hydra(value: Any) -> str:

@@ -234,6 +234,39 @@ def test_one_that_cannot_be_queued_queues_none(toy: Toy) -> None:
     assert toy.git("status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize(
+    ("files", "added", "unknown"),
+    [
+        (["raw/a.jpg"], [], "knows raw:"),
+        (["raw/a.jpg", "raw/.gitignore"], [], "knows raw:"),
+        (["raw/a.jpg", "raw/b.jpg"], ["raw/a.jpg"], "knows raw/b.jpg:"),
+    ],
+)
+def test_what_a_copy_would_lack_is_said_before(
+    toy: Toy, files: list[str], added: list[str], unknown: str
+) -> None:
+    """Photos that neither Git nor DVC has: an experiment's copy of the project is without them."""
+    (toy.folder / "raw").mkdir()
+    for name in files:
+        (toy.folder / name).write_text("*\n")
+    toy.write(side={"cmd": "ls raw > side.txt", "deps": ["raw"], "outs": ["side.txt"]})
+    toy.git("add", "--force", "dvc.yaml", *added)
+    with Queue(toy.folder) as queue, pytest.raises(ProjectError) as error:
+        queue.add({"x": {"b": 2}})
+    assert unknown in str(error.value)
+    assert queued(toy) == {}
+    toy.git("rm", "--cached", "--quiet", "--ignore-unmatch", *files)
+    (toy.folder / "raw/.gitignore").unlink(missing_ok=True)
+    toy.dvc("add", "--quiet", "raw")
+    with Queue(toy.folder) as queue, pytest.raises(ProjectError, match=r"knows raw\.dvc:"):
+        queue.add({"x": {"b": 2}})
+    toy.git("add", "raw.dvc")
+    with Queue(toy.folder) as queue:
+        queue.add({"x": {"b": 2}})
+        list(queue.run("x"))
+        assert queue.result("x")
+
+
 def test_what_cannot_be_replaced_stays(again: Toy) -> None:
     before = again.git("for-each-ref", "refs/exps")
     with Queue(again.folder) as queue, pytest.raises(ProjectError, match="Invalid exp name"):
