@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,11 @@ SLOW_FIXTURES = {"bundle", "experimented", "prepared", "project", "toy"}
 def is_slow(path: Path) -> bool:
     slow = {ROOT / "tests" / name for name in SLOW}
     return not slow.isdisjoint([path, *path.parents])
+
+
+def pytest_configure() -> None:
+    """A shell has what it starts in the background ignore SIGINT, which some tests send."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -21,6 +21,7 @@ SEARCHES = [FOLDER / "sweeps/search.yaml"]
 SWEEPS = sorted(set((FOLDER / "sweeps").glob("*.yaml")) - set(SEARCHES))
 PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - {*SWEEPS, *SEARCHES})
 OWN = parameters.load(ROOT / "params.yaml")
+KEY = "train.backbone"
 
 
 def name(file: Path) -> str:
@@ -107,11 +108,20 @@ def few(prepared: Path) -> Path:
     return prepared
 
 
+# Each backbone, and the first preset that has it.
+FIRST = {flatten(load(file)).get(KEY): file for file in reversed(PRESETS)}
+
+
 def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
-    """What is changed on top of a preset for it to run in a second or two."""
+    """What is changed on top of a preset for it to run in a second or two.
+
+    A backbone runs once, in the first preset that has it; what the others have is a recipe.
+    """
     text = flatten(load(file))
-    small = SMALL | {"train.epochs": 1, "train.batch_size": 4, "train.max_mb": 100}
+    small = SMALL | {"train.epochs": 1, "train.batch_size": 8, "train.max_mb": 100}
     values = {key: value for key, value in small.items() if key not in text}
+    if FIRST[text.get(KEY)] != file:
+        values[KEY] = small[KEY]
     for key in ("ingest.image_size", "train.batch_size", "vocab.normalize"):
         values[key] = small.get(key, "none")
     values["train.weights"] = "none"

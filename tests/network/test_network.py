@@ -124,7 +124,7 @@ def test_a_flip_takes_the_mean_with_the_mirror_image(
 # What is fit in each fusion of experts, and a grid around it.
 FIT = {
     "late": ("share", [torch.tensor(each) for each in np.linspace(0, 1, 21)]),
-    "product": ("weights", list(torch.cartesian_prod(*[torch.linspace(0, 2, 9)] * 2))),
+    "product": ("weights", list(torch.cartesian_prod(*[torch.linspace(0, 2, 5)] * 2))),
 }
 
 

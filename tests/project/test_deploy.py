@@ -13,7 +13,7 @@ import pytest
 from docs.image import FILE, instructions
 from tests.conftest import ROOT
 from tests.hostile import jpeg
-from tests.serve.test_command import MODULE
+from tests.serve.test_command import MODULE, announced
 
 DEPLOY = ROOT / "deploy"
 # The command after the folder runs where all is read-only but that folder, if it is one.
@@ -74,15 +74,9 @@ def test_it_runs_where_nothing_can_be_written(bundle: Path, tmp_path: Path, work
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        log = ""
-        for line in process.stdout:
-            log += line
-            if match := re.search(r"running on (http://\S+)", line):
-                break
-        else:
-            raise AssertionError(log)
+        address, log = announced(process)
         files = {"photos": jpeg()}
-        assert httpx.post(f"{match[1]}/predict", files=files, timeout=30).status_code == 200
+        assert httpx.post(f"{address}/predict", files=files, timeout=30).status_code == 200
         process.terminate()
         log += process.communicate(timeout=30)[0]
     assert "telemetry" not in log

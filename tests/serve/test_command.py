@@ -24,19 +24,22 @@ def start(*options: object, before: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def announced(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """The address of the service that was started, once it says so, and its log so far."""
+    log = ""
+    for line in process.stdout:
+        log += line
+        if match := re.search(r"running on (http://\S+)", line):
+            return match[1], log
+    raise AssertionError(log)
+
+
 @contextmanager
 def serving(*options: object, before: str = "") -> Iterator[tuple[subprocess.Popen, str, str]]:
     """The process, its address and its log so far."""
     process = start("--port", 0, *options, before=before)
-    log = ""
     try:
-        for line in process.stdout:
-            log += line
-            if match := re.search(r"running on (http://\S+)", line):
-                break
-        else:
-            raise AssertionError(log)
-        yield process, match[1], log
+        yield process, *announced(process)
     finally:
         process.kill()
         process.wait()

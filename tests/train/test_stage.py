@@ -115,9 +115,10 @@ def test_one_input_alone(prepared: Path, params, inputs: str):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_comes_near_single(prepared: Path, params, precision: str):
+    params({"train.epochs": 1})
     main()
     single = written()["validation"]["loss"]
-    params({"train.precision": precision})
+    params({"train.epochs": 1, "train.precision": precision})
     main()
     assert written()["hardware"].endswith(precision)
     assert written()["validation"]["loss"] == pytest.approx(single, rel=0.1)
