@@ -116,7 +116,9 @@ def _set_aside(listing: Listing, missing: pl.DataFrame, params: Ingest) -> Itera
 
 def _not_named(there: pl.DataFrame, index: Index, params: Ingest) -> Iterator[str]:
     used = {plain_path(photo.replace("\\", "/")) for photo in there["photo"].drop_nulls()}
-    if left := len(index.photos - used):
-        first = min(index.photos - used)
-        once = " (one in several folders counts once)" if params.source == "folders" else ""
-        yield f"{left:,} photos of the folder are not in what is read, such as {first}{once}"
+    left = index.photos - used
+    if params.source == "folders":  # what lies in several is one photo, in the first of them
+        names = {Path(photo).name for photo in used}
+        left = {photo for photo in left if Path(photo).name not in names}
+    if left:
+        yield f"{len(left):,} photos of the folder are not in what is read, such as {min(left)}"

@@ -212,6 +212,17 @@ def test_photos_that_are_not_there_and_those_that_nothing_names(in_tmp: Path):
     assert "1 photos of the folder are not in what is read, such as p/5.jpg" in doubts
 
 
+def test_a_photo_in_two_folders_is_read_and_one_in_none_is_not(in_tmp: Path):
+    for name in ("cat/1.jpg", "dog/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "5.jpg"):
+        path = Path("raw", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo_of(int(path.stem)))
+    found = look(Path("raw"), BASE)
+    assert found.labels == {"dog": 3, "cat": 2}
+    (doubt,) = [each for each in found.doubts if "not in what is read" in each]
+    assert doubt == "1 photos of the folder are not in what is read, such as 5.jpg"
+
+
 def test_boxes_without_names(in_tmp: Path):
     annotations.yolo(annotations.Data(photo_of))
     Path("raw/data.yaml").unlink()
