@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/installed
 
-.PHONY: help repro report back quick style types check test ui bench pictures screenshots rooms pages wheel lock
+.PHONY: help repro report back quick style types check test ui bench cluster pictures screenshots rooms pages wheel lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,9 @@ bench: $(INSTALLED) ## set up, then measure speed, as ratios (an hour; GPU=1: wh
 
 SHOWN := s0/shufflenet s0/googlenet s1/mobilenet s1/b0 s3/b0-rnn s4/resnet18-bce s4/resnet34 \
   s4/plain-cnn
+
+cluster: $(INSTALLED) ## start a Ray cluster of two nodes of one core on this machine, until Ctrl-C
+	@python -m benchmarks.nodes
 
 pictures: repro ## take the README's pictures anew (eight experiments, ten minutes)
 	python -m flows.sweep $(SHOWN:%=presets/%.yaml) -S train.weights=none -S train.epochs=4 \

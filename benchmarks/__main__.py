@@ -12,6 +12,7 @@ from benchmarks.table import HEADER, Options, add_options, machine
 BENCHMARKS = (
     *("ingest", "tables", "text", "split", "loading", "gpu", "learning", "features", "unknown"),
     *("doubts", "next", "store", "threshold", "predict", "runtimes", "serve", "pipeline", "memory"),
+    "cluster",
 )
 
 

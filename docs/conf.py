@@ -19,7 +19,8 @@ suppress_warnings = ["misc.highlighting_failure"]
 CONTENTS = {
     "Your data": ["docs/data", "docs/labelling", "docs/projects"],
     "Better models": [
-        *("docs/experiments", "docs/gpus", "docs/report", "docs/results", "presets/README"),
+        *("docs/experiments", "docs/gpus", "docs/cluster", "docs/report", "docs/results"),
+        "presets/README",
     ],
     "In use": [
         *("docs/using", "docs/service", "docs/retraining", "docs/prefect", "docs/pools"),

@@ -11,8 +11,8 @@ from stages import UserError
 from stages.bundle.model import load_model
 from stages.ingest.naming import named
 from tagloom import drawing, inputs, thresholds
+from tagloom.answering import answered
 from tagloom.explained_photo import explain_photo
-from tagloom.prefetch import batches
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,8 +57,7 @@ class LoadedModel:
 
         paths = list(map(Path, photos))
         texts = [None] * len(paths) if captions is None else list(captions)
-        bundle = self._model.bundle
-        sees = bundle.description.sees_images
+        sees = self._model.bundle.description.sees_images
         # Called by their places: a photo may be there twice.
         listed = [
             inputs.Asked(str(place), path, caption)
@@ -67,13 +66,13 @@ class LoadedModel:
         asked = inputs.captioned(listed, None, needed=not sees)
         unreadable: list[inputs.Unreadable] = []
         cells: dict[int, list[object]] = {}
-        for batch in batches(asked, {bundle.form} if sees else (), batch_size, unreadable):
-            probabilities = self._model.probabilities(batch.pixels.get(bundle.form), batch.captions)
-            for each, row, holds in zip(
-                batch.asked, probabilities.tolist(), self._model.decide(probabilities), strict=True
+        for batch in answered(self._model, asked, batch_size, unreadable):
+            decided = self._model.decide(batch.probabilities)
+            for place, row, holds in zip(
+                batch.names, batch.probabilities.tolist(), decided, strict=True
             ):
                 held = [label for label, does in zip(self.labels, holds, strict=True) if does]
-                cells[int(each.name)] = [held, None, *row]
+                cells[int(place)] = [held, None, *row]
         for name, reason in unreadable:
             cells[int(name)] = [None, reason, *(None for _ in self.labels)]
         schema = {"photo": pl.String(), "labels": pl.List(pl.String), "error": pl.String()}

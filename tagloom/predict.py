@@ -60,8 +60,9 @@ def predict(
     from stages.bundle.model import load_model
     from stages.network.allocation import keep_freed_memory
     from tagloom import bundles, inputs, results, thresholds
+    from tagloom.answering import answered
     from tagloom.messages import list_unreadable, memory_for, note
-    from tagloom.prefetch import batches, with_progress
+    from tagloom.prefetch import with_progress
 
     keep_freed_memory()
     known = bundles.read(bundle)
@@ -81,19 +82,16 @@ def predict(
     model = load_model(bundle, "onnx" if onnx else "torch")
     asked = inputs.captioned(inputs.asked(photos, below), beside, needed=not sees)
     unreadable: list[inputs.Unreadable] = []
-    read = batches(asked, {known.form} if sees else (), batch_size, unreadable)
+    answers = answered(model, asked, batch_size, unreadable)
     # A bar and a table on the same terminal would write over each other.
     quiet = output is None and sys.stdout.isatty()
     with (
         results.writer(kind, output, sys.stdout, known.labels, top) as writer,
         memory_for(batch_size, onnx),
     ):
-        for batch in with_progress(read, "predict", total, quiet):
-            pixels = batch.pixels.get(known.form)
-            probabilities = model.probabilities(pixels, batch.captions)
-            holds = probabilities.astype(float) >= least
-            names = [each.name for each in batch.asked]
-            writer.write(results.Answers(names, probabilities, holds))
+        for batch in with_progress(answers, "predict", total, quiet):
+            holds = batch.probabilities.astype(float) >= least
+            writer.write(results.Answers(batch.names, batch.probabilities, holds))
     if beside and reads and not beside.used:
         note(f"no photo is in {captions}")
     list_unreadable(unreadable, total, strict)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -40,22 +40,33 @@ def batches(
     forms: Collection[Form],
     batch_size: int,
     unreadable: list[Unreadable],
+    on_node: bool = False,
 ) -> Iterator[Batch]:
     """Yields the photos ``batch_size`` at a time, in order; memory is that of a few batches.
 
     Args:
         forms: what photos are brought to; none: no file is opened.
         unreadable: what cannot be read is added here.
+        on_node: beside others, one for each core of a node of a cluster.
     """
-    with Decoders() as decoders, ThreadPoolExecutor(1) as ahead:
-        decoded = in_threads(partial(_decode, forms=forms, decoders=decoders), asked)
+    with Decoders(on_node=on_node) as decoders, ThreadPoolExecutor(1) as ahead:
+        decode = partial(_decode, forms=forms, decoders=decoders)
+        decoded = in_threads(decode, asked, 1 if on_node else None)
         following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
         while batch := following.result():
             following = ahead.submit(_batch, decoded, forms, batch_size, unreadable)
             yield batch
 
 
-def with_progress(batches: Iterable[Batch], what: str, total: int, quiet: bool) -> Iterator[Batch]:
+class Taken(Protocol):
+    @property
+    def taken(self) -> int: ...
+
+
+Some = TypeVar("Some", bound=Taken)
+
+
+def with_progress(batches: Iterable[Some], what: str, total: int, quiet: bool) -> Iterator[Some]:
     """Yields the batches and shows, unless ``quiet``, how many of ``total`` photos are done."""
     if quiet:
         yield from batches

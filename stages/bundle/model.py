@@ -4,16 +4,16 @@ Importing this module imports neither torch nor onnxruntime; the runtime ``onnx`
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from stages import UserError
+from stages import UserError, cluster
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle, read_bundle
 from stages.cores import cores
 from stages.network.description import WEIGHTS
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from stages.ingest.images import ImageStore
 
+Runtime = Literal["torch", "onnx"]
+Origin = tuple[Path, Runtime, str]  # a bundle's folder, what computes, and ``Bundle.sha256``
 Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``InferenceModule`` takes them
+BATCHES = 8  # that a core of a cluster takes at once
 Answer = Callable[[Inputs], np.ndarray]
 Features = Callable[[Inputs], tuple[np.ndarray, np.ndarray]]
 
@@ -35,12 +38,18 @@ class Model:
 
     Attributes:
         bundle: whose network it is.
+        origin: what ``model_of`` loads the same from, in other processes; None: none can.
     """
 
     def __init__(
-        self, bundle: Bundle, words: Words | None, answer: Answer, features: Features | None = None
+        self,
+        bundle: Bundle,
+        words: Words | None,
+        answer: Answer,
+        features: Features | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        self.bundle, self._words = bundle, words
+        self.bundle, self._words, self.origin = bundle, words, origin
         self._answer, self._features = answer, features
 
     def probabilities(
@@ -95,32 +104,46 @@ class Model:
         """``probabilities`` of photos of the data set, ``batch_size`` at a time, in order.
 
         Args:
-            rows: their records; the photos of the next batch are read meanwhile.
+            rows: their records.
             what: is done, for the progress.
         """
+        parts = [np.empty((0, len(self.bundle.labels)), np.float32)]
+        with Progress(what, len(rows), "photos") as progress:
+            if self.origin and cluster.is_asked_for():
+                common = self.origin, store.folder, batch_size
+                pieces = rows.iter_slices(batch_size * BATCHES)
+                answers = cluster.spread(_ask_piece, common, pieces)
+            else:
+                answers = self._ask(rows, store, batch_size)
+            for part in answers:
+                parts.append(part)
+                progress.advance(len(part))
+        return np.concatenate(parts)
+
+    def _ask(
+        self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int
+    ) -> Iterator[np.ndarray]:
+        """``probabilities`` of each batch; the photos of the next one are read meanwhile."""
 
         def photos_of(batch: "pl.DataFrame") -> np.ndarray | None:
             sees_images = self.bundle.description.sees_images
             return store.gather(batch["image"].to_numpy()) if sees_images else None
 
-        parts = [np.empty((0, len(self.bundle.labels)), np.float32)]
         batches = list(rows.iter_slices(batch_size))
-        with ThreadPoolExecutor(1) as ahead, Progress(what, len(rows), "photos") as progress:
+        with ThreadPoolExecutor(1) as ahead:
             following = [ahead.submit(photos_of, batch) for batch in batches[:1]]
             for batch, after in zip_longest(batches, batches[1:]):
                 photos = following.pop().result()
                 if after is not None:
                     following.append(ahead.submit(photos_of, after))
-                parts.append(self.probabilities(photos, batch["caption"].to_list()))
-                progress.advance(len(batch))
-        return np.concatenate(parts)
+                yield self.probabilities(photos, batch["caption"].to_list())
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """float (n, labels) → bool (n, labels): which labels hold."""
         return self.bundle.content.decision.decide(probabilities)
 
 
-def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch") -> Model:
+def load_model(folder: Path = BUNDLE, runtime: Runtime = "torch") -> Model:
     """The model of the bundle in ``folder``, ready to answer.
 
     Args:
@@ -133,12 +156,27 @@ def load_model(folder: Path = BUNDLE, runtime: Literal["torch", "onnx"] = "torch
     bundle = read_bundle(folder)
     try:
         words = words_of(bundle.description, folder)
-        ways = _torch(bundle, words) if runtime == "torch" else (_onnx(bundle), None)
+        answer, features = _torch(bundle, words) if runtime == "torch" else (_onnx(bundle), None)
     except UserError:
         raise
     except Exception as error:  # its hashes are right, but made by whom?
         raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
-    return Model(bundle, words, *ways)
+    return Model(bundle, words, answer, features, (folder, runtime, bundle.sha256))
+
+
+def _ask_piece(common: tuple[Origin, Path, int], rows: "pl.DataFrame") -> np.ndarray:
+    """What a core of a cluster does: ``Model.ask`` of some rows."""
+    from stages.ingest.images import ImageStore
+
+    origin, store, batch_size = common
+    return np.concatenate(list(model_of(origin)._ask(rows, ImageStore(store), batch_size)))
+
+
+@lru_cache(maxsize=1)  # a core of a cluster asks the same one again and again
+def model_of(origin: Origin) -> Model:
+    """The model that ``load_model`` gave in another process, with files that both see."""
+    folder, runtime, _ = origin
+    return load_model(folder, runtime)
 
 
 def _torch(bundle: Bundle, words: Words | None) -> tuple[Answer, Features]:

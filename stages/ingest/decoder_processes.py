@@ -46,11 +46,17 @@ class Decoders:
     Args:
         count: of processes; None: one for each core.
         memory: bytes that they may take together; None: all that there is for decoders.
+        on_node: beside others, one for each core of a node of a cluster: there is one process.
     """
 
-    def __init__(self, count: int | None = None, memory: int | None = None) -> None:
+    def __init__(
+        self, count: int | None = None, memory: int | None = None, on_node: bool = False
+    ) -> None:
         self._count = count or cores()
         self._budget = Budget(self._count, memory)
+        if on_node:
+            self._count = 1
+            self._budget.share_with_node()
         self._started: set[_Process] = set()
         self._is_closed = False
         self._lock = Lock()  # of the two above: what is being started is not missed by ``close``

@@ -12,17 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from stages import cluster
 from stages.files import project_root
 from stages.ingest import decoder
 from stages.ingest.addresses import file_of, is_address
 from stages.ingest.confinement import clock_deadline, reason
-from stages.ingest.decode_cache import DecodeCache, FileState, Seen
+from stages.ingest.decode_cache import EMPTY, DecodeCache, FileState, Seen
 from stages.ingest.decoder import Photo
 from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
 from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
+PIECE = 512  # photos that a core of a cluster takes at once, at most,
+PIECE_BYTES = 16 << 20  # and of so many pixels
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 
@@ -196,15 +199,53 @@ def _opener(
 def _open(
     photos: Sequence[PhotoSource], files: Files, form: Form, cache: DecodeCache
 ) -> Iterator[Opened | UnreadablePhoto]:
-    """Opens photos in processes, which end where a photo takes too long or breaks its decoder."""
+    if not cluster.is_asked_for():
+        yield from map(_whole, _opened(photos, files, form, cache))
+        return
+    length = max(1, min(PIECE, PIECE_BYTES // (form.size**2 * 3)))
+    pieces = (photos[start : start + length] for start in range(0, len(photos), length))
+    for piece in cluster.spread(_open_piece, (files, form), pieces):
+        for photo in piece:
+            if isinstance(photo, Opened) and (seen := cache.by_sha256(photo.sha256)):
+                yield _known(seen, photo.file)
+            else:
+                yield photo
+
+
+def _open_piece(
+    common: tuple[Files, Form], photos: Sequence[PhotoSource]
+) -> list[Opened | UnreadablePhoto]:
+    """What a core of a cluster does, beside others of its node."""
+    files, form = common
+    return [
+        _whole((None if pixels is None else pixels.copy(), photo))
+        for pixels, photo in _opened(photos, files, form, EMPTY, on_node=True)
+    ]
+
+
+def _opened(
+    photos: Sequence[PhotoSource],
+    files: Files,
+    form: Form,
+    cache: DecodeCache,
+    on_node: bool = False,
+) -> Iterator[Outcome]:
+    """Opens photos in processes, which end where a photo takes too long or breaks its decoder.
+
+    Args:
+        on_node: beside others, one for each core of a node of a cluster.
+    """
+    processes = 1 if on_node else None
     # Photos in tables' cells are read by Polars, which a copy of this process would wait for.
     if not CAN_FORK or any(getattr(photo, "in_threads", False) for photo in photos):
-        with Decoders() as decoders:
-            yield from map(_whole, in_threads(_opener(files, form, cache, decoders.decode), photos))
+        with Decoders(on_node=on_node) as decoders:
+            yield from in_threads(_opener(files, form, cache, decoders.decode), photos, processes)
         return
+    if on_node:
+        decoder.BUDGET.share_with_node()
     open_one = _opener(files, form, cache, _decode)
     shape, most = (form.size, form.size, 3), decoder.BUDGET.most
-    yield from map(_whole, in_processes(open_one, photos, shape, _fatal, most))
+    yield from in_processes(open_one, photos, shape, _fatal, most, processes=processes)
 
 
 def _decode(content: bytes, form: Form) -> Photo:

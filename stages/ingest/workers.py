@@ -65,6 +65,7 @@ def in_processes(
     fatal: Callable[[int], Any],
     memory: int | None = None,
     seconds: float = SECONDS,
+    processes: int | None = None,
 ) -> Iterator[Filled]:
     """``map`` on processes for a ``function`` that yields pixels, uint8 of ``shape``, or None.
 
@@ -76,13 +77,14 @@ def in_processes(
             longer than there is, of the signal. Another process goes on with the next item.
         memory: bytes that each may take beside what this process has; None: any.
         seconds: of a core that an item may take.
+        processes: None: one for each core.
 
     Raises:
         UserError: a process was killed from outside, or ended by an error that it has shown.
     """
     if not items:
         return
-    count = min(cores(), len(items))
+    count = min(processes or cores(), len(items))
     length = max(1, min(CHUNK, CHUNK_BYTES // int(np.prod(shape)), len(items) // (AHEAD * count)))
     chunks, slots = -(-len(items) // length), AHEAD * count
     # Chunk n goes to slot n % slots, once what was there before has been taken.

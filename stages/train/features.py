@@ -8,7 +8,7 @@ the features of several views of each photo are kept, and an epoch learns from o
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,8 +20,10 @@ import torch
 from torch import nn
 
 import stages.network
+from stages import cluster
 from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
+from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
@@ -33,8 +35,13 @@ from stages.train.augment import augment
 from stages.train.distributed import Group
 from stages.train.params import Train
 
-# From photos as they are stored to what the backbone sees of them.
-View = Callable[[Batch], Batch]
+# From photos as they are stored, and the place of their first among all, to what the backbone sees
+# of them: the same wherever, and in whatever order, batches are computed.
+View = Callable[[Batch, int], Batch]
+# A backbone and the folder of the store; photos at once, the precision and what is seen of them.
+Common = tuple[nn.Module, Path, int, str, View]
+Piece = tuple[int, np.ndarray]  # the place of the first photo among all, and rows of the store
+BATCHES = 8  # that a core of a cluster takes at once
 
 
 def are_constant(params: Train) -> bool:
@@ -105,19 +112,23 @@ def _views(params: Train, description: Description) -> dict[str, View]:
 
     mean, std = description.mean, description.std
 
-    def augmented(batch: Batch, generator: torch.Generator) -> Batch:
+    def as_they_are(batch: Batch, place: int) -> Batch:
+        return prepared(batch, description)
+
+    def augmented(batch: Batch, place: int, number: int) -> Batch:
+        # Of a seed, torch's generator on the CPU takes 32 bits.
+        (seed,) = np.random.SeedSequence((number, place)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed))
         return batch.map_images(
             partial(augment, params=params.augment, generator=generator, mean=mean, std=std)
         )
 
-    as_they_are = partial(prepared, description=description)
     views: dict[str, View] = {"photos": as_they_are}
     for number in range(1, params.views or 1):
-        generator = torch.Generator().manual_seed(number)
         name = f"view {number} {params.augment.model_dump_json()}"
-        views[name] = partial(augmented, generator=generator)
+        views[name] = partial(augmented, number=number)
     if params.test_time_flip:
-        views["mirror images"] = lambda batch: as_they_are(batch).mirrored()
+        views["mirror images"] = lambda batch, place: as_they_are(batch, place).mirrored()
     return views
 
 
@@ -136,19 +147,42 @@ def _kept(key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, floa
     return np.load(folder / "features.npy", mmap_mode="r"), seconds
 
 
-@torch.inference_mode()
 def _compute(
     backbone: nn.Module, rows: Rows, batch_size: int, precision: str, view: View
 ) -> np.ndarray:
     """The backbone's features of a view of each row's photo: float32 (rows, features)."""
     backbone.eval()
-    device = next(backbone.parameters()).device
-    context = autocast(device, precision)
+    assert rows.store is not None
+    is_on_cpu = next(backbone.parameters()).device.type == "cpu"
+    common = backbone, rows.store.folder, batch_size, precision, view
+    if is_on_cpu and cluster.is_asked_for():
+        starts = range(0, len(rows), batch_size * BATCHES)
+        pieces = ((start, rows.images[start : start + starts.step]) for start in starts)
+        computed = cluster.spread(_of_piece, common, pieces)
+    else:
+        computed = _of_batches(common, (0, rows.images))
     parts = []
     with Progress("features", len(rows), "photos") as progress:
-        for batch in rows.batches(batch_size, device):
-            photos = view(batch).images
-            with context():
-                parts.append(backbone(photos).float().cpu().numpy())
-            progress.advance(len(parts[-1]))
+        for part in computed:
+            parts.append(part)
+            progress.advance(len(part))
     return np.concatenate(parts)
+
+
+def _of_piece(common: Common, piece: Piece) -> np.ndarray:
+    """What a core of a cluster does."""
+    return np.concatenate(list(_of_batches(common, piece)))
+
+
+@torch.inference_mode()
+def _of_batches(common: Common, piece: Piece) -> Iterator[np.ndarray]:
+    """Features, float32 (n, features), of each batch of photos."""
+    backbone, folder, batch_size, precision, view = common
+    start, images = piece
+    device = next(backbone.parameters()).device
+    context = autocast(device, precision)
+    rows = Rows(ImageStore(folder), images, None, None)
+    for number, batch in enumerate(rows.batches(batch_size, device)):
+        photos = view(batch, start + number * batch_size).images
+        with context():
+            yield backbone(photos).float().cpu().numpy()

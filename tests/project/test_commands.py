@@ -81,6 +81,7 @@ NOT_RUN = {
     "python -m venv": "Python's own",
     "source": "the shell's",
     "systemctl": "needs systemd; test_deploy.py has it verify the unit",
+    "ray": "needs several machines; test_cluster.py starts two nodes on one",
     "torchrun": "needs several machines; test_distributed.py runs the same launcher on one",
     "touch": "another program",
 }

@@ -1,6 +1,5 @@
 """Features of a frozen backbone are computed once and give what the photos themselves give."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +82,23 @@ def test_the_first_view_is_the_photo_and_the_others_are_what_augmentation_makes(
     photos = np.sort(np.concatenate(stored))
     for rows, places in zip(given, stored, strict=True):
         assert np.array_equal(photos[rows.images], places)
+    options, size = read(Train).augment, read(Train).batch_size
+
+    def second_view(images: torch.Tensor, number: int) -> torch.Tensor:
+        (seed,) = np.random.SeedSequence((2, number * size)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed))
+        return augment(images, params=options, generator=generator)
+
     seen = {
-        0: lambda images: prepare(images, None, description.mean, description.std),
-        2: partial(augment, params=read(Train).augment, generator=torch.Generator().manual_seed(2)),
+        0: lambda images, _: prepare(images, None, description.mean, description.std),
+        2: second_view,
     }
     for view, see in seen.items():
-        batches = Rows(ImageStore(), photos, None, None).batches(read(Train).batch_size, CPU)
+        batches = Rows(ImageStore(), photos, None, None).batches(size, CPU)
         with torch.inference_mode():
-            expected = torch.cat([network.backbone(see(batch.images)) for batch in batches])
+            expected = torch.cat(
+                [network.backbone(see(each.images, n)) for n, each in enumerate(batches)]
+            )
         assert np.allclose(training.features[view], expected, atol=1e-4)
     assert not np.allclose(training.features[1], training.features[2], atol=1e-2)
 

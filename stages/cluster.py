@@ -1,0 +1,105 @@
+"""Pieces of work on the nodes of a cluster, by Ray, where it is asked for.
+
+``RAY_ADDRESS`` names a cluster, ``auto`` the one that this machine is a node of; with
+``TAGLOOM_ENGINE=ray`` and no address Ray starts one on the cores of this machine. Without either,
+Ray is not imported. Its workers find the project at the path that it has here, on a file system
+that all nodes share, and read photos, store and bundle from there. What they answer is what one
+machine answers, so no hash of DVC's changes.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from stages import UserError
+
+Common = TypeVar("Common")
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+AHEAD = 3  # pieces for each core of the cluster, done or to do: the head holds no more of them
+RETRIES = 3  # of a piece whose worker or node was lost
+
+_is_worker = False
+
+
+def is_asked_for() -> bool:
+    """Whether work is to be spread over a cluster; False in the processes that Ray has started.
+
+    Raises:
+        UserError: ``TAGLOOM_ENGINE`` names none that there is.
+    """
+    if (engine := os.environ.get("TAGLOOM_ENGINE", "")) not in ("", "ray"):
+        raise UserError(f"TAGLOOM_ENGINE is {engine}, which is none; the one there is, is ray")
+    return not _is_worker and bool(engine or os.environ.get("RAY_ADDRESS"))
+
+
+def spread(
+    function: Callable[[Common, Piece], Result], common: Common, pieces: Iterable[Piece]
+) -> Iterator[Result]:
+    """``function(common, piece)`` of each piece, on as many cores as the cluster has; in order.
+
+    A few pieces for each core are taken before they are asked for. One whose worker or node is lost
+    is done again on another.
+
+    Args:
+        function: of a module, for it is found by its name; it has one core.
+        common: sent to each node once.
+
+    Raises:
+        UserError: as ``function`` does; Ray is not installed or not reached, or pieces were lost
+            again and again.
+    """
+    ray = _connected()
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_work)
+    held, running, folder = ray.put(common), deque[Any](), os.getcwd()
+    ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    try:
+        for piece in pieces:
+            running.append(remote.remote(folder, function, held, piece))
+            if len(running) >= ahead:
+                yield ray.get(running.popleft())
+        while running:
+            yield ray.get(running.popleft())
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the cluster lost a piece of work again and again: {reason}") from error
+    finally:
+        for each in running:
+            ray.cancel(each)
+
+
+def _connected() -> Any:
+    """The module ``ray``, connected."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would tell its makers of the cluster
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            "RAY_ADDRESS or TAGLOOM_ENGINE asks for Ray, which is not installed: "
+            "pip install 'tagloom[ray]'"
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=os.environ.get("RAY_ADDRESS"),
+                include_dashboard=None if os.environ.get("RAY_ADDRESS") else False,
+                logging_level=logging.WARNING,
+            )
+        except ConnectionError as error:
+            raise UserError(f"no Ray cluster answers (RAY_ADDRESS): {error}") from error
+    return ray
+
+
+def _work(
+    folder: str, function: Callable[[Common, Piece], Result], common: Common, piece: Piece
+) -> Result:
+    """What a worker of Ray's runs, in the folder that the stage runs in."""
+    global _is_worker  # noqa: PLW0603
+    _is_worker = True
+    os.chdir(folder)
+    return function(common, piece)
