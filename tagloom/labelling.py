@@ -91,7 +91,9 @@ def write_zip(path: Path, predicted: Sequence[Predicted], labels: Sequence[str])
     """
     annotations = _annotations(len(predicted), labels)
     with whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for number, (photo, held, _) in enumerate(predicted):
+        # CVAT numbers photos by their names, and finds one whose name has a folder by its number.
+        in_order = sorted(predicted, key=lambda each: each.photo.id)
+        for number, (photo, held, _) in enumerate(in_order):
             if PurePosixPath(photo.id).is_absolute() or ".." in PurePosixPath(photo.id).parts:
                 raise UserError(
                     f"{photo.id} is not below the folder that names start from; say which that is "

@@ -68,6 +68,7 @@ LONGEST = [
     "network/test_nets.py",
     "experiments/test_dvc_project.py",
     "flows/test_patience.py",
+    "test_cluster.py",
     "flows/test_reproduce.py",
     "flows/test_command.py",
     "flows/test_browser.py",
@@ -83,7 +84,7 @@ SLOW = [
     *("command/test_command.py", "eda/test_stage.py", "evaluation/test_ensemble.py"),
     *("network/test_nets.py", "network/test_transformer.py"),
     *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
-    "project/test_wheel.py",
+    *("project/test_wheel.py", "test_cluster.py"),
     *("report/test_browser.py", "report/test_page.py", "report/test_stage.py"),
     *("train/test_distributed.py", "train/test_loop.py", "train/test_stage.py"),
 ]
