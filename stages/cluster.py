@@ -9,6 +9,8 @@ machine answers, so no hash of DVC's changes.
 
 import logging
 import os
+import platform
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -20,6 +22,7 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 AHEAD = 3  # pieces for each core of the cluster, done or to do: the head holds no more of them
+SECONDS = 10  # for the head of a cluster to answer
 RETRIES = 3  # of a piece whose worker or node was lost
 
 _is_worker = False
@@ -76,6 +79,7 @@ def spread(
 def _connected() -> Any:
     """The module ``ray``, connected."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would tell its makers of the cluster
+    os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # of pieces after one that has ended it all
     try:
         import ray
     except ImportError as error:
@@ -84,14 +88,20 @@ def _connected() -> Any:
             "pip install 'tagloom[ray]'"
         ) from error
     if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS")
         try:
+            host, _, port = (address or "").rpartition(":")
+            if port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), SECONDS).close()
             ray.init(
-                address=os.environ.get("RAY_ADDRESS"),
-                include_dashboard=None if os.environ.get("RAY_ADDRESS") else False,
+                address=address,
+                include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
             )
-        except ConnectionError as error:
-            raise UserError(f"no Ray cluster answers (RAY_ADDRESS): {error}") from error
+        except OSError as error:
+            raise UserError(
+                f"no Ray cluster answers at {address} (RAY_ADDRESS): {error.strerror or error}"
+            ) from error
     return ray
 
 
@@ -101,5 +111,11 @@ def _work(
     """What a worker of Ray's runs, in the folder that the stage runs in."""
     global _is_worker  # noqa: PLW0603
     _is_worker = True
-    os.chdir(folder)
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise UserError(
+            f"the node {platform.node()} of the cluster cannot enter {folder}: {error.strerror}; "
+            "all nodes find the project's folder at the same path (docs/cluster.md)"
+        ) from error
     return function(common, piece)

@@ -30,16 +30,6 @@ from tests.conftest import ROOT
 from tests.ingest.conftest import photo_of
 
 
-@pytest.fixture(scope="module")
-def two_nodes() -> Iterator[Any]:
-    """Two nodes of one core, which this process finds."""
-    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
-    with nodes() as started, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", started.address)
-        yield started
-    signal.signal(signal.SIGTERM, handler)
-
-
 def squared(common: int, piece: int) -> int:
     return common + piece * piece
 
@@ -67,6 +57,40 @@ def slow(folder: Path, piece: int) -> int:
     return piece
 
 
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Any]:
+    """Two nodes of one core; this process is connected to them."""
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
+    with nodes() as started, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", started.address)
+        patch.chdir(ROOT)  # where workers look for modules is where they were connected from
+        assert list(cluster.spread(squared, 0, [0])) == [0]
+        yield started
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_an_engine_that_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TAGLOOM_ENGINE", "spark")
+    with pytest.raises(UserError, match="TAGLOOM_ENGINE is spark"):
+        cluster.is_asked_for()
+    monkeypatch.setenv("TAGLOOM_ENGINE", "")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert not cluster.is_asked_for()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379"])
+def test_a_cluster_that_does_not_answer(address: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"no Ray cluster answers at {address}"):
+        next(cluster.spread(squared, 0, [1]))
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"tagloom\[ray\]"):
+        next(cluster.spread(squared, 0, [1]))
+
+
 def test_results_come_in_order(two_nodes: Any):
     assert list(cluster.spread(squared, 1, range(20))) == [1 + n * n for n in range(20)]
 
@@ -90,6 +114,14 @@ def test_what_is_the_users_fault_is_said_as_on_one_machine(two_nodes: Any):
         list(cluster.spread(refused, None, range(3)))
 
 
+def test_a_node_without_the_projects_folder_says_so(
+    two_nodes: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "getcwd", lambda: "/nowhere")
+    with pytest.raises(UserError, match="cannot enter /nowhere: No such file"):
+        next(cluster.spread(squared, 1, [0]))
+
+
 def test_a_worker_that_is_killed_costs_nothing(two_nodes: Any, tmp_path: Path):
     assert list(cluster.spread(killing_once, tmp_path, range(8))) == list(range(8))
     assert (tmp_path / "killed").exists()
@@ -107,21 +139,6 @@ def test_a_node_that_is_killed_costs_nothing(two_nodes: Any, tmp_path: Path):
     assert next(results) == 0
     two_nodes.remove_node(node, allow_graceful=False)
     assert list(results) == list(range(1, 16))
-
-
-def test_an_engine_that_is_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TAGLOOM_ENGINE", "spark")
-    with pytest.raises(UserError, match="TAGLOOM_ENGINE is spark"):
-        cluster.is_asked_for()
-    monkeypatch.setenv("TAGLOOM_ENGINE", "")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert not cluster.is_asked_for()
-
-
-def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"tagloom\[ray\]"):
-        next(cluster.spread(squared, 0, [1]))
 
 
 def test_photos_are_opened_there_as_here(
