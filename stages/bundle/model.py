@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Runtime = Literal["torch", "onnx"]
 Origin = tuple[Path, Runtime, str]  # a bundle's folder, what computes, and ``Bundle.sha256``
 Inputs = dict[str, np.ndarray]  # ``photos``, ``words`` or both, as ``InferenceModule`` takes them
-BATCHES = 8  # that a core of a cluster takes at once
+BATCHES = 2  # that a core of a cluster takes at once
 Answer = Callable[[Inputs], np.ndarray]
 Features = Callable[[Inputs], tuple[np.ndarray, np.ndarray]]
 

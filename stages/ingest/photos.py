@@ -25,7 +25,7 @@ from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
 PIECE = 512  # photos that a core of a cluster takes at once, at most,
-PIECE_BYTES = 16 << 20  # and of so many pixels
+PIECE_BYTES = 32 << 20  # and of so many pixels
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 

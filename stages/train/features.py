@@ -41,7 +41,7 @@ View = Callable[[Batch, int], Batch]
 # A backbone and the folder of the store; photos at once, the precision and what is seen of them.
 Common = tuple[nn.Module, Path, int, str, View]
 Piece = tuple[int, np.ndarray]  # the place of the first photo among all, and rows of the store
-BATCHES = 8  # that a core of a cluster takes at once
+BATCHES = 2  # that a core of a cluster takes at once
 
 
 def are_constant(params: Train) -> bool:
