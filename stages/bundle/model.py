@@ -16,6 +16,7 @@ import numpy as np
 from stages import UserError, cluster
 from stages.bundle.bundle import BUNDLE, ONNX, Bundle, read_bundle
 from stages.cores import cores
+from stages.network.allocation import keep_freed_memory
 from stages.network.description import WEIGHTS
 from stages.network.tokens import PADDING, Words, words_of
 from stages.progress import Progress
@@ -175,6 +176,7 @@ def _ask_piece(common: tuple[Origin, Path, int], rows: "pl.DataFrame") -> np.nda
 @lru_cache(maxsize=1)  # a core of a cluster asks the same one again and again
 def model_of(origin: Origin) -> Model:
     """The model that ``load_model`` gave in another process, with files that both see."""
+    keep_freed_memory()
     folder, runtime, _ = origin
     return load_model(folder, runtime)
 

@@ -25,6 +25,7 @@ from stages.files import alone, cache_folder, digest, whole, write_json
 from stages.ingest import images
 from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
+from stages.network.allocation import keep_freed_memory
 from stages.network.batches import Batch, Rows
 from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
@@ -171,6 +172,7 @@ def _compute(
 
 def _of_piece(common: Common, piece: Piece) -> np.ndarray:
     """What a core of a cluster does."""
+    keep_freed_memory()
     return np.concatenate(list(_of_batches(common, piece)))
 
 
