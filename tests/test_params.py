@@ -84,11 +84,10 @@ def test_the_projects_own_parameters_are_valid(model: type[Section]) -> None:
 
 def test_params_yaml_is_written_as_dvc_writes_it(in_tmp: Path) -> None:
     """``dvc exp run -S train.lr=5e-4`` changes one line."""
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils.hydra import apply_overrides
 
     shutil.copy(ROOT / "params.yaml", in_tmp)
-    with modify_yaml("params.yaml") as params:
-        params["train"]["lr"] = 5e-4
+    apply_overrides("params.yaml", ["train.lr=5e-4"])
     before, after = ((folder / "params.yaml").read_text().splitlines() for folder in (ROOT, in_tmp))
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
     assert [line.split("#")[0].strip() for line in changed] == ["lr: 0.0005"]

@@ -1,6 +1,7 @@
 """What runs the checks elsewhere runs the ones that are run here."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from typing import Any
@@ -57,19 +58,37 @@ def test_the_hooks_call_what_make_check_calls():
     assert hooks == [f"make {target}" for target in RULES["check"].split()]
 
 
-def test_a_try_is_undone_and_nothing_else(toy: Toy):
+def back(toy: Toy) -> str:
+    """What ``make back`` prints there."""
     (toy.folder / ".venv").mkdir()
     for name in ("requirements.lock", ".venv/installed"):
         (toy.folder / name).touch()
+    command = ["make", "-f", ROOT / "Makefile", "back"]
+    return subprocess.run(
+        command, cwd=toy.folder, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def test_a_try_is_undone_and_nothing_else(toy: Toy):
     (toy.folder / "other.txt").write_text("other\n")
     toy.params(a="other.txt", b=2)
     toy.dvc("repro", "--quiet")
     (toy.folder / "side.txt").unlink()
-    subprocess.run(["make", "-f", ROOT / "Makefile", "back"], cwd=toy.folder, check=True)
+    back(toy)
     changed = toy.git("ls-files", "--modified").splitlines()
     assert changed == ["score.json"]  # for Tagloom's own figures are in metrics/
     assert (toy.folder / "other.txt").is_file()
     assert (toy.folder / "a.txt").read_text() == (toy.folder / "side.txt").read_text() == "in\n"
+
+
+def test_a_try_is_undone_where_others_have_made_what_was_committed(toy: Toy):
+    shutil.rmtree(toy.folder / ".dvc" / "cache")
+    (toy.folder / "other.txt").write_text("other\n")
+    toy.params(a="other.txt")
+    toy.dvc("repro", "--quiet")
+    assert "make repro" in back(toy)
+    assert toy.git("ls-files", "--modified") == ""
+    assert not (toy.folder / "a.txt").exists()  # that of the try is not that of the commit
 
 
 def test_files_that_are_run_first_or_left_out_exist():
