@@ -190,6 +190,12 @@ def test_a_bundle_answers_the_same_bytes(
     assert np.array_equal(there, load_model(bundle).ask(asked, store, 4, "predict"))
 
 
+def test_a_gpu_here_answers_by_itself(bundle: Path, monkeypatch: pytest.MonkeyPatch):
+    assert load_model(bundle).origin is not None
+    monkeypatch.setattr("stages.bundle.model._has_gpu", lambda: True)
+    assert load_model(bundle).origin is None
+
+
 def test_features_are_the_same_bytes(
     two_nodes: Any, prepared: Path, params: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -39,7 +39,8 @@ class Model:
 
     Attributes:
         bundle: whose network it is.
-        origin: what ``model_of`` loads the same from, in other processes; None: none can.
+        origin: what ``model_of`` loads the same from in other processes; None: only this one is to
+            answer.
     """
 
     def __init__(
@@ -162,7 +163,10 @@ def load_model(folder: Path = BUNDLE, runtime: Runtime = "torch") -> Model:
         raise
     except Exception as error:  # its hashes are right, but made by whom?
         raise UserError(f"{folder} describes no network that can be built: {error!r}") from error
-    return Model(bundle, words, answer, features, (folder, runtime, bundle.sha256))
+    # A GPU here answers sooner than the cores of a cluster.
+    spreads = runtime == "onnx" or not _has_gpu()
+    origin = (folder, runtime, bundle.sha256) if spreads else None
+    return Model(bundle, words, answer, features, origin)
 
 
 def _ask_piece(common: tuple[Origin, Path, int], rows: "pl.DataFrame") -> np.ndarray:
@@ -179,6 +183,12 @@ def model_of(origin: Origin) -> Model:
     keep_freed_memory()
     folder, runtime, _ = origin
     return load_model(folder, runtime)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _torch(bundle: Bundle, words: Words | None) -> tuple[Answer, Features]:
