@@ -66,11 +66,12 @@ def spread(
                 yield ray.get(running.popleft())
         while running:
             yield ray.get(running.popleft())
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
     except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)  # what ``function`` has raised
+        if cause is not None and not isinstance(cause, ray.exceptions.RayError):
+            raise cause from None
         reason = str(error).partition("\n")[0]
-        raise UserError(f"the cluster lost a piece of work again and again: {reason}") from error
+        raise UserError(f"the cluster lost a piece of work: {reason}") from error
     finally:
         for each in running:
             ray.cancel(each)
@@ -98,9 +99,12 @@ def _connected() -> Any:
                 include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
             )
-        except OSError as error:
+        except (OSError, ray.exceptions.RayError) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             raise UserError(
-                f"no Ray cluster answers at {address} (RAY_ADDRESS): {error.strerror or error}"
+                f"no Ray cluster answers at {address} (RAY_ADDRESS): {reason}; of a cluster that "
+                "was started by ray start, RAY_AUTH_MODE=token and its token may be missing "
+                "(docs/cluster.md)"
             ) from error
     return ray
 

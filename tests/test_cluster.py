@@ -46,6 +46,12 @@ def killing_once(folder: Path, piece: int) -> int:
     return piece
 
 
+def disowned(common: None, piece: int) -> int:
+    import ray
+
+    raise ray.exceptions.RayError("its owner is gone")
+
+
 def killing(common: None, piece: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return piece
@@ -114,6 +120,11 @@ def test_what_is_the_users_fault_is_said_as_on_one_machine(two_nodes: Any):
         list(cluster.spread(refused, None, range(3)))
 
 
+def test_what_ray_itself_says_of_a_piece_is_a_sentence(two_nodes: Any):
+    with pytest.raises(UserError, match="the cluster lost a piece of work"):
+        list(cluster.spread(disowned, None, [0]))
+
+
 def test_a_node_without_the_projects_folder_says_so(
     two_nodes: Any, monkeypatch: pytest.MonkeyPatch
 ):
@@ -128,7 +139,7 @@ def test_a_worker_that_is_killed_costs_nothing(two_nodes: Any, tmp_path: Path):
 
 
 def test_a_piece_that_is_lost_again_and_again_ends_it(two_nodes: Any):
-    with pytest.raises(UserError, match="the cluster lost a piece of work again and again"):
+    with pytest.raises(UserError, match="the cluster lost a piece of work"):
         list(cluster.spread(killing, None, [0]))
 
 
