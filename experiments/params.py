@@ -135,8 +135,8 @@ EFFECTS = [
     Effect(
         "train.pretrained_lr train.transformer_lr train.layer_decay train.optimizer train.lr "
         "train.momentum train.weight_decay train.clip train.accumulate train.recompute "
-        "train.compile train.decay train.ema train.early_stopping train.metric train.schedule.* "
-        "train.loss.unknown "
+        "train.compile train.shuffle train.decay train.ema train.early_stopping train.metric "
+        "train.schedule.* train.loss.unknown "
         f"train.freeze train.unfreeze train.views train.dropout train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,

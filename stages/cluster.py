@@ -55,7 +55,7 @@ def spread(
         UserError: as ``function`` does; Ray is not installed or not reached, or pieces were lost
             again and again.
     """
-    ray = _connected()
+    ray = connected()
     remote = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_work)
     held, running, folder = ray.put(common), deque[Any](), os.getcwd()
     ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -67,17 +67,24 @@ def spread(
         while running:
             yield ray.get(running.popleft())
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None)  # what ``function`` has raised
-        if cause is not None and not isinstance(cause, ray.exceptions.RayError):
-            raise cause from None
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"the cluster lost a piece of work: {reason}") from error
+        raise raised_by(error, "a piece of work") from error
     finally:
         for each in running:
             ray.cancel(each)
 
 
-def _connected() -> Any:
+def raised_by(error: Exception, what: str) -> Exception:
+    """What a function raised on a node, or that the cluster lost ``what``, by an error of Ray's."""
+    import ray
+
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
+        return cause
+    reason = str(error).partition("\n")[0]
+    return UserError(f"the cluster lost {what}: {reason}")
+
+
+def connected() -> Any:
     """The module ``ray``, connected."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would tell its makers of the cluster
     os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # of pieces after one that has ended it all
@@ -109,12 +116,23 @@ def _connected() -> Any:
     return ray
 
 
+def address() -> str:
+    """This machine's, as the cluster knows it."""
+    return str(connected().util.get_node_ip_address())
+
+
 def _work(
     folder: str, function: Callable[[Common, Piece], Result], common: Common, piece: Piece
 ) -> Result:
     """What a worker of Ray's runs, in the folder that the stage runs in."""
     global _is_worker  # noqa: PLW0603
     _is_worker = True
+    enter(folder)
+    return function(common, piece)
+
+
+def enter(folder: str) -> None:
+    """Makes ``folder`` that of this process, on any node."""
     try:
         os.chdir(folder)
     except OSError as error:
@@ -122,4 +140,3 @@ def _work(
             f"the node {platform.node()} of the cluster cannot enter {folder}: {error.strerror}; "
             "all nodes find the project's folder at the same path (docs/cluster.md)"
         ) from error
-    return function(common, piece)

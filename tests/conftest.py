@@ -62,6 +62,7 @@ LONGEST = [
     "bundle/test_export.py",
     "command/test_command.py",
     "train/test_distributed.py",
+    "train/test_nodes.py",
     "train/test_stage.py",
     "flows/test_search.py",
     "report/test_stage.py",
@@ -86,7 +87,8 @@ SLOW = [
     *("pipeline/test_options.py", "pipeline/test_pipeline.py", "pipeline/test_retraining.py"),
     *("project/test_wheel.py", "test_cluster.py"),
     *("report/test_browser.py", "report/test_page.py", "report/test_stage.py"),
-    *("train/test_distributed.py", "train/test_loop.py", "train/test_stage.py"),
+    *("train/test_distributed.py", "train/test_loop.py", "train/test_nodes.py"),
+    "train/test_stage.py",
 ]
 SLOW_FIXTURES = {"bundle", "experimented", "prepared", "project", "toy"}
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from stages.ingest.images import ImageStore
+
+SAVED = ("images", "words", "targets", "known")  # of ``Rows``
 
 
 class Shard(NamedTuple):
@@ -106,6 +109,25 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def save(self, folder: Path) -> None:
+        """Writes all but the photos and their features into ``folder``, a new one."""
+        folder.mkdir()
+        for name in SAVED:
+            if (values := getattr(self, name)) is not None:
+                np.save(folder / f"{name}.npy", np.asarray(values))
+
+    @classmethod
+    def mapped(cls, folder: Path, store: ImageStore | None) -> "Rows":
+        """What was saved in ``folder``: read as it is asked for, once for all processes."""
+
+        def tensor(name: str) -> torch.Tensor | None:
+            file = folder / f"{name}.npy"
+            # Copied where it is written to, as torch wants it, though nobody writes.
+            return torch.from_numpy(np.load(file, mmap_mode="c")) if file.exists() else None
+
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        return cls(store, images, tensor("words"), tensor("targets"), known=tensor("known"))
 
     def draw_views(self, seed: int) -> "Rows":
         """These rows, each with a view of its photo drawn at random, where there are several."""

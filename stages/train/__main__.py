@@ -1,9 +1,14 @@
 """train: records, photos, folds and vocabulary → a network, and its validation probabilities."""
 
+import platform
+from contextlib import ExitStack
+from pathlib import Path
+
 import polars as pl
 import torch
 
 from stages import metrics, run
+from stages.files import cache_folder, room
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
@@ -13,7 +18,7 @@ from stages.network.precision import precision_for
 from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
 from stages.split import folds
-from stages.train import distributed, features
+from stages.train import distributed, features, nodes
 from stages.train.checkpoint import Checkpoint
 from stages.train.curves import curves
 from stages.train.distributed import Group
@@ -25,21 +30,33 @@ from stages.train.start import build_network, check, describe
 
 def main() -> None:
     params = read(Train)
-    if not distributed.is_joined() and (devices := distributed.count(params.devices)) > 1:
-        distributed.launch(devices)
-        return
+    if not distributed.is_joined():
+        # A frozen backbone's features are computed in pieces, and what is left is learnt here.
+        if params.devices == "cluster" and not features.are_constant(params):
+            nodes.launch()
+            return
+        if (devices := distributed.count(params.devices)) > 1:
+            distributed.launch(devices)
+            return
     keep_freed_memory()
-    with distributed.group(params.devices, params.batch_size) as group:
-        train(params, group)
+    with distributed.group(params.devices, params.batch_size) as group, ExitStack() as until:
+        rows = cache_folder("rows") / f"train-{platform.node()}"
+        train(params, group, group.from_first_here(lambda: until.enter_context(room(rows))))
+        group.all(None)  # nobody has the rows open any more
 
 
-def train(params: Train, group: Group) -> None:
-    """The stage as each process of ``group`` runs it; only the first writes."""
-    everything, parts = records.read(), folds.read()
+def train(params: Train, group: Group, folder: Path) -> None:
+    """The stage as each process of ``group`` runs it; only the first writes results.
+
+    Args:
+        folder: an empty one, of all processes of this machine.
+    """
     label_names, store = records.read_label_names(), ImageStore()
-    training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
-    given, params = params, check(params, training["caption"], store.size)
-    if params is not given and group.is_first:
+    here = group.is_first_here
+    training, validation = read_parts() if here else (pl.DataFrame(), pl.DataFrame())
+    given, captions = params, training["caption"] if here else pl.Series()
+    params = group.from_first(lambda: check(given, captions, store.size))
+    if params.inputs != given.inputs and group.is_first:
         print(f"train: it learns from {params.inputs} (train.inputs: auto)")
 
     torch.backends.cudnn.benchmark = True  # photos are all of one size
@@ -48,13 +65,18 @@ def train(params: Train, group: Group) -> None:
     description = describe(params, label_names, store.form)
     network, words = build_network(params, description, group)
     known = little_known(words, validation["caption"]) if group.is_first else {}
+    with group.first("rows", here=True):
+        if here:
+            for name, part in (("train", training), ("validation", validation)):
+                labels = records.label_matrix(part["labels"], label_names)
+                some = records.known_matrix(part["unknown"], label_names)
+                rows_for(description, part, store, words, labels, some).save(folder / name)
+    del training
+    train_rows, validation_rows = (
+        Rows.mapped(folder / name, store if description.sees_images else None)
+        for name in ("train", "validation")
+    )
 
-    def rows_of(part: pl.DataFrame) -> Rows:
-        labels = records.label_matrix(part["labels"], label_names)
-        known = records.known_matrix(part["unknown"], label_names)
-        return rows_for(description, part, store, words, labels, known)
-
-    train_rows, validation_rows = rows_of(training), rows_of(validation)
     checkpoint = Checkpoint(params, network, store.form, precision)
     group.check_same(checkpoint.path.name)
     feature_seconds = 0.0
@@ -77,6 +99,13 @@ def train(params: Train, group: Group) -> None:
         ended = outcome(result, figures["mb"], feature_seconds)
         metrics.write("train", figures | ended | without | known)
         checkpoint.remove()
+
+
+def read_parts() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The records that training and validation see."""
+    everything, parts = records.read(), folds.read()
+    training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
+    return training, validation
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """One training on several devices: a process each, which computes its slice of every batch.
 
 The stage starts the processes itself, by PyTorch's own launcher, or joins those that ``torchrun``
-has started, on one machine or several. The whole is what one device would do with the same batches:
-each process reads the same rows in the same order, DistributedDataParallel takes the mean of the
-gradients, batch norm sees the whole batch. Only the first process, rank 0, writes and speaks. On
-one device there is no group, and every method of ``Group`` hands back what it was given.
+has started, on one machine or several; ``stages.train.nodes`` starts them on those of a cluster.
+The whole is what one device would do with the same batches: each process goes through the same rows
+in the same order, DistributedDataParallel takes the mean of the gradients, batch norm sees the
+whole batch. Only the first process, rank 0, writes and speaks. On one device there is no group, and
+every method of ``Group`` hands back what it was given.
 """
 
 import logging
@@ -18,8 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
-from uuid import uuid4
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages import UserError
 from stages.network.batches import Shard
+from stages.train.params import Devices
 
 GRACE = 10  # seconds that processes have to end after a signal; they hold nothing to be saved
 PATIENCE = timedelta(days=30)  # with what only rank 0 does; its end is noticed otherwise
@@ -46,16 +47,23 @@ class Group:
         rank: the number of this process, from 0.
         size: how many there are.
         store: what they all can read and write by key; None where there is one process.
+        place: the number of this process among those of its machine, whose ranks follow each other.
     """
 
     device: torch.device
     rank: int = 0
     size: int = 1
     store: dist.Store | None = None
+    place: int = 0
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def is_first_here(self) -> bool:
+        """Whether it is the first of its machine."""
+        return self.place == 0
 
     def shard(self, rows: int) -> Shard:
         """This device's part of a training batch; parts differ by one row at the most.
@@ -134,20 +142,32 @@ class Group:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def from_first_here(self, make: Callable[[], Made]) -> Made:
+        """Calls ``make`` in the first process of each machine and gives the result to the others.
+
+        Every process has to call it.
+        """
+        made = self.all(make() if self.is_first_here else None)[self.rank - self.place]
+        assert made is not None
+        return made
+
     @contextmanager
-    def first(self, what: str) -> Iterator[None]:
+    def first(self, what: str, here: bool = False) -> Iterator[None]:
         """A block that rank 0 goes through before the others: it may download, compute, write.
 
         They wait by way of the store, where there is no limit as there is for exchanges.
 
         Args:
             what: the name of the block, another one each time.
+            here: the first process of each machine before the others of that machine.
         """
-        if self.store is not None and not self.is_first:
-            self.store.wait([what], PATIENCE)
+        first = self.rank - self.place if here else 0
+        key = f"{what} {first}"
+        if self.store is not None and self.rank != first:
+            self.store.wait([key], PATIENCE)
         yield
-        if self.store is not None and self.is_first:
-            self.store.set(what, "done")
+        if self.store is not None and self.rank == first:
+            self.store.set(key, "done")
 
     def check_same(self, key: str) -> None:
         """Checks that all processes come with the same key, of all that decides what they do.
@@ -217,22 +237,29 @@ def is_joined() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
 
 
-def count(wish: Literal["auto"] | int) -> int:
+def count(wish: Devices) -> int:
     """The devices of this machine that ``train.devices`` asks for."""
     gpus = torch.cuda.device_count()
-    if wish == "auto":
+    if isinstance(wish, str):
         return max(1, gpus)
     if wish > gpus > 0:
         raise UserError(f"train.devices is {wish}, but there are {gpus} GPUs; lower it")
     return wish
 
 
-def launch(devices: int) -> None:
-    """Runs the stage in ``devices`` processes, as ``torchrun --standalone`` would.
+def launch(
+    devices: int, nodes: int = 1, meeting: str = "localhost:0", here: str = "localhost"
+) -> None:
+    """Runs the stage in ``devices`` processes on this machine, as ``torchrun`` would.
+
+    Args:
+        nodes: machines that do so; the processes of all of them are one group.
+        meeting: host and port of a store where they meet; port 0: this machine starts one.
+        here: this machine's address, by which the others reach it.
 
     Raises:
         UserError: a process was killed.
-        SystemExit: one failed, and has said why.
+        SystemExit: one failed, and has said why; with ``os.EX_TEMPFAIL`` only for want of others.
     """
     # Slow to import, and of no use in the processes themselves.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -243,14 +270,15 @@ def launch(devices: int) -> None:
     logging.disable()
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
         config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
+            min_nodes=nodes,
+            max_nodes=nodes,
             nproc_per_node=devices,
             logs_specs=DefaultLogsSpecs(folder),
-            run_id=uuid4().hex,
+            run_id="train",
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",  # the machine's own name may lead nowhere
+            rdzv_endpoint=meeting,
+            rdzv_configs={"is_host": meeting.endswith(":0")},
+            local_addr=here,  # the machine's own name may lead nowhere
             max_restarts=0,
             shutdown_timeout=GRACE,
         )
@@ -258,8 +286,8 @@ def launch(devices: int) -> None:
             elastic_launch(config, sys.executable)("-m", "stages.train")
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-            if any(code > 0 for code in codes.values()):
-                sys.exit(1)
+            if failed := [code for code in codes.values() if code > 0]:
+                sys.exit(min(failed))  # 1, where one of them has a reason of its own
             # Those that the launcher itself ended got SIGTERM.
             rank = min(codes, key=lambda rank: codes[rank] == -signal.SIGTERM)
             raise UserError(
@@ -274,7 +302,7 @@ def launch(devices: int) -> None:
 
 
 @contextmanager
-def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
+def group(wish: Devices, batch_size: int) -> Iterator[Group]:
     """Yields the group of this run: that of the launcher, or this process alone.
 
     Where several processes fail, the first says why. Of a failure because others are gone, the
@@ -293,8 +321,7 @@ def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
     store, rank, size = next(dist.rendezvous("env://"))
     place = int(os.environ.get("LOCAL_RANK", "0"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    watch = threading.Thread(target=_end_without, args=[os.getppid()], daemon=True)
-    watch.start()
+    end_with_parent()
     try:
         with ExitStack() as muted:
             if rank:
@@ -312,7 +339,7 @@ def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
             dist.init_process_group(
                 backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size
             )
-            members = Group(device, rank, size, dist.PrefixStore("block", store))
+            members = Group(device, rank, size, dist.PrefixStore("block", store), place)
             yield members
             with members.first("end"):  # the last that the others wait for is what rank 0 writes
                 pass
@@ -324,18 +351,21 @@ def group(wish: Literal["auto"] | int, batch_size: int) -> Iterator[Group]:
             time.sleep(2 * GRACE)  # the launcher, which knows who is gone, ends this process too
         with suppress(RuntimeError):  # the store may be gone as well
             if store.add("failed", 1) > 1:
-                sys.exit(1)
+                sys.exit(os.EX_TEMPFAIL if lost else 1)
         if lost:
-            raise UserError(
-                f"the connection to the other processes broke ({str(error).splitlines()[0]}); "
-                "started again, training goes on after the last whole epoch"
-            ) from error
+            print(
+                f"train: the connection to the other processes broke "
+                f"({str(error).splitlines()[0]}); started again, training goes on after the last "
+                "whole epoch",
+                file=sys.stderr,
+            )
+            sys.exit(os.EX_TEMPFAIL)
         raise
     # Not after an error: it might wait for others that wait themselves.
     dist.destroy_process_group()
 
 
-def check(wish: Literal["auto"] | int, batch_size: int, size: int, here: int, gpus: int) -> None:
+def check(wish: Devices, batch_size: int, size: int, here: int, gpus: int) -> None:
     """Checks that so many processes can be.
 
     Args:
@@ -347,7 +377,7 @@ def check(wish: Literal["auto"] | int, batch_size: int, size: int, here: int, gp
     Raises:
         UserError: they do not go with the parameters or the machine.
     """
-    if wish not in ("auto", here):
+    if wish not in ("auto", "cluster", here):
         raise UserError(
             f"train.devices is {wish}, but the launcher started {here} processes on this machine; "
             "set it to auto"
@@ -361,12 +391,17 @@ def check(wish: Literal["auto"] | int, batch_size: int, size: int, here: int, gp
         )
 
 
-def _end_without(launcher: int) -> None:
-    """Ends this process when its launcher is gone.
+def end_with_parent() -> None:
+    """Sees to it that this process ends when the one that has started it is gone.
 
-    It has a session of its own, so nothing else would: no signal to the launcher's process group
-    reaches it.
+    A process of a launcher has a session of its own, so no signal to the launcher's process group
+    reaches it; one on a node of a cluster is in nobody's group.
     """
-    while os.getppid() == launcher:
-        time.sleep(1)
-    os._exit(1)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

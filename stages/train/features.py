@@ -50,7 +50,7 @@ def are_constant(params: Train) -> bool:
     fixed = params.freeze and not params.unfreeze
     augment = params.augment
     kept = params.views is not None or not (augment.changes_photos or augment.mixes)
-    return "image" in params.inputs and fixed and kept
+    return params.inputs != "caption" and fixed and kept
 
 
 def in_place_of_photos(

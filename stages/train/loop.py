@@ -23,6 +23,7 @@ from stages.train.checkpoint import Checkpoint
 from stages.train.compilation import compile_on_gpu
 from stages.train.distributed import ALONE, Group
 from stages.train.losses import decision_weights
+from stages.train.order import epoch_order
 from stages.train.params import Train
 from stages.train.recipe import Optimization
 from stages.train.start import start_at_rates
@@ -110,7 +111,7 @@ def fit(
         if params.unfreeze and network.backbone is not None:
             network.unfreeze((epoch - 1) // params.unfreeze)
             learner = group.parallel(network)
-        shown, order, generator = _seeded(params.seed, epoch, train, group.rank)
+        shown, order, generator = _seeded(params, epoch, train, group.rank)
         batches = shown.batches(params.batch_size, optimization.device, order[:rows], shard_of)
         side = progressive.side_at(epoch, params, description.input_size)
         try:
@@ -355,15 +356,15 @@ class _Running:
 
 
 def _seeded(
-    seed: int, epoch: int, rows: Rows, rank: int
+    params: Train, epoch: int, rows: Rows, rank: int
 ) -> tuple[Rows, np.ndarray, torch.Generator]:
     """``rows`` as an epoch shows them, their order, int (rows,), and the augmentation's generator.
 
     All are the same on all devices. Dropout, which differs from device to device, draws from
     torch's global generator, which is seeded here.
     """
-    seeds = np.random.SeedSequence([seed, epoch]).generate_state(4)
+    seeds = np.random.SeedSequence([params.seed, epoch]).generate_state(4)
     shuffling, dropout, augmentation, views = map(int, seeds)
     torch.manual_seed(dropout + rank)
-    order = np.random.default_rng(shuffling).permutation(len(rows))
+    order = epoch_order(len(rows), params.batch_size, params.shuffle, shuffling)
     return rows.draw_views(views), order, torch.Generator().manual_seed(augmentation)

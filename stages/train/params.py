@@ -18,6 +18,7 @@ from stages.params import (
     Width,
 )
 
+Devices = Literal["auto", "cluster"] | int
 OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those of no library
 
 
@@ -160,11 +161,12 @@ class Train(Section):
     early_stopping: Count
     metric: Literal["micro_f1", "macro_f1", "mean_average_precision"]
     batch_size: Annotated[int, Field(ge=2)]  # batch norm needs two
+    shuffle: Count
     accumulate: Positive
     recompute: bool
     compile: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    devices: Literal["auto"] | int
+    devices: Devices
     augment: Augment
     test_time_flip: bool
     seed: Seed
@@ -174,9 +176,9 @@ class Train(Section):
     @field_validator("devices", mode="before")
     @classmethod
     def _automatic_or_some(cls, devices: Any) -> Any:
-        if devices == "auto" or (type(devices) is int and devices >= 1):
+        if devices in ("auto", "cluster") or (type(devices) is int and devices >= 1):
             return devices
-        raise ValueError(f"train.devices is {devices!r}; it is auto or a number from 1")
+        raise ValueError(f"train.devices is {devices!r}; it is auto, cluster or a number from 1")
 
     @field_validator("weights")
     @classmethod

@@ -37,6 +37,22 @@ def test_batches_hold_the_rows_asked_for_in_order(tmp_path):
     assert batches[2].lengths.tolist() == [0]
 
 
+@pytest.mark.parametrize("with_all", [False, True])
+def test_rows_that_were_saved_are_the_rows(tmp_path, with_all: bool):
+    words = torch.tensor([[1, 2], [4, 0], [0, 0]]) if with_all else None
+    known = torch.tensor([[True], [False], [True]]) if with_all else None
+    rows = Rows(
+        store(tmp_path), np.array([2, 0, 1]), words, torch.tensor([[1.0], [0], [1]]), known=known
+    )
+    rows.save(tmp_path / "rows")
+    (mapped,) = Rows.mapped(tmp_path / "rows", rows.store).batches(3, CPU)
+    (expected,) = rows.batches(3, CPU)
+    for name in ("images", "words", "lengths", "targets", "known", "whole_known"):
+        ours, theirs = getattr(mapped, name), getattr(expected, name)
+        assert (ours is None) == (theirs is None), name
+        assert ours is None or torch.equal(ours, theirs), name
+
+
 def test_several_devices_read_their_shards_of_each_batch(tmp_path):
     rows = Rows(store(tmp_path), np.arange(7), None, torch.arange(7.0)[:, None])
     order = np.array([6, 5, 4, 3, 2, 1, 0])

@@ -47,6 +47,7 @@ RUNS = {
         "freeze": True, "accumulate": 2, "clip": 0.5, "loss": {"unknown": "ignore"},
         "augment": DETERMINISTIC["augment"] | {"mixup": 0.4, "cutmix": 1.0, "mixed": 0.7},
     },
+    "in stretches": DETERMINISTIC | {"shuffle": 0},
     "product, thawing": DETERMINISTIC | {
         "fusion": "product", "freeze": True, "unfreeze": 1, "ema": 0.7, "early_stopping": 2,
         "feature_norm": "batch", "schedule": {"name": "plateau", "patience": 1},
@@ -66,6 +67,18 @@ class Memory:
 
     def load(self) -> dict[str, Any] | None:
         return self.states[-1] if self.states else None
+
+
+class Watched(ImageStore):
+    """Notes in ``read`` which rows are read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.read: set[int] = set()
+
+    def photo(self, row: int) -> np.ndarray:
+        self.read.add(int(row))
+        return super().photo(row)
 
 
 def params(changes: dict[str, Any]) -> Train:
@@ -99,7 +112,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
     group.synchronise(network)
     numbers, truth = torch.from_numpy(words.encode(captions)), torch.from_numpy(targets).float()
     truth = truth * known if some else truth
-    store = ImageStore(folder)
+    store = Watched(folder)
     training, validation = (
         Rows(store, part, numbers[part], truth[part], known=known[part] if some else None)
         for part in (np.arange(TRAINED), np.arange(TRAINED, PHOTOS))
@@ -114,6 +127,7 @@ def train(folder: Path, changes: dict[str, Any], group: Group, memory: Memory) -
         "best": result.best_epoch,
         "probabilities": torch.from_numpy(probabilities),
         "saved": len(memory.states),
+        "read": sorted(store.read),
     }
 
 

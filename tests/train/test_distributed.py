@@ -122,6 +122,9 @@ def test_two_devices_do_what_one_does(tmp_path: Path):
         assert torch.allclose(first["probabilities"], one["probabilities"], atol=1e-3), name
         assert torch.equal(first["probabilities"], second["probabilities"]), name
 
+    first, second = of_both(tmp_path, "in stretches")
+    assert sorted(first["read"] + second["read"]) == list(range(PHOTOS))  # each its own, no more
+
 
 @pytest.mark.gpu
 def test_two_processes_on_one_gpu_do_what_one_does(tmp_path: Path):
