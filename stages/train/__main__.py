@@ -12,13 +12,11 @@ from stages.files import cache_folder, room
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
-from stages.network.batches import Rows
-from stages.network.network import memory_for, rows_for, save_network
+from stages.network.network import memory_for, save_network
 from stages.network.precision import precision_for
 from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
-from stages.split import folds
-from stages.train import distributed, features, nodes
+from stages.train import distributed, features, nodes, rows
 from stages.train.checkpoint import Checkpoint
 from stages.train.curves import curves
 from stages.train.distributed import Group
@@ -40,8 +38,8 @@ def main() -> None:
             return
     keep_freed_memory()
     with distributed.group(params.devices, params.batch_size) as group, ExitStack() as until:
-        rows = cache_folder("rows") / f"train-{platform.node()}"
-        train(params, group, group.from_first_here(lambda: until.enter_context(room(rows))))
+        place = cache_folder("rows") / f"train-{platform.node()}"
+        train(params, group, group.from_first_here(lambda: until.enter_context(room(place))))
         group.all(None)  # nobody has the rows open any more
 
 
@@ -53,7 +51,7 @@ def train(params: Train, group: Group, folder: Path) -> None:
     """
     label_names, store = records.read_label_names(), ImageStore()
     here = group.is_first_here
-    training, validation = read_parts() if here else (pl.DataFrame(), pl.DataFrame())
+    training, validation = rows.read() if here else (pl.DataFrame(), pl.DataFrame())
     given, captions = params, training["caption"] if here else pl.Series()
     params = group.from_first(lambda: check(given, captions, store.size))
     if params.inputs != given.inputs and group.is_first:
@@ -67,16 +65,9 @@ def train(params: Train, group: Group, folder: Path) -> None:
     known = little_known(words, validation["caption"]) if group.is_first else {}
     with group.first("rows", here=True):
         if here:
-            for name, part in (("train", training), ("validation", validation)):
-                labels = records.label_matrix(part["labels"], label_names)
-                some = records.known_matrix(part["unknown"], label_names)
-                rows_for(description, part, store, words, labels, some).save(folder / name)
+            rows.save(folder, training, validation, label_names, description, store, words)
     del training
-    train_rows, validation_rows = (
-        Rows.mapped(folder / name, store if description.sees_images else None)
-        for name in ("train", "validation")
-    )
-
+    train_rows, validation_rows = rows.mapped(folder, description, store)
     checkpoint = Checkpoint(params, network, store.form, precision)
     group.check_same(checkpoint.path.name)
     feature_seconds = 0.0
@@ -99,13 +90,6 @@ def train(params: Train, group: Group, folder: Path) -> None:
         ended = outcome(result, figures["mb"], feature_seconds)
         metrics.write("train", figures | ended | without | known)
         checkpoint.remove()
-
-
-def read_parts() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The records that training and validation see."""
-    everything, parts = records.read(), folds.read()
-    training, validation = (folds.rows_of(everything, parts, p) for p in ("train", "validation"))
-    return training, validation
 
 
 if __name__ == "__main__":
