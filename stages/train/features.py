@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from torch import nn
 
 import stages.network
@@ -42,6 +43,7 @@ View = Callable[[Batch, int], Batch]
 # A backbone and the folder of the store; photos at once, the precision and what is seen of them.
 Common = tuple[nn.Module, Path, int, str, View]
 Piece = tuple[int, np.ndarray]  # the place of the first photo among all, and rows of the store
+FEATURES = "features.npy"
 BATCHES = 2  # that a core of a cluster takes at once
 
 
@@ -90,7 +92,10 @@ def in_place_of_photos(
     )
     views = _views(params, description)
     with group.first("features"):
-        kept = [_kept(digest(key, name), partial(compute, view)) for name, view in views.items()]
+        kept = [
+            _kept(digest(key, name), len(photos), partial(compute, view))
+            for name, view in views.items()
+        ]
     features = [each for each, _ in kept]
     mirror = features.pop() if params.test_time_flip else None
     training, validation = (
@@ -133,25 +138,36 @@ def _views(params: Train, description: Description) -> dict[str, View]:
     return views
 
 
-def _kept(key: str, compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    """What ``compute`` gives, read-only, and the seconds that it took when it was called."""
+def _kept(
+    key: str, rows: int, compute: Callable[[], Iterator[np.ndarray]]
+) -> tuple[np.ndarray, float]:
+    """What ``compute`` gives, in parts, of so many rows; and the seconds that it took once.
+
+    Written part by part, and read-only through a memory map: (rows, features), float32.
+    """
     folder = cache_folder("features") / key[:32]
     with alone(folder):  # of experiments that want the same, one computes it
         if not folder.exists():
-            started = time.perf_counter()
-            features = compute()
-            with whole(folder) as temporary:
+            started, done = time.perf_counter(), 0
+            with whole(folder) as temporary, Progress("features", rows, "photos") as progress:
                 temporary.mkdir()
-                np.save(temporary / "features.npy", features)
+                kept = None
+                for part in compute():
+                    if kept is None:
+                        shape = rows, part.shape[1]
+                        kept = open_memmap(temporary / FEATURES, "w+", np.float32, shape)
+                    kept[done : done + len(part)] = part
+                    done += len(part)
+                    progress.advance(len(part))
                 write_json(temporary / "seconds.json", time.perf_counter() - started)
     seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
-    return np.load(folder / "features.npy", mmap_mode="r"), seconds
+    return np.load(folder / FEATURES, mmap_mode="r"), seconds
 
 
 def _compute(
     backbone: nn.Module, rows: Rows, batch_size: int, precision: str, view: View
-) -> np.ndarray:
-    """The backbone's features of a view of each row's photo: float32 (rows, features)."""
+) -> Iterator[np.ndarray]:
+    """The backbone's features of a view of each row's photo, in parts: float32 (n, features)."""
     backbone.eval()
     assert rows.store is not None
     is_on_cpu = next(backbone.parameters()).device.type == "cpu"
@@ -159,15 +175,8 @@ def _compute(
     if is_on_cpu and cluster.is_asked_for():
         starts = range(0, len(rows), batch_size * BATCHES)
         pieces = ((start, rows.images[start : start + starts.step]) for start in starts)
-        computed = cluster.spread(_of_piece, common, pieces)
-    else:
-        computed = _of_batches(common, (0, rows.images))
-    parts = []
-    with Progress("features", len(rows), "photos") as progress:
-        for part in computed:
-            parts.append(part)
-            progress.advance(len(part))
-    return np.concatenate(parts)
+        return cluster.spread(_of_piece, common, pieces)
+    return _of_batches(common, (0, rows.images))
 
 
 def _of_piece(common: Common, piece: Piece) -> np.ndarray:
