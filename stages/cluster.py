@@ -13,7 +13,7 @@ import platform
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from stages import UserError
 
@@ -28,6 +28,12 @@ RETRIES = 3  # of a piece whose worker or node was lost
 _is_worker = False
 
 
+class Done(NamedTuple):
+    """Stands among pieces for one that needs no core: its result."""
+
+    result: Any
+
+
 def is_asked_for() -> bool:
     """Whether work is to be spread over a cluster; False in the processes that Ray has started.
 
@@ -40,7 +46,7 @@ def is_asked_for() -> bool:
 
 
 def spread(
-    function: Callable[[Common, Piece], Result], common: Common, pieces: Iterable[Piece]
+    function: Callable[[Common, Piece], Result], common: Common, pieces: Iterable[Piece | Done]
 ) -> Iterator[Result]:
     """``function(common, piece)`` of each piece, on as many cores as the cluster has; in order.
 
@@ -61,11 +67,12 @@ def spread(
     ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
     try:
         for piece in pieces:
-            running.append(remote.remote(folder, function, held, piece))
+            is_done = isinstance(piece, Done)
+            running.append(piece if is_done else remote.remote(folder, function, held, piece))
             if len(running) >= ahead:
-                yield ray.get(running.popleft())
+                yield _result(running.popleft())
         while running:
-            yield ray.get(running.popleft())
+            yield _result(running.popleft())
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)  # what ``function`` has raised
         if cause is not None and not isinstance(cause, ray.exceptions.RayError):
@@ -73,8 +80,17 @@ def spread(
         reason = str(error).partition("\n")[0]
         raise UserError(f"the cluster lost a piece of work: {reason}") from error
     finally:
-        for each in running:
+        left = [each for each in running if not isinstance(each, Done)]
+        for each in left:
             ray.cancel(each)
+        if left:  # none writes any more where the caller clears up
+            ray.wait(left, num_returns=len(left), timeout=SECONDS)
+
+
+def _result(of: Any) -> Any:
+    import ray
+
+    return of.result if isinstance(of, Done) else ray.get(of)
 
 
 def _connected() -> Any:
