@@ -21,7 +21,8 @@ Common = TypeVar("Common")
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-AHEAD = 3  # pieces for each core of the cluster, done or to do: the head holds no more of them
+AHEAD = 3  # pieces for each core of the cluster under way, at most,
+HELD = 12  # and with those that are done while one before them is not
 SECONDS = 10  # for the head of a cluster to answer
 RETRIES = 3  # of a piece whose worker or node was lost
 
@@ -63,16 +64,25 @@ def spread(
     """
     ray = _connected()
     remote = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_work)
-    held, running, folder = ray.put(common), deque[Any](), os.getcwd()
-    ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    common_there, folder = ray.put(common), os.getcwd()
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    results, running = deque[Any](), set[Any]()  # those not yielded; of these, not known to be done
     try:
         for piece in pieces:
-            is_done = isinstance(piece, Done)
-            running.append(piece if is_done else remote.remote(folder, function, held, piece))
-            if len(running) >= ahead:
-                yield _result(running.popleft())
-        while running:
-            yield _result(running.popleft())
+            if isinstance(piece, Done):
+                results.append(piece)
+            else:
+                results.append(remote.remote(folder, function, common_there, piece))
+                running.add(results[-1])
+            if len(running) >= AHEAD * cores:
+                # For so many at once: to look at all takes long where there are many.
+                running -= set(ray.wait([*running], num_returns=cores, fetch_local=False)[0])
+            if len(results) >= HELD * cores:
+                running.discard(results[0])
+            while results and results[0] not in running:
+                yield _result(results.popleft())
+        while results:
+            yield _result(results.popleft())
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)  # what ``function`` has raised
         if cause is not None and not isinstance(cause, ray.exceptions.RayError):
@@ -80,11 +90,11 @@ def spread(
         reason = str(error).partition("\n")[0]
         raise UserError(f"the cluster lost a piece of work: {reason}") from error
     finally:
-        left = [each for each in running if not isinstance(each, Done)]
+        left = [each for each in results if not isinstance(each, Done)]
         for each in left:
             ray.cancel(each)
         if left:  # none writes any more where the caller clears up
-            ray.wait(left, num_returns=len(left), timeout=SECONDS)
+            ray.wait(left, num_returns=len(left), timeout=SECONDS, fetch_local=False)
 
 
 def _result(of: Any) -> Any:
