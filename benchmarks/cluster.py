@@ -2,7 +2,8 @@
 
 Both sides run a stage as DVC does, start-up and all, on the same photos; the outputs are compared.
 The nodes are there before, and on a machine of two cores they share these with the stage itself,
-which reads the list, puts results in order and writes. It runs on Linux.
+which reads the list and puts results in order. Then the memory of ingest where it is started, when
+there are ten times as many rows: of photos of 32 pixels, each under many names. It runs on Linux.
 """
 
 import os
@@ -14,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
+from benchmarks.memory import peak
 from benchmarks.nodes import NODES, nodes
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import Workspace
@@ -24,6 +28,7 @@ PHOTOS = 8_000
 ASKED = 0.15  # of them are predicted, which takes a core ten times as long as to decode them
 PIECES = 2_000
 SIZE = 224
+ROWS, FILES, TINY = (100_000, 1_000_000), 100, 32
 WRITTEN = {"ingest": "data/images", "predict": "data/predictions.csv"}
 
 
@@ -61,6 +66,33 @@ def rows(options: Options) -> Iterator[Row]:
                 lambda: milliseconds(partial(pool.map, partial(nothing, None))),
             )
         yield Row("a piece of nothing", "of a pool of threads", "ms", *figures)
+        yield from memory(options, started.address)
+
+
+def memory(options: Options, address: str) -> Iterator[Row]:
+    """What ingest holds on the machine that starts it, on the cluster and without."""
+    counts = [options.scaled(rows) for rows in ROWS]
+    peaks = {at: [held_by_ingest(options, rows, at) for rows in counts] for at in (address, "")}
+    (less, more), (less_here, more_here) = peaks.values()
+    what, beside = f"memory of ingest, {counts[1]:,} rows", f"{counts[0]:,} rows"
+    yield Row(f"{what}, on {NODES} nodes", beside, "MB", [more], [less])
+    yield Row(f"{what}, on this machine", beside, "MB", [more_here], [less_here])
+    grown = [each * 1000 / (counts[1] - counts[0]) for each in (more - less, more_here - less_here)]
+    what = f"memory of ingest for each row more, on {NODES} nodes"
+    yield Row(what, "on this machine", "kB", grown[:1], grown[1:], "≤ 1")
+
+
+def held_by_ingest(options: Options, rows: int, address: str) -> float:
+    """The most memory of the stage's own processes, in MB."""
+    with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
+        changes = {"ingest": {"image_size": TINY}}
+        workspace = Workspace(Path(name), rows, options, changes, repeat=rows // FILES)
+        for number in range(FILES):  # under all of their names
+            photo = workspace.folder / "raw/photos" / f"{number}.jpg"
+            with Image.open(photo) as image:
+                image.resize((TINY, TINY)).save(photo)
+        workspace.environment["RAY_ADDRESS"] = address
+        return peak(workspace.start("ingest")) / 2**20
 
 
 def rate(workspace: Workspace, stage: str, photos: int, address: str = "") -> float:
