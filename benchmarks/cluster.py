@@ -2,11 +2,12 @@
 
 Both sides run a stage as DVC does, start-up and all, on the same photos; the outputs are compared.
 The nodes are there before, and on a machine of two cores they share these with the stage itself,
-which reads the list and puts results in order. Then the memory of ingest where it is started, when
-there are ten times as many rows: of photos of 32 pixels, each under many names. It runs on Linux.
+which reads the list and puts results in order. Then what ingest takes of the machine that starts
+it, for ten times as many rows, of photos of 32 pixels, each under many names. It runs on Linux.
 """
 
 import os
+import resource
 import shutil
 import tempfile
 import time
@@ -25,7 +26,8 @@ from stages import cluster
 from stages.files import digest
 
 PHOTOS = 8_000
-ASKED = 0.15  # of them are predicted, which takes a core ten times as long as to decode them
+NAMES = 4  # of each photo, so that the start of workers, some seconds, is little beside the rest
+ASKED = 0.12  # of them are predicted, which takes a core ten times as long as to decode them
 PIECES = 2_000
 SIZE = 224
 ROWS, FILES, TINY = (100_000, 1_000_000), 100, 32
@@ -35,7 +37,7 @@ WRITTEN = {"ingest": "data/images", "predict": "data/predictions.csv"}
 def rows(options: Options) -> Iterator[Row]:
     if options.gpu:
         return
-    count = min(PHOTOS, options.photos)
+    count = NAMES * min(PHOTOS, options.photos)
     weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth" if options.shared else None
     changes = {
         "ingest": {"image_size": SIZE, "labels": [str(number) for number in range(18)]},
@@ -46,7 +48,7 @@ def rows(options: Options) -> Iterator[Row]:
         "bundle": {"onnx": False},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name, nodes() as started:
-        workspace = Workspace(Path(name), count, options, changes, test=ASKED)
+        workspace = Workspace(Path(name), count, options, changes, NAMES, test=ASKED)
         workspace.run("ingest", "split", "vocab", "train", "threshold", "bundle")
         asked = {"ingest": count, "predict": round(count * ASKED)}
         for stage, photos in asked.items():
@@ -66,24 +68,25 @@ def rows(options: Options) -> Iterator[Row]:
                 lambda: milliseconds(partial(pool.map, partial(nothing, None))),
             )
         yield Row("a piece of nothing", "of a pool of threads", "ms", *figures)
-        yield from memory(options, started.address)
+        yield from of_head(options, started.address)
 
 
-def memory(options: Options, address: str) -> Iterator[Row]:
-    """What ingest holds on the machine that starts it, on the cluster and without."""
+def of_head(options: Options, address: str) -> Iterator[Row]:
+    """What ingest takes of the machine that starts it, on the cluster and without one."""
     counts = [options.scaled(rows) for rows in ROWS]
-    peaks = {at: [held_by_ingest(options, rows, at) for rows in counts] for at in (address, "")}
-    (less, more), (less_here, more_here) = peaks.values()
-    what, beside = f"memory of ingest, {counts[1]:,} rows", f"{counts[0]:,} rows"
-    yield Row(f"{what}, on {NODES} nodes", beside, "MB", [more], [less])
-    yield Row(f"{what}, on this machine", beside, "MB", [more_here], [less_here])
-    grown = [each * 1000 / (counts[1] - counts[0]) for each in (more - less, more_here - less_here)]
-    what = f"memory of ingest for each row more, on {NODES} nodes"
-    yield Row(what, "on this machine", "kB", grown[:1], grown[1:], "≤ 1")
+    there, here = ([taken(options, rows, at) for rows in counts] for at in (address, ""))
+    names = f"on {NODES} nodes", "on this machine"
+    for where, (less, more) in zip(names, (there, here), strict=True):
+        what = f"memory of ingest, {counts[1]:,} rows, {where}"
+        yield Row(what, f"{counts[0]:,} rows", "MB", [more[0] / 2**20], [less[0] / 2**20])
+    for kind, unit, at, goal in (("memory", "B", 0, "≤ 1"), ("processor", "µs", 1, "")):
+        ours, theirs = ((y[at] - x[at]) / (counts[1] - counts[0]) for x, y in (there, here))
+        what = f"{kind} of ingest for each row more, {names[0]}"
+        yield Row(what, names[1], unit, [ours], [theirs], goal)
 
 
-def held_by_ingest(options: Options, rows: int, address: str) -> float:
-    """The most memory of the stage's own processes, in MB."""
+def taken(options: Options, rows: int, address: str) -> tuple[float, float]:
+    """Of the stage and its children the most memory, in bytes, and the processor's microseconds."""
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         changes = {"ingest": {"image_size": TINY}}
         workspace = Workspace(Path(name), rows, options, changes, repeat=rows // FILES)
@@ -92,7 +95,11 @@ def held_by_ingest(options: Options, rows: int, address: str) -> float:
             with Image.open(photo) as image:
                 image.resize((TINY, TINY)).save(photo)
         workspace.environment["RAY_ADDRESS"] = address
-        return peak(workspace.start("ingest")) / 2**20
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        most = peak(workspace.start("ingest"))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return most, seconds * 1e6
 
 
 def rate(workspace: Workspace, stage: str, photos: int, address: str = "") -> float:

@@ -20,6 +20,7 @@ of their type. ``fit.json`` says how photos became square; without it, they were
 import io
 import json
 import os
+import resource
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ from stages.ingest.form import Codec, Form, as_depth
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512  # of those that are written
+OTHER_FILES = 1024  # that a process may have open beside a store's
 DEPTH, FIT, JPEG = "depth.json", "fit.json", "jpeg.json"
 QUALITY = 90  # of JPEG; docs/data.md says what that costs
 
@@ -123,6 +125,7 @@ class _Shards(Sequence[Shard]):
 
     def __init__(self, files: Sequence[Path], size: int | None) -> None:
         self._files, self._size = files, size
+        _allow_open(len(files))
         self._opened: dict[int, Shard] = {}
 
     def __len__(self) -> int:
@@ -136,6 +139,16 @@ class _Shards(Sequence[Shard]):
                 JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
             )
         return self._opened[number]
+
+
+def _allow_open(files: int) -> None:
+    """Lets this process have so many files open beside others, as far as it may: each memory map
+    keeps its own, and most systems let a process have 1,024 until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class ImageStore:
