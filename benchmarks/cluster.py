@@ -2,10 +2,12 @@
 
 Both sides run a stage as DVC does, start-up and all, on the same photos; the outputs are compared.
 The nodes are there before, and on a machine of two cores they share these with the stage itself,
-which reads the list, puts results in order and writes. It runs on Linux.
+which reads the list and puts results in order. Then what ingest takes of the machine that starts
+it, for ten times as many rows, of photos of 32 pixels, each under many names. It runs on Linux.
 """
 
 import os
+import resource
 import shutil
 import tempfile
 import time
@@ -14,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
+from benchmarks.memory import peak
 from benchmarks.nodes import NODES, nodes
 from benchmarks.table import Options, Row, in_turn, main
 from benchmarks.workspace import Workspace
@@ -21,16 +26,18 @@ from stages import cluster
 from stages.files import digest
 
 PHOTOS = 8_000
-ASKED = 0.15  # of them are predicted, which takes a core ten times as long as to decode them
+NAMES = 4  # of each photo, so that the start of workers, some seconds, is little beside the rest
+ASKED = 0.12  # of them are predicted, which takes a core ten times as long as to decode them
 PIECES = 2_000
 SIZE = 224
+ROWS, FILES, TINY = (100_000, 1_000_000), 100, 32
 WRITTEN = {"ingest": "data/images", "predict": "data/predictions.csv"}
 
 
 def rows(options: Options) -> Iterator[Row]:
     if options.gpu:
         return
-    count = min(PHOTOS, options.photos)
+    count = NAMES * min(PHOTOS, options.photos)
     weights = options.shared / "weights" / "squeezenet1_0-imagenet.pth" if options.shared else None
     changes = {
         "ingest": {"image_size": SIZE, "labels": [str(number) for number in range(18)]},
@@ -41,7 +48,7 @@ def rows(options: Options) -> Iterator[Row]:
         "bundle": {"onnx": False},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name, nodes() as started:
-        workspace = Workspace(Path(name), count, options, changes, test=ASKED)
+        workspace = Workspace(Path(name), count, options, changes, NAMES, test=ASKED)
         workspace.run("ingest", "split", "vocab", "train", "threshold", "bundle")
         asked = {"ingest": count, "predict": round(count * ASKED)}
         for stage, photos in asked.items():
@@ -61,6 +68,38 @@ def rows(options: Options) -> Iterator[Row]:
                 lambda: milliseconds(partial(pool.map, partial(nothing, None))),
             )
         yield Row("a piece of nothing", "of a pool of threads", "ms", *figures)
+        yield from of_head(options, started.address)
+
+
+def of_head(options: Options, address: str) -> Iterator[Row]:
+    """What ingest takes of the machine that starts it, on the cluster and without one."""
+    counts = [options.scaled(rows) for rows in ROWS]
+    there, here = ([taken(options, rows, at) for rows in counts] for at in (address, ""))
+    names = f"on {NODES} nodes", "on this machine"
+    for where, (less, more) in zip(names, (there, here), strict=True):
+        what = f"memory of ingest, {counts[1]:,} rows, {where}"
+        yield Row(what, f"{counts[0]:,} rows", "MB", [more[0] / 2**20], [less[0] / 2**20])
+    for kind, unit, at, goal in (("memory", "B", 0, "≤ 1"), ("processor", "µs", 1, "")):
+        ours, theirs = ((y[at] - x[at]) / (counts[1] - counts[0]) for x, y in (there, here))
+        what = f"{kind} of ingest for each row more, {names[0]}"
+        yield Row(what, names[1], unit, [ours], [theirs], goal)
+
+
+def taken(options: Options, rows: int, address: str) -> tuple[float, float]:
+    """Of the stage and its children the most memory, in bytes, and the processor's microseconds."""
+    with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
+        changes = {"ingest": {"image_size": TINY}}
+        workspace = Workspace(Path(name), rows, options, changes, repeat=rows // FILES)
+        for number in range(FILES):  # under all of their names
+            photo = workspace.folder / "raw/photos" / f"{number}.jpg"
+            with Image.open(photo) as image:
+                image.resize((TINY, TINY)).save(photo)
+        workspace.environment["RAY_ADDRESS"] = address
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        most = peak(workspace.start("ingest"))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return most, seconds * 1e6
 
 
 def rate(workspace: Workspace, stage: str, photos: int, address: str = "") -> float:

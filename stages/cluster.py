@@ -13,7 +13,7 @@ import platform
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from stages import UserError
 
@@ -21,11 +21,18 @@ Common = TypeVar("Common")
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-AHEAD = 3  # pieces for each core of the cluster, done or to do: the head holds no more of them
+AHEAD = 3  # pieces for each core of the cluster under way, at most,
+HELD = 12  # and with those that are done while one before them is not
 SECONDS = 10  # for the head of a cluster to answer
 RETRIES = 3  # of a piece whose worker or node was lost
 
 _is_worker = False
+
+
+class Done(NamedTuple):
+    """Stands among pieces for one that needs no core: its result."""
+
+    result: Any
 
 
 def is_asked_for() -> bool:
@@ -40,7 +47,7 @@ def is_asked_for() -> bool:
 
 
 def spread(
-    function: Callable[[Common, Piece], Result], common: Common, pieces: Iterable[Piece]
+    function: Callable[[Common, Piece], Result], common: Common, pieces: Iterable[Piece | Done]
 ) -> Iterator[Result]:
     """``function(common, piece)`` of each piece, on as many cores as the cluster has; in order.
 
@@ -57,20 +64,39 @@ def spread(
     """
     ray = connected()
     remote = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_work)
-    held, running, folder = ray.put(common), deque[Any](), os.getcwd()
-    ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    common_there, folder = ray.put(common), os.getcwd()
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    results, running = deque[Any](), set[Any]()  # those not yielded; of these, not known to be done
     try:
         for piece in pieces:
-            running.append(remote.remote(folder, function, held, piece))
-            if len(running) >= ahead:
-                yield ray.get(running.popleft())
-        while running:
-            yield ray.get(running.popleft())
+            if isinstance(piece, Done):
+                results.append(piece)
+            else:
+                results.append(remote.remote(folder, function, common_there, piece))
+                running.add(results[-1])
+            if len(running) >= AHEAD * cores:
+                # For so many at once: to look at all takes long where there are many.
+                running -= set(ray.wait([*running], num_returns=cores, fetch_local=False)[0])
+            if len(results) >= HELD * cores:
+                running.discard(results[0])
+            while results and results[0] not in running:
+                yield _result(results.popleft())
+        while results:
+            yield _result(results.popleft())
     except ray.exceptions.RayError as error:
         raise raised_by(error, "a piece of work") from error
     finally:
-        for each in running:
+        left = [each for each in results if not isinstance(each, Done)]
+        for each in left:
             ray.cancel(each)
+        if left:  # none writes any more where the caller clears up
+            ray.wait(left, num_returns=len(left), timeout=SECONDS, fetch_local=False)
+
+
+def _result(of: Any) -> Any:
+    import ray
+
+    return of.result if isinstance(of, Done) else ray.get(of)
 
 
 def raised_by(error: Exception, what: str) -> Exception:

@@ -1,30 +1,26 @@
 """Work on the nodes of a cluster: in order, whatever is lost; and stages there are stages here."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from benchmarks.nodes import nodes
 from stages import UserError, cluster
 from stages.bundle.model import BATCHES, load_model
 from stages.ingest import records
-from stages.ingest.decode_cache import EMPTY
-from stages.ingest.form import Form
-from stages.ingest.images import ImageStore, Known, UnreadablePhoto
-from stages.ingest.photos import Files, open_all
-from stages.ingest.tables.photos import PhotoInCell
+from stages.ingest.images import SHARD_ROWS, ImageStore
 from tagloom.__main__ import app
 from tests.conftest import ROOT
 from tests.ingest.conftest import photo_of
@@ -54,6 +50,15 @@ def disowned(common: None, piece: int) -> int:
 
 def killing(common: None, piece: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
+    return piece
+
+
+def first_is_last(folder: Path, piece: int) -> int:
+    """Piece 0 takes until one is done that there is no room for before something is."""
+    (folder / str(piece)).touch()
+    end = time.monotonic() + 30
+    while not (folder / str(piece or 2 * cluster.HELD - 5)).exists():
+        assert time.monotonic() < end
     return piece
 
 
@@ -111,8 +116,17 @@ def test_pieces_are_taken_as_there_is_room_for_them(two_nodes: Any):
 
     results = cluster.spread(squared, 0, pieces())
     assert next(results) == 0
-    assert len(taken) == 2 * cluster.AHEAD
+    assert 2 * cluster.AHEAD <= len(taken) <= 2 * cluster.HELD
     results.close()
+
+
+def test_a_slow_piece_does_not_hold_up_the_others(two_nodes: Any, tmp_path: Path):
+    assert list(cluster.spread(first_is_last, tmp_path, range(20))) == list(range(20))
+
+
+def test_a_piece_that_is_done_already_takes_no_core(two_nodes: Any):
+    assert list(cluster.spread(killing, None, [cluster.Done(5), cluster.Done(6)])) == [5, 6]
+    assert list(cluster.spread(squared, 1, [2, cluster.Done(6), 3])) == [5, 6, 10]
 
 
 def test_what_is_the_users_fault_is_said_as_on_one_machine(two_nodes: Any):
@@ -152,42 +166,128 @@ def test_a_node_that_is_killed_costs_nothing(two_nodes: Any, tmp_path: Path):
     assert list(results) == list(range(1, 16))
 
 
-def test_photos_are_opened_there_as_here(
-    two_nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    form, cells = Form(16, "type", "stretch"), tmp_path / "cells.parquet"
-    pl.DataFrame({"photo": [photo_of(1), b"none"]}).write_parquet(cells)
-    (tmp_path / "a.jpg").write_bytes(photo_of(2))
-    (tmp_path / "broken.jpg").write_bytes(photo_of(3)[:200])
-    photos = ["a.jpg", "broken.jpg", "missing.jpg", "../b.jpg", partial(photo_of, 4)]
-    photos += [PhotoInCell(cells, "photo", row) for row in range(2)]
-
-    def opened() -> list[tuple[Any, ...]]:
-        files = Files(tmp_path)
-        return [
-            (type(each), str(each))
-            if isinstance(each, UnreadablePhoto)
-            else (*each._replace(image=Known(())), each.image.tobytes())
-            for each in open_all(photos, files, form, EMPTY)
-        ]
-
-    there = opened()
-    monkeypatch.delenv("RAY_ADDRESS")
-    assert there == opened()
-    assert [len(each) for each in there] == [7 + 1, 2, 2, 2, 7 + 1, 7 + 1, 2]
+Project = tuple[Path, Path]  # where a cluster works on it, and where this machine does
+PHOTOS = {"train": "train.csv", "test": None, "photos": "photos"}
 
 
-def test_ingest_writes_the_same_bytes(two_nodes: Any, _prepared: Path, tmp_path: Path):
-    for name in ("params.yaml", "data/corrections"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        copy = shutil.copytree if (_prepared / name).is_dir() else shutil.copy
-        copy(_prepared / name, tmp_path / name)
-    command = [sys.executable, "-m", "stages.ingest"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TAGLOOM_CACHE": "cache"}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    for name in ("images/00000.npy", "records.parquet", "rejected.csv"):
-        here, there = ((folder / "data" / name).read_bytes() for folder in (_prepared, tmp_path))
-        assert here == there, name
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project in two folders, whose photos are the same files, in ``raw/photos``."""
+    (tmp_path / "raw/photos").mkdir(parents=True)
+    folders = tmp_path / "there", tmp_path / "here"
+    for folder in folders:
+        (folder / "data/corrections").mkdir(parents=True)
+        (folder / "raw").symlink_to(tmp_path / "raw")
+    return folders
+
+
+def configure(project: Project, source: str, options: dict[str, Any], **keys: Any) -> None:
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["ingest"] |= {"source": source, "root": "raw", "image_size": 8} | keys
+    params["ingest"][source] |= options
+    for folder in project:
+        YAML(typ="safe").dump(params, folder / "params.yaml")
+
+
+def list_photos(project: Project, numbers: range) -> None:
+    lines = ["ImageID,Labels", *(f"{number}.jpg,{number % 3}" for number in numbers)]
+    (project[0] / "raw/train.csv").write_text("\n".join(lines) + "\n")
+
+
+def start_ingest(folder: Path, address: str) -> subprocess.Popen:
+    own = {"PYTHONPATH": str(ROOT), "TAGLOOM_CACHE": "cache", "RAY_ADDRESS": address}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.ingest"],
+        cwd=folder,
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen) -> str:
+    """What ingest has said in the end, without an error, and what Ray has said between."""
+    text, _ = process.communicate()
+    assert process.returncode == 0
+    return "".join(line for line in text.splitlines(True) if line.startswith("ingest:"))
+
+
+def ingest(project: Project, address: str) -> str:
+    """Runs the stage on a cluster and here; what it says, writes and keeps is the same."""
+    there, here = (
+        said(start_ingest(folder, at)) for folder, at in zip(project, (address, ""), strict=True)
+    )
+    assert there == here
+    assert contents(project[0]) == contents(project[1])
+    return there
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What ingest has written, and what it keeps of it for the next time."""
+    kept = [*(folder / "data").rglob("*"), *(folder / "cache/images").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept if path.is_file()}
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
+def test_ingest_there_is_ingest_here(two_nodes: Any, project: Project, codec: str):
+    photos = project[0] / "raw/photos"
+    for number in range(2 * SHARD_ROWS + 40):
+        (photos / f"{number}.jpg").write_bytes(photo_of(number))
+    (photos / "7.jpg").write_bytes(photo_of(7)[:200])
+    (photos / "600.jpg").unlink()
+    configure(project, "kaggle-csv", PHOTOS, store=codec)
+    time.sleep(2.1)  # what changed a moment ago is read again
+
+    # Two shards, the last of them partly filled; then it is full, and there is another.
+    list_photos(project, range(SHARD_ROWS + 200))
+    assert "710 photos, 710 decoded, 2 rows set aside" in ingest(project, two_nodes.address)
+    list_photos(project, range(2 * SHARD_ROWS + 40))
+    assert "1,062 photos, 352 decoded, 2 rows set aside" in ingest(project, two_nodes.address)
+
+    # The first shard repeats that of before, but for a photo that has changed since.
+    (photos / "1020.jpg").write_bytes(photo_of(2000))
+    time.sleep(2.1)
+    assert "1,062 photos, 1 decoded, 2 rows set aside" in ingest(project, two_nodes.address)
+    # All rows move; then they have nothing to decode, and nobody to ask.
+    list_photos(project, range(100, 2 * SHARD_ROWS))
+    assert "923 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+    assert "923 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+    assert (project[0] / "data/images/00000.npy").stat().st_nlink == 2
+
+
+def test_photos_in_cells_are_opened_there_as_here(two_nodes: Any, project: Project):
+    cells = [photo_of(number) for number in range(SHARD_ROWS + 20)]
+    cells[3] = b"none"
+    table = {"id": [str(number) for number in range(len(cells))], "photo": cells}
+    labels = [["a"] if number % 2 else ["b"] for number in range(len(cells))]
+    pl.DataFrame(table | {"labels": labels}).write_parquet(project[0] / "raw/cells.parquet")
+    configure(project, "table", {"file": "cells.parquet", "image": "photo"})
+    assert "531 photos, 531 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+    assert "531 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+
+
+@pytest.mark.parametrize("lost", ["worker", "node"])
+def test_what_is_lost_while_shards_are_written(two_nodes: Any, project: Project, lost: str):
+    files = [photo_of(number, (900, 700)) for number in range(20)]
+    for number in range(6 * SHARD_ROWS):
+        (project[0] / f"raw/photos/{number}.jpg").write_bytes(files[number % 20])
+    configure(project, "kaggle-csv", PHOTOS)
+    list_photos(project, range(6 * SHARD_ROWS))
+    time.sleep(2.1)
+    if lost == "node":
+        node = two_nodes.add_node(num_cpus=1)
+        two_nodes.wait_for_nodes()
+    stage = start_ingest(project[0], two_nodes.address)
+    while not list(project[0].glob("data/.images.*/images/*.npy")):
+        time.sleep(0.05)
+    if lost == "node":
+        two_nodes.remove_node(node, allow_graceful=False)
+    else:
+        ours = psutil.Process().children(recursive=True)
+        next(each for each in ours if "ray::_work" in " ".join(each.cmdline())).kill()
+    assert stage.poll() is None
+    assert said(stage) == said(start_ingest(project[1], ""))
+    assert contents(project[0]) == contents(project[1])
 
 
 def test_a_bundle_answers_the_same_bytes(

@@ -115,6 +115,8 @@ def outcome(metrics: dict[str, Any], decoded: int, no_photos: int) -> Iterator[s
 def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:
     """The figures of ``metrics/ingest.json``, but for those of corrections."""
     column = pl.col
+    # As hashes of 8 bytes, which take little memory; two may be the same by chance.
+    photos = table.select(column("sha256").hash()).collect(engine="streaming").to_series()
     without = column("labels").list.len().eq(0) & column("unknown").is_null()
     figures = table.select(
         *(column("subset").eq(subset).sum().alias(subset) for subset in records.SUBSETS),
@@ -125,7 +127,7 @@ def measure(table: pl.LazyFrame, labels: int, rejected: int) -> dict[str, Any]:
         photos_with_unknown_labels=column("labels").null_count(),
         photos_without_label=without.sum(),
         photos_with_caption=column("caption").count(),
-        photos_identical_to_another=pl.len() - column("sha256").n_unique(),
+        photos_identical_to_another=pl.lit(len(photos) - photos.n_unique()),
         rejected=pl.lit(rejected),
     )
     (row,) = figures.collect(engine="streaming").to_dicts()

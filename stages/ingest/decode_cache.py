@@ -13,7 +13,7 @@ are. Not noticed is a change made while the machine's clock is set back, to the 
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -83,6 +83,10 @@ class DecodeCache:
         noted = ordered.select("photo", "place", *STATE).drop_nulls()
         self._noted = noted.unique("photo").sort("photo")
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The nodes of a cluster ask for bytes alone; of arrays, Ray has one copy a node.
+        return self.__dict__ | {"_noted": self._noted.clear()}
+
     def by_sha256(self, sha256: str) -> Seen | None:
         """What is known of the photo whose file has this hash."""
         place = int(self._sha256.searchsorted(sha256.encode()))
@@ -128,6 +132,7 @@ def load(form: Form, codec: Codec) -> DecodeCache:
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
+        list(store.shards)  # opened, all of them
         if not index["image"].is_between(0, len(store), "left").all() or store.size != form.size:
             return EMPTY
         return DecodeCache(store, index.match_to_schema(INDEX_SCHEMA))

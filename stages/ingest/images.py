@@ -20,11 +20,15 @@ of their type. ``fit.json`` says how photos became square; without it, they were
 import io
 import json
 import os
+import resource
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -36,6 +40,7 @@ from stages.ingest.form import Codec, Form, as_depth
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512  # of those that are written
+OTHER_FILES = 1024  # that a process may have open beside a store's
 DEPTH, FIT, JPEG = "depth.json", "fit.json", "jpeg.json"
 QUALITY = 90  # of JPEG; docs/data.md says what that costs
 
@@ -115,6 +120,37 @@ class JpegShard(Shard):
         return self._ends[row] == self._ends[row + 1]
 
 
+class _Shards(Sequence[Shard]):
+    """Those in ``files``, of JPEGs of ``size`` or else raw; each is opened when it is asked for."""
+
+    def __init__(self, files: Sequence[Path], size: int | None) -> None:
+        self._files, self._size = files, size
+        _allow_open(len(files))
+        self._opened: dict[int, Shard] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, number: int) -> Shard:  # type: ignore[override]  # no slices
+        number = range(len(self))[number]
+        if number not in self._opened:
+            file, size = self._files[number], self._size
+            self._opened[number] = (
+                JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
+            )
+        return self._opened[number]
+
+
+def _allow_open(files: int) -> None:
+    """Lets this process have so many files open beside others, as far as it may: each memory map
+    keeps its own, and most systems let a process have 1,024 until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 class ImageStore:
     """Reads the shards in ``folder``.
 
@@ -127,13 +163,13 @@ class ImageStore:
         self.folder = folder
         size = self._note(JPEG, None)
         self.codec: Codec = "raw" if size is None else "jpeg"
-        self.shards: list[Shard] = [
-            JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
-            for file in sorted(folder.glob("*.npy"))
-        ]
+        self.shards: Sequence[Shard] = _Shards(sorted(folder.glob("*.npy")), size)
         if not self.shards:
             raise FileNotFoundError(f"{folder} holds no image shards; run the ingest stage")
         self.shard_rows = len(self.shards[0])
+
+    def __reduce__(self) -> tuple[type["ImageStore"], tuple[Path]]:
+        return ImageStore, (self.folder.absolute(),)  # and not what stands in it
 
     def __len__(self) -> int:
         return self.shard_rows * (len(self.shards) - 1) + len(self.shards[-1])
@@ -189,21 +225,23 @@ class ImageWriter:
         cache: the decode cache's store, of that form and codec, to take ``Known`` photos from. A
             shard that repeats its shard of the same number row for row is linked instead of
             written.
+        first: the row to begin with, the first of a shard.
     """
 
     def __init__(
-        self, folder: Path, form: Form, codec: Codec = "raw", cache: ImageStore | None = None
+        self,
+        folder: Path,
+        form: Form,
+        codec: Codec = "raw",
+        cache: ImageStore | None = None,
+        first: int = 0,
     ) -> None:
-        self.folder, self.size, self.codec, self.cache = folder, form.size, codec, cache
-        if form.depth != "type":
-            write_json(folder / DEPTH, form.depth)
-        if form.fit != "stretch":
-            write_json(folder / FIT, form.fit)
-        if codec == "jpeg":
-            write_json(folder / JPEG, form.size)
-        self.rows = 0
+        self.folder, self.form, self.codec, self.cache = folder, form, codec, cache
+        self.size, self.rows = form.size, first
         self._stream: BinaryIO | None = None  # None while the shard repeats the cache's
         self._ends: list[int] = []  # of the rows in the stream, in bytes
+        if not first:
+            self._write_notes()
 
     def __enter__(self) -> "ImageWriter":
         return self
@@ -213,6 +251,19 @@ class ImageWriter:
             self._finish_shard(self.rows % SHARD_ROWS)
         if self._stream is not None:
             self._stream.close()
+
+    @contextmanager
+    def shard(self, number: int) -> Iterator["ImageWriter"]:
+        """A writer of shard ``number`` alone, in whatever process this one was brought to.
+
+        The shard is in the folder once the block has ended, whole, or not at all.
+        """
+        with TemporaryDirectory(prefix=f"{number:05}.", dir=self.folder.parent) as name:
+            first = number * SHARD_ROWS
+            with ImageWriter(Path(name), self.form, self.codec, self.cache, first) as writer:
+                yield writer
+            for file in Path(name).iterdir():
+                file.replace(self.folder / file.name)
 
     def append(self, photo: np.ndarray | Known | None) -> int:
         """Adds a row and returns its number.
@@ -229,6 +280,14 @@ class ImageWriter:
         if place + 1 == SHARD_ROWS:
             self._finish_shard(SHARD_ROWS)
         return self.rows - 1
+
+    def _write_notes(self) -> None:
+        if self.form.depth != "type":
+            write_json(self.folder / DEPTH, self.form.depth)
+        if self.form.fit != "stretch":
+            write_json(self.folder / FIT, self.form.fit)
+        if self.codec == "jpeg":
+            write_json(self.folder / JPEG, self.size)
 
     def _repeats(self, photo: np.ndarray | Known | None) -> bool:
         """Whether the cache has the same at the next row."""

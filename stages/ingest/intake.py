@@ -1,6 +1,7 @@
 """From the rows of a listing to photos in the image store, and to records."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,9 @@ from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
 from stages.ingest.missing import Hints
 from stages.ingest.params import Ingest
-from stages.ingest.photos import Files, MissingPhoto, open_all
+from stages.ingest.photos import Files, MissingPhoto
 from stages.ingest.rejected import Rejected
+from stages.ingest.shards import write_all
 from stages.ingest.spool import Spool
 from stages.progress import Progress
 
@@ -53,14 +55,19 @@ def take_in(
     taken = Spool(TAKEN, folder / "taken")
     rejected: list[Rejected] = []
     decoded = 0
+    first = 0  # row of the part
     with (
         ImageWriter(store, params.form, params.store, cache.store) as writer,
         Progress("ingest", listing.total - len(listing.rejected), "photos") as progress,
     ):
+        photos = (
+            [listing.makers.get(*each) for each in rows.select("number", "photo").rows()]
+            for rows in listing.rows.parts()
+        )
+        opened = write_all(photos, writer, files, cache)
         for rows in listing.rows.parts():
-            photos = [listing.makers.get(*each) for each in rows.select("number", "photo").rows()]
             seen = []
-            for at, photo in enumerate(open_all(photos, files, params.form, cache)):
+            for at, photo in enumerate(islice(opened, len(rows))):
                 progress.advance()
                 if isinstance(photo, UnreadablePhoto):
                     file, row, path, id = rows.select("file", "row", "photo", "id").row(at)
@@ -68,14 +75,14 @@ def take_in(
                     reason = hints.reason(path, id) if is_missing else str(photo)
                     rejected.append((file, row, path or id, reason))
                     addresses.forget(path or "")
-                    writer.append(None)
                     continue
                 decoded += not isinstance(photo.image, Known)
-                image = writer.append(photo.image)
                 hashes, state = (photo.sha256, photo.dhash), photo.file or NO_STATE
-                seen.append((at, photo.width, photo.height, *hashes, image, *state, photo.misfit))
+                size = photo.width, photo.height
+                seen.append((at, *size, *hashes, first + at, *state, photo.misfit))
             columns = pl.DataFrame(seen, SEEN, orient="row")
             taken.extend(rows[columns["at"]].hstack(columns))
+            first += len(rows)
     return taken, decoded, rejected
 
 

@@ -12,20 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from stages import cluster
 from stages.files import project_root
 from stages.ingest import decoder
 from stages.ingest.addresses import file_of, is_address
 from stages.ingest.confinement import clock_deadline, reason
-from stages.ingest.decode_cache import EMPTY, DecodeCache, FileState, Seen
+from stages.ingest.decode_cache import DecodeCache, FileState, Seen
 from stages.ingest.decoder import Photo
 from stages.ingest.decoder_processes import Decoders
 from stages.ingest.form import Form
 from stages.ingest.images import Known, UnreadablePhoto
 from stages.ingest.workers import CAN_FORK, in_processes, in_threads
 
-PIECE = 512  # photos that a core of a cluster takes at once, at most,
-PIECE_BYTES = 32 << 20  # and of so many pixels
 UNSETTLED = 2 * 10**9  # nanoseconds: the coarsest time stamps there are, FAT's
 
 
@@ -37,12 +34,13 @@ class Opened(NamedTuple):
     """A photo ready for the image store.
 
     Attributes:
-        image: its pixels, good until the next photo is asked for, or where they are already.
+        image: its pixels, good until the next photo is asked for, or where they are already; None:
+            they are on another way than all the rest.
         misfit: how it goes with the range that it was scaled from, a ``Misfit``.
         file: the state its file was in; None where there is no file, or it cannot be relied on.
     """
 
-    image: np.ndarray | Known
+    image: np.ndarray | Known | None
     sha256: str
     width: int
     height: int
@@ -54,7 +52,6 @@ class Opened(NamedTuple):
 # A path below the root, an address, or what makes the file's bytes.
 PhotoSource = str | Callable[[], bytes]
 Outcome = tuple[np.ndarray | None, Opened | UnreadablePhoto]  # pixels apart from all the rest
-APART = Known(())  # stands for pixels on their way between processes
 
 
 def cache_of_dvc() -> Path:
@@ -142,28 +139,41 @@ class Files:
 
 
 def open_all(
-    photos: Sequence[PhotoSource], files: Files, form: Form, cache: DecodeCache
+    photos: Sequence[PhotoSource],
+    files: Files,
+    form: Form,
+    cache: DecodeCache,
+    on_node: bool = False,
 ) -> Iterator[Opened | UnreadablePhoto]:
     """Yields each photo in ``form``, or why there is none, in order.
 
     All cores decode what ``cache`` does not know.
 
+    Args:
+        on_node: beside others, one for each core of a node of a cluster: on one core.
+
     Raises:
         UserError: a process at work was killed.
     """
+    known = unchanged(photos, files, cache)
+    rest = [photo for photo, one in zip(photos, known, strict=True) if one is None]
+    opened = map(_whole, _opened(rest, files, form, cache, on_node))
+    for one in known:
+        yield one or next(opened)
+
+
+def unchanged(
+    photos: Sequence[PhotoSource], files: Files, cache: DecodeCache
+) -> list[Opened | None]:
+    """The photos whose files are in the state that was noted, without a look into these."""
     paths = pl.Series([None if callable(photo) else photo for photo in photos], dtype=pl.String)
     notes = cache.by_file(paths).iter_rows()
-    unchanged = [_unchanged(*each, files, cache) for each in zip(photos, notes, strict=True)]
-    rest = [photo for photo, known in zip(photos, unchanged, strict=True) if known is None]
-    opened = _open(rest, files, form, cache)
-    for known in unchanged:
-        yield known or next(opened)
+    return [_unchanged(*each, files, cache) for each in zip(photos, notes, strict=True)]
 
 
 def _unchanged(
     photo: PhotoSource, note: tuple[int | None, ...], files: Files, cache: DecodeCache
 ) -> Opened | None:
-    """The photo without a look into its file, where that is in the state that was noted."""
     place, *noted = note
     if callable(photo) or place is None:
         return None
@@ -189,38 +199,11 @@ def _opener(
             if seen := cache.by_sha256(sha256):
                 return None, _known(seen, file)
             pixels, width, height, dhash, misfit = decode(content, form)
-            return pixels, Opened(APART, sha256, width, height, dhash, misfit, file)
+            return pixels, Opened(None, sha256, width, height, dhash, misfit, file)
         except UnreadablePhoto as error:
             return None, error
 
     return open_one
-
-
-def _open(
-    photos: Sequence[PhotoSource], files: Files, form: Form, cache: DecodeCache
-) -> Iterator[Opened | UnreadablePhoto]:
-    if not cluster.is_asked_for():
-        yield from map(_whole, _opened(photos, files, form, cache))
-        return
-    length = max(1, min(PIECE, PIECE_BYTES // (form.size**2 * 3)))
-    pieces = (photos[start : start + length] for start in range(0, len(photos), length))
-    for piece in cluster.spread(_open_piece, (files, form), pieces):
-        for photo in piece:
-            if isinstance(photo, Opened) and (seen := cache.by_sha256(photo.sha256)):
-                yield _known(seen, photo.file)
-            else:
-                yield photo
-
-
-def _open_piece(
-    common: tuple[Files, Form], photos: Sequence[PhotoSource]
-) -> list[Opened | UnreadablePhoto]:
-    """What a core of a cluster does, beside others of its node."""
-    files, form = common
-    return [
-        _whole((None if pixels is None else pixels.copy(), photo))
-        for pixels, photo in _opened(photos, files, form, EMPTY, on_node=True)
-    ]
 
 
 def _opened(
@@ -228,13 +211,9 @@ def _opened(
     files: Files,
     form: Form,
     cache: DecodeCache,
-    on_node: bool = False,
+    on_node: bool,
 ) -> Iterator[Outcome]:
-    """Opens photos in processes, which end where a photo takes too long or breaks its decoder.
-
-    Args:
-        on_node: beside others, one for each core of a node of a cluster.
-    """
+    """Opens photos in processes, which end where a photo takes too long or breaks its decoder."""
     processes = 1 if on_node else None
     # Photos in tables' cells are read by Polars, which a copy of this process would wait for.
     if not CAN_FORK or any(getattr(photo, "in_threads", False) for photo in photos):

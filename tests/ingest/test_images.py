@@ -1,3 +1,5 @@
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,17 @@ def test_a_store_reads_back(tmp_path: Path, count: int) -> None:
     assert (tmp_path / "last.npy").read_bytes() == max(sorted(shards(tmp_path / "store").items()))[
         1
     ]
+
+
+def test_a_store_of_more_shards_than_files_that_may_be_open(tmp_path: Path) -> None:
+    for number in range(40):
+        np.save(tmp_path / f"{number:05}.npy", np.full((1, SIZE, SIZE, 3), number, np.uint8))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        assert ImageStore(tmp_path).gather(np.arange(40))[:, 0, 0, 0].tolist() == list(range(40))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 FULL = list(range(SHARD_ROWS))
