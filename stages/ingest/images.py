@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
@@ -40,7 +40,8 @@ from stages.ingest.form import Codec, Form, as_depth
 
 IMAGES = Path("data/images")
 SHARD_ROWS = 512  # of those that are written
-OTHER_FILES = 1024  # that a process may have open beside a store's
+MAPS = 32_768  # shards open at a time, at most: half of the maps that Linux lets a process have
+OTHER_FILES = 512  # that a process may have open beside them
 DEPTH, FIT, JPEG = "depth.json", "fit.json", "jpeg.json"
 QUALITY = 90  # of JPEG; docs/data.md says what that costs
 
@@ -124,31 +125,32 @@ class _Shards(Sequence[Shard]):
     """Those in ``files``, of JPEGs of ``size`` or else raw; each is opened when it is asked for."""
 
     def __init__(self, files: Sequence[Path], size: int | None) -> None:
-        self._files, self._size = files, size
-        _allow_open(len(files))
-        self._opened: dict[int, Shard] = {}
+        self._files = files
+        self._opened = lru_cache(_allow_open(len(files)))(partial(_open, files, size))
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, number: int) -> Shard:  # type: ignore[override]  # no slices
-        number = range(len(self))[number]
-        if number not in self._opened:
-            file, size = self._files[number], self._size
-            self._opened[number] = (
-                JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
-            )
-        return self._opened[number]
+        return self._opened(range(len(self))[number])
 
 
-def _allow_open(files: int) -> None:
-    """Lets this process have so many files open beside others, as far as it may: each memory map
-    keeps its own, and most systems let a process have 1,024 until it asks for more."""
+def _open(files: Sequence[Path], size: int | None, number: int) -> Shard:
+    file = files[number]
+    return JpegShard(file, size) if size else RawShard(np.load(file, mmap_mode="r"), file)
+
+
+def _allow_open(files: int) -> int:
+    """How many of so many files may be mapped at a time, beside what else a process has open.
+
+    Each map keeps its file open, and most systems let a process have 1,024 until it asks for more.
+    """
+    wanted = min(files, MAPS) + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = files + OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, most - OTHER_FILES)
 
 
 class ImageStore:

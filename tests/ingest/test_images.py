@@ -68,6 +68,18 @@ def test_a_store_of_more_shards_than_files_that_may_be_open(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_a_store_of_more_shards_than_there_may_be_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAPS", 3)
+    for number in range(8):
+        np.save(tmp_path / f"{number:05}.npy", np.full((1, SIZE, SIZE, 3), number, np.uint8))
+    before, store = len(os.listdir("/proc/self/fd")), ImageStore(tmp_path)
+    rows = np.arange(8).repeat(2)
+    assert store.gather(rows)[:, 0, 0, 0].tolist() == rows.tolist()
+    assert len(os.listdir("/proc/self/fd")) - before <= 3
+
+
 FULL = list(range(SHARD_ROWS))
 LONG = list(range(SHARD_ROWS + 10))
 
