@@ -62,7 +62,8 @@ def opened(params: Ingest, folder: Path) -> Iterator[Ingest]:
         folder: for the links, which are only for now.
 
     Raises:
-        UserError: an archive cannot be unpacked, or the root itself is one, or an address.
+        UserError: an archive cannot be unpacked, or the root itself is one, or an address; or what
+            DVC tracks has not been downloaded yet.
     """
     if is_address(params.root):
         raise UserError(
@@ -76,15 +77,9 @@ def opened(params: Ingest, folder: Path) -> Iterator[Ingest]:
             f"ingest.root is a file, {root}; set it to {root.parent}, and in the options of the "
             f"source put the archive before folders and files, as in {root.name}/photos"
         )
-    places = ["", *(f"{each}/" for each in sources.deliveries(root, params.deliveries))]
-    options = sources.chosen(params)[1].model_dump().values()
-    texts = [text for value in options for text in (value if isinstance(value, list) else [value])]
+    _check_is_here(root)
     names = {
-        PurePosixPath(archive)
-        for text in texts
-        if isinstance(text, str)
-        for place in places
-        for archive in _archives_on(root, f"{place}{text}")
+        PurePosixPath(each) for path in _named(params, root) for each in _archives_on(root, path)
     }
     delivered = _delivered(root, params.deliveries)
     if not names and not delivered:
@@ -96,6 +91,20 @@ def opened(params: Ingest, folder: Path) -> Iterator[Ingest]:
         yield params.model_copy(update={"root": str(shown)})
     except UserError as error:
         raise UserError(str(error).replace(str(shown), str(root))) from error
+
+
+def _check_is_here(path: Path) -> None:
+    tracked = f"{path}.dvc"
+    if os.path.isfile(tracked) and not os.path.exists(path):
+        raise UserError(f"{path} is not here, but DVC tracks it: dvc pull {tracked}")
+
+
+def _named(params: Ingest, root: Path) -> Iterator[str]:
+    """Yields what options name, below the root and below each delivery; not all are paths."""
+    options = sources.chosen(params)[1].model_dump().values()
+    texts = [text for value in options for text in (value if isinstance(value, list) else [value])]
+    for place in ("", *(f"{each}/" for each in sources.deliveries(root, params.deliveries))):
+        yield from (f"{place}{text}" for text in texts if isinstance(text, str))
 
 
 def _delivered(root: Path, name: str | None) -> set[PurePosixPath]:
@@ -114,6 +123,7 @@ def _archives_on(root: Path, path: str) -> Iterator[str]:
     """Yields the archives on the way to ``root/path``, as paths below the root."""
     on_the_way = [PurePosixPath(path), *PurePosixPath(path).parents]
     for each in map(str, on_the_way):
+        _check_is_here(root / each)
         if _is_archive(each) and sources.below(root, each).is_file():
             yield each
 

@@ -156,6 +156,17 @@ def test_the_root_is_a_folder(photo: Photo, ingest: Ingest) -> None:
         ingest("table", root="raw/all.zip")
 
 
+@pytest.mark.parametrize("tracked", ["raw", "raw/photos.zip", "raw/photos.csv"])
+def test_what_dvc_has_not_brought_yet(tracked: str, photo: Photo, ingest: Ingest) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1), "2.jpg": photo(2)})
+    Path(f"{tracked}.dvc").write_text("outs: []")
+    ingest("table", {"photos": "photos.zip"}, max_rejected=0)
+    Path(tracked).rename("away")
+    with pytest.raises(UserError, match=rf"^{tracked} is not here.* dvc pull {tracked}\.dvc$"):
+        ingest("table", {"photos": "photos.zip"})
+
+
 def test_an_archive_that_no_option_names_is_not_unpacked(
     cache: Path, photo: Photo, ingest: Ingest
 ) -> None:
