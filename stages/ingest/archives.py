@@ -28,7 +28,9 @@ from stages.ingest import packed, sources
 from stages.ingest.addresses import is_address
 from stages.ingest.params import Ingest
 
-ZIP, TAR = (".zip",), (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+ZIP = (".zip",)
+COMPRESSED = (".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+TAR = (".tar", *COMPRESSED)
 BROKEN = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OverflowError),
     *(KeyError, RuntimeError),  # a link to nothing; a password, a kind of packing that is not known
@@ -167,9 +169,14 @@ def unpacked(archive: Path) -> Path:
     Raises:
         UserError: it cannot be, or there is no room.
     """
+    status = archive.stat()
+    # A new hard link, as DVC makes them, moves ctime: to look through an archive again is quick, to
+    # inflate it is not.
+    is_slow = archive.name.lower().endswith(COMPRESSED)
+    state = packed.version_of(status)[:2] if is_slow else packed.state_of(status)
     key, now = (
         hashlib.sha256(os.fsencode(text)).hexdigest()[:12]
-        for text in (str(archive.resolve()), str(packed.state_of(archive.stat())))
+        for text in (str(archive.resolve()), str(state))
     )
     place = packed.place()
     folder = (place / f"{key}-{now}").absolute()

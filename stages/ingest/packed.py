@@ -48,10 +48,14 @@ class Place(NamedTuple):
 
 
 class Photo(NamedTuple):
-    """A photo in the archive at this path, which was in this state when it was listed."""
+    """A photo in the archive at this path.
+
+    Attributes:
+        version: of the archive, when it was listed.
+    """
 
     archive: str
-    state: FileState
+    version: tuple[int, int, int]
     place: Place
 
 
@@ -64,11 +68,16 @@ def state_of(status: os.stat_result) -> FileState:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+def version_of(status: os.stat_result) -> tuple[int, int, int]:
+    """The state but for ``ctime``, which a new hard link moves, too, as DVC makes them."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 class IndexWriter:
     """Writes the index of one archive; of photos of one name the last counts, as in unpacking."""
 
     def __init__(self, archive: Path) -> None:
-        self._archive = {"path": str(archive.resolve()), "state": state_of(archive.stat())}
+        self._archive = {"path": str(archive.resolve()), "version": version_of(archive.stat())}
         self._keys, self._places = bytearray(), array("q")
 
     def add(self, path: PurePosixPath, place: Place) -> None:
@@ -104,19 +113,19 @@ class Packed:
         folder, _, name = path.removeprefix(self._prefix).partition(f"{os.sep}{FILES}{os.sep}")
         if not name:
             return None
-        archive, state, keys, places = _index(self._prefix + folder)
+        archive, version, keys, places = _index(self._prefix + folder)
         key = _key(name)
         row = int(keys.searchsorted(key))
         if row == len(keys) or keys[row] != key or places[row, 0] == UNPACKED:
             return None
-        return Photo(archive, state, Place(*places[row].tolist()))
+        return Photo(archive, version, Place(*places[row].tolist()))
 
 
 @lru_cache(maxsize=256)
-def _index(folder: str) -> tuple[str, FileState, np.ndarray, np.ndarray]:
+def _index(folder: str) -> tuple[str, tuple[int, int, int], np.ndarray, np.ndarray]:
     about = json.loads(Path(folder, ARCHIVE).read_text("ascii"))
     arrays = (np.load(Path(folder, name), mmap_mode="r") for name in (KEYS, PLACES))
-    return about["path"], tuple(about["state"]), *arrays
+    return about["path"], tuple(about["version"]), *arrays
 
 
 def read(photo: Photo) -> bytes:

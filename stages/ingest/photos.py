@@ -130,7 +130,7 @@ class Files:
             status = os.stat(path)
         if in_archive := self._packed.find(path):
             status = os.stat(in_archive.archive)
-            if packed.state_of(status) != in_archive.state:
+            if packed.version_of(status) != in_archive.version:
                 raise UnreadablePhoto("its archive has changed since ingest began; run it again")
         return in_archive or path, self._state(status)
 

@@ -283,6 +283,7 @@ def test_an_archive_that_changes_under_the_stage(photo: Photo) -> None:
     archive = write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1)})
     files = photos.Files(archives.unpacked(archive), packed.place())
     assert pickle.loads(pickle.dumps(files)).read("1.jpg")[0] == photo(1)  # as on a cluster
+    os.link(archive, "raw/link.zip")  # as DVC does when somebody else checks it out
     assert files.read("1.jpg")[0] == photo(1)
     write_zip(archive, {"0.jpg": photo(2), "1.jpg": photo(1)})
     with pytest.raises(photos.UnreadablePhoto, match="archive has changed"):
