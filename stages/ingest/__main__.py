@@ -16,6 +16,7 @@ from stages.ingest import (
     corrections,
     decode_cache,
     misfits,
+    packed,
     records,
     rejected,
     sources,
@@ -45,8 +46,8 @@ def ingest(params: Ingest, folder: Path) -> None:
     """Runs the stage; what is only for now lies in ``folder``."""
     rules = LabelRules(params)
     overlay = corrections.read(Path(params.corrections), rules)
-    shown = archives.opened(params, folder)
-    listing, columns = list_rows(shown, rules, folder), sources.columns(shown)
+    with archives.opened(params, folder) as shown:
+        listing, columns = list_rows(shown, rules, folder), sources.columns(shown)
     check_loss(listing.total, listing.rejected, params)  # before hours of decoding
     unfetched = addresses.fetch(listing.rows)
     with (
@@ -56,7 +57,7 @@ def ingest(params: Ingest, folder: Path) -> None:
         whole(records.RECORDS) as path,
     ):
         store.mkdir()
-        files = Files(Path(shown.root), Path(params.root), archives.place())
+        files = Files(Path(shown.root), Path(params.root), packed.place())
         taken, decoded, unreadable = take_in(listing, shown, files, unfetched, store, folder)
         lost = listing.rejected + unreadable
         check_loss(listing.total, lost, params)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import project_root
-from stages.ingest import decoder
+from stages.ingest import decoder, packed
 from stages.ingest.addresses import file_of, is_address
 from stages.ingest.confinement import clock_deadline, reason
 from stages.ingest.decode_cache import DecodeCache, FileState, Seen
@@ -63,7 +63,7 @@ def cache_of_dvc() -> Path:
 
 
 class Files:
-    """The photos' files below ``root``, and those fetched from addresses.
+    """The photos' files below ``root``, those fetched from addresses, and those in archives.
 
     They must lie in the root, in one of the ``others`` or in DVC's cache, where photos tracked by
     DVC may be linked to, when links are followed.
@@ -72,25 +72,31 @@ class Files:
     def __init__(self, root: Path, *others: Path) -> None:
         self._root = root
         self._allowed = [each.resolve() for each in (root, *others, cache_of_dvc())]
+        self._packed = packed.Packed()
         self._settled = time.time_ns() - UNSETTLED
         self._folders: dict[str, tuple[str, bool]] = {}  # where each leads to; may a file be there
 
     def read(self, photo: str) -> tuple[bytes, FileState | None]:
         """The bytes of ``root/photo`` and the state of the file before they were read."""
         try:
-            path, state = self.find(photo)
-            return Path(path).read_bytes(), state
+            place, state = self.find(photo)
+            if isinstance(place, packed.Photo):
+                return packed.read(place), state
+            return Path(place).read_bytes(), state
         except FileNotFoundError as error:
             raise MissingPhoto("the file is missing") from error
+        except MemoryError as error:
+            raise UnreadablePhoto("reading it needs more memory than there is") from error
         except OSError as error:
             raise UnreadablePhoto(f"cannot be read: {error.strerror}") from error
         except (ValueError, RuntimeError) as error:  # a NUL in it, a link that points to itself
             raise UnreadablePhoto(f"its path is not one: {error}") from error
 
-    def find(self, photo: str) -> tuple[str, FileState | None]:
+    def find(self, photo: str) -> tuple[str | packed.Photo, FileState | None]:
         """The path of ``root/photo`` and the state of its file, links followed.
 
-        An address has the file that was fetched from it.
+        An address has the file that was fetched from it. Of a photo in an archive it is the place
+        there, and the archive's state.
 
         The state is None where the file changed a moment ago: it may change again and keep its
         time stamps, which tick more coarsely than files are written.
@@ -119,14 +125,18 @@ class Files:
             if not self._is_allowed(path):
                 raise UnreadablePhoto("it is a link that leaves ingest.root and DVC's cache")
             status = os.stat(path)
-        return path, self._state(status)
+        if in_archive := self._packed.find(path):
+            status = os.stat(in_archive.archive)
+            if packed.version_of(status) != in_archive.version:
+                raise UnreadablePhoto("its archive has changed since ingest began; run it again")
+        return in_archive or path, self._state(status)
 
     def _state(self, status: os.stat_result) -> FileState | None:
         if not stat.S_ISREG(status.st_mode):  # a folder, or a pipe that would never end
             raise UnreadablePhoto("it is not a file")
         if max(status.st_mtime_ns, status.st_ctime_ns) > self._settled:
             return None
-        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        return packed.state_of(status)
 
     def _resolve(self, folder: str) -> tuple[str, bool]:
         if Path(folder).is_absolute() or ".." in Path(folder).parts:

@@ -1,7 +1,11 @@
 """Photos and lists in archives: read where they are named, and nothing of the user's touched."""
 
 import io
+import os
+import pickle
+import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stages import UserError
-from stages.ingest import archives, records
+from stages.ingest import archives, packed, photos, records
+from stages.ingest.images import IMAGES
 
 Photo = Callable[..., bytes]
 Ingest = Callable[..., None]
@@ -25,8 +30,8 @@ def cache(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return in_tmp / "cache" / "archives"
 
 
-def write_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+def write_zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
@@ -48,6 +53,17 @@ def taken() -> list[tuple[str, list[str]]]:
     return records.read().select("id", "labels").rows()
 
 
+def bytes_on_disk(folder: Path) -> int:
+    """Those of the files in ``folder``, without what is only said to be in them."""
+    return sum(each.lstat().st_blocks for each in folder.rglob("*.jpg")) * 512
+
+
+def reasons() -> list[str]:
+    return [
+        line.split(",", 3)[3] for line in Path("data/rejected.csv").read_text().splitlines()[1:]
+    ]
+
+
 def unpacked(cache: Path) -> list[Path]:
     return [each for each in cache.iterdir() if each.is_dir()]
 
@@ -64,7 +80,7 @@ def test_photos_in_a_zip(
     assert taken() == LABELS
     assert {each.name for each in Path("raw").iterdir()} == {"photos.csv", "photos.zip"}
     [folder] = unpacked(cache)
-    assert sorted(each.name for each in folder.iterdir()) == ["jpg"]
+    assert [each.name for each in (folder / "files").iterdir()] == ["jpg"]
 
     capsys.readouterr()
     ingest("table", {"photos": "photos.zip/jpg"})
@@ -140,6 +156,17 @@ def test_the_root_is_a_folder(photo: Photo, ingest: Ingest) -> None:
         ingest("table", root="raw/all.zip")
 
 
+@pytest.mark.parametrize("tracked", ["raw", "raw/photos.zip", "raw/photos.csv"])
+def test_what_dvc_has_not_brought_yet(tracked: str, photo: Photo, ingest: Ingest) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1), "2.jpg": photo(2)})
+    Path(f"{tracked}.dvc").write_text("outs: []")
+    ingest("table", {"photos": "photos.zip"}, max_rejected=0)
+    Path(tracked).rename("away")
+    with pytest.raises(UserError, match=rf"^{tracked} is not here.* dvc pull {tracked}\.dvc$"):
+        ingest("table", {"photos": "photos.zip"})
+
+
 def test_an_archive_that_no_option_names_is_not_unpacked(
     cache: Path, photo: Photo, ingest: Ingest
 ) -> None:
@@ -149,4 +176,129 @@ def test_an_archive_that_no_option_names_is_not_unpacked(
     write_zip(Path("raw/backup.zip"), {"1.jpg": b""})
     ingest("table")
     assert not cache.exists()
-    assert archives.place() == cache
+    assert packed.place() == cache
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("photos.zip", zipfile.ZIP_STORED),
+        ("photos.zip", zipfile.ZIP_DEFLATED),
+        ("photos.zip", zipfile.ZIP_BZIP2),
+        ("photos.tar", None),
+        ("photos.tgz", None),
+    ],
+)
+def test_the_store_is_that_of_the_files(
+    name: str, method: int | None, cache: Path, photo: Photo, ingest: Ingest
+) -> None:
+    files = {f"{number}.jpg": photo(number, (90, 60)) for number in range(40)}
+    lines = [f"{each},{'cat' if 'a' in each else 'dog'}" for each in files]
+    Path("raw/photos.csv").write_text("\n".join(["id,labels", *lines]))
+    Path("raw/photos").mkdir()
+    for each, content in files.items():
+        Path("raw/photos", each).write_bytes(content)
+    ingest("table", max_rejected=0)
+    stored = [records.RECORDS.read_bytes(), *(each.read_bytes() for each in IMAGES.iterdir())]
+    path = Path("raw", name)
+    write_tar(path, files) if method is None else write_zip(path, files, method)
+    ingest("table", {"photos": name}, max_rejected=0)
+    assert stored == [records.RECORDS.read_bytes(), *(e.read_bytes() for e in IMAGES.iterdir())]
+    is_in_place = name == "photos.tar" or method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    assert (bytes_on_disk(cache) == 0) == is_in_place
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar"])
+def test_an_archive_as_it_was_is_not_read(
+    name: str, photo: Photo, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "UNSETTLED", -(10**18))  # however long it takes
+    Path("raw/photos.csv").write_text(TABLE)
+    write = write_zip if name == "photos.zip" else write_tar
+    write(Path("raw", name), {"1.jpg": photo(1), "2.jpg": photo(2)})
+    ingest("table", {"photos": name}, max_rejected=0)
+    with monkeypatch.context() as patch:
+        patch.delattr(packed, "read")
+        ingest("table", {"photos": name}, max_rejected=0)
+    state = os.stat(Path("raw", name))
+    write(Path("raw", name), {"1.jpg": photo(3), "2.jpg": photo(2)})
+    os.utime(Path("raw", name), ns=(state.st_atime_ns, state.st_mtime_ns))
+    before = records.read()["sha256"].to_list()
+    ingest("table", {"photos": name}, max_rejected=0)
+    first, second = records.read()["sha256"]
+    assert first != before[0]
+    assert second == before[1]
+
+
+def spoilt(path: Path, at: bytes, offset: int, content: bytes) -> None:
+    """Writes ``content`` so many bytes after the last ``at`` of a file."""
+    whole = bytearray(path.read_bytes())
+    place = whole.rindex(at) + offset
+    whole[place : place + len(content)] = content
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "offset", "reason"),
+    [
+        (zipfile.ZIP_STORED, 200, "another checksum"),
+        (zipfile.ZIP_DEFLATED, 35, "cannot be inflated"),
+        (zipfile.ZIP_STORED, 0, "no file begins where it should"),
+    ],
+)
+def test_a_damaged_photo_is_set_aside(
+    method: int, offset: int, reason: str, photo: Photo, ingest: Ingest
+) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    archive = write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1), "2.jpg": photo(2)}, method)
+    spoilt(archive, b"PK\x03\x04", offset, b"\xff" * 4)
+    ingest("table", {"photos": "photos.zip"}, max_rejected=0.5)
+    assert taken() == LABELS[:1]
+    [text] = reasons()
+    assert "archive is damaged" in text
+    assert reason in text
+
+
+def test_a_photo_with_a_password(cache: Path, photo: Photo, ingest: Ingest) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    archive = write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1), "2.jpg": photo(2)})
+    spoilt(archive, b"PK\x01\x02", 8, struct.pack("<H", 1))
+    with pytest.raises(UserError, match=r"photos\.zip cannot be unpacked.*2\.jpg.*encrypted"):
+        ingest("table", {"photos": "photos.zip"})
+    assert unpacked(cache) == []
+
+
+def test_of_two_files_of_one_name_the_last_counts(photo: Photo, ingest: Ingest) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    with zipfile.ZipFile("raw/photos.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that is what it is about
+        for number, (width, method) in enumerate([(20, 0), (30, 12), (40, 12), (50, 8)]):
+            content = photo(number, (width, 16))
+            archive.writestr(f"{number // 2 + 1}.jpg", content, compress_type=method)
+    ingest("table", {"photos": "photos.zip"}, max_rejected=0)
+    assert records.read()["width"].to_list() == [30, 50]
+
+
+def test_an_archive_that_changes_under_the_stage(photo: Photo) -> None:
+    archive = write_zip(Path("raw/photos.zip"), {"1.jpg": photo(1)})
+    files = photos.Files(archives.unpacked(archive), packed.place())
+    assert pickle.loads(pickle.dumps(files)).read("1.jpg")[0] == photo(1)  # as on a cluster
+    os.link(archive, "raw/link.zip")  # as DVC does when somebody else checks it out
+    assert files.read("1.jpg")[0] == photo(1)
+    write_zip(archive, {"0.jpg": photo(2), "1.jpg": photo(1)})
+    with pytest.raises(photos.UnreadablePhoto, match="archive has changed"):
+        files.read("1.jpg")
+    archive.unlink()
+    with pytest.raises(photos.MissingPhoto):
+        files.read("1.jpg")
+    with pytest.raises(photos.UnreadablePhoto, match="not a file"):
+        files.read("")
+
+
+def test_photos_of_several_labels_in_a_zip(photo: Photo, ingest: Ingest) -> None:
+    files = {"cat/1.jpg": photo(1), "dog/1.jpg": photo(1), "dog/2.jpg": photo(2)}
+    padded = photo(3).ljust(len(photo(2)), b"\0")  # as long as another of its name
+    write_zip(Path("raw/all.zip"), files | {"cat/2.jpg": padded})
+    ingest("folders", {"photos": "all.zip"}, max_rejected=0)
+    ids = [f"all.zip/{each}" for each in ("cat/1.jpg", "cat/2.jpg", "dog/2.jpg")]
+    assert taken() == list(zip(ids, [["cat", "dog"], ["cat"], ["dog"]], strict=True))

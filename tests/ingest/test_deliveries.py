@@ -1,6 +1,8 @@
 """Photos that came later, each delivery a folder laid out as the root is."""
 
+import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,3 +113,70 @@ def test_a_source_that_makes_its_photos_takes_no_deliveries(
     deliver(raw / "deliveries" / "1", photo, [5], "train")
     with pytest.raises(UserError, match=r"set ingest\.deliveries to null"):
         ingest("digits", {"train": 4, "test": 2})
+
+
+def lay_out(source: str, folder: Path, photo: Callable[..., bytes], seeds: list[int]) -> None:
+    """Two photos in ``folder``, as ``source`` has them."""
+    contents = {f"{seed}.jpg": photo(seed) for seed in seeds}
+    if source == "table":
+        rows = [f"{name},cat" for name in contents]
+        files = {"photos.csv": "\n".join(["id,labels", *rows]).encode()}
+        files |= {f"photos/{name}": content for name, content in contents.items()}
+    elif source == "folders":
+        files = {f"photos/cat/{name}": content for name, content in contents.items()}
+    else:
+        images = [{"id": seed, "file_name": f"{seed}.jpg"} for seed in seeds]
+        marked = [{"image_id": seed, "category_id": 1} for seed in seeds]
+        categories = [{"id": 1, "name": "cat"}]
+        lists = {"images": images, "annotations": marked, "categories": categories}
+        files = {"all.json": json.dumps(lists).encode()}
+        files |= {f"photos/{name}": content for name, content in contents.items()}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(("format", "of_folder"), [("zip", False), ("tar", True), ("gztar", False)])
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("table", {}),
+        ("folders", {"photos": "photos"}),
+        ("coco-json", {"instances": "all.json", "photos": "photos", "captions": None,
+                       "validation": None, "test": None}),
+    ],
+)  # fmt: skip
+def test_a_delivery_that_is_an_archive(
+    source: str,
+    options: dict[str, str | None],
+    format: str,
+    of_folder: bool,
+    in_tmp: Path,
+    photo: Callable[..., bytes],
+    ingest: Callable[..., None],
+) -> None:
+    deliveries = in_tmp / "raw" / "deliveries"
+    lay_out(source, in_tmp / "raw", photo, [0, 1])
+    lay_out(source, deliveries / "may", photo, [2, 3])
+    lay_out(source, deliveries / "june", photo, [4, 5])
+    ingest(source, options, max_rejected=0)
+    expected = records.read()
+    assert expected["delivery"].to_list() == [0, 0, 1, 1, 2, 2]
+    folder = deliveries / "may"
+    place, below = (deliveries, "may") if of_folder else (folder, ".")
+    shutil.make_archive(str(folder), format, place, below)
+    shutil.rmtree(folder)
+    (deliveries / ".july.zip").write_bytes(b"half of a zip")
+    ingest(source, options, max_rejected=0)
+    assert records.read().equals(expected, null_equal=True)
+
+
+def test_a_delivery_whose_archive_is_not_whole(raw: Path, ingest: Callable[..., None]) -> None:
+    (raw / "deliveries").mkdir()
+    (raw / "deliveries" / "may.zip").write_bytes(b"half of a zip")
+    with pytest.raises(UserError, match=r"raw/deliveries/may\.zip cannot be unpacked"):
+        ingest("kaggle-csv", OPTIONS)
+    with zipfile.ZipFile(raw / "deliveries" / "may.zip", "w") as archive:
+        archive.writestr("train.csv", "no header")
+    with pytest.raises(UserError, match=r"^raw/deliveries/may\.zip/train\.csv: the header"):
+        ingest("kaggle-csv", OPTIONS)

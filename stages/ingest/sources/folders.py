@@ -15,7 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from stages import UserError
-from stages.ingest import naming
+from stages.ingest import naming, packed
+from stages.ingest.images import UnreadablePhoto
 from stages.ingest.sources import (
     Row,
     Unreadable,
@@ -134,7 +135,9 @@ def _state(path: str, number: int) -> tuple[int, int, int]:
 
 def _digest(path: Path) -> str | None:
     try:
+        if photo := packed.Packed().find(os.path.realpath(path)):
+            return hashlib.sha256(packed.read(photo)).hexdigest()
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # it may not be read: said where photos are opened
+    except (OSError, UnreadablePhoto):  # it may not be read: said where photos are opened
         return None
