@@ -2,7 +2,8 @@
 
 DVC empties ``data/images`` before the stage runs. The shards are therefore kept a second time in
 the cache folder, as hard links where the file system has them, with an index by the SHA-256 of
-the photo's file. A photo is known if its bytes are; its name does not matter.
+the photo's file. A photo is known if its bytes are; its name does not matter. Of a long run, shards
+are kept from time to time, so that one that is killed goes on where it was.
 
 The index also notes the state each file was in. A file of the same name in the same state is taken
 to hold the same bytes and is not read, as Git does it. What that trusts is the file system's
@@ -12,6 +13,7 @@ seconds before it was read gets no note, since one more change may leave its tim
 are. Not noticed is a change made while the machine's clock is set back, to the very nanosecond.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from stages.files import cache_folder, digest, whole
 from stages.image_formats import heif_version
 from stages.ingest import colour_profiles, decoder, deep_pixels, images, shrinking
 from stages.ingest.form import Codec, Form
-from stages.ingest.images import ImageStore, link_or_copy
+from stages.ingest.images import SHARD_ROWS, ImageStore, link_or_copy
 from stages.ingest.records import ROW_GROUP
 
 INDEX = "index.parquet"
@@ -83,6 +85,9 @@ class DecodeCache:
         noted = ordered.select("photo", "place", *STATE).drop_nulls()
         self._noted = noted.unique("photo").sort("photo")
 
+    def __len__(self) -> int:
+        return len(self._sha256)
+
     def __getstate__(self) -> dict[str, Any]:
         # The nodes of a cluster ask for bytes alone; of arrays, Ray has one copy a node.
         return self.__dict__ | {"_noted": self._noted.clear()}
@@ -126,9 +131,17 @@ def load(form: Form, codec: Codec) -> DecodeCache:
     """The photos brought to ``form`` last by this very decoder, as ``codec`` keeps them; empty
     without any.
 
-    What was kept may have been deleted in part, or damaged; then it counts as empty.
+    Those of a run that did not end count where they are more. What was kept may have been deleted
+    in part, or damaged; then it counts as empty.
     """
-    folder = place(form, codec)
+    kept, begun = _folders(form, codec)
+    if len(_read(begun, form)) > len(_read(kept, form)):
+        _replace(kept, begun)
+    shutil.rmtree(begun, ignore_errors=True)
+    return _read(kept, form)
+
+
+def _read(folder: Path, form: Form) -> DecodeCache:
     try:
         index = pl.read_parquet(folder / INDEX)
         store = ImageStore(folder)
@@ -140,18 +153,41 @@ def load(form: Form, codec: Codec) -> DecodeCache:
         return EMPTY
 
 
-def keep(store: Path, taken: pl.LazyFrame, form: Form, codec: Codec) -> None:
+def keep(
+    store: Path, taken: pl.LazyFrame, form: Form, codec: Codec, shards: int | None = None
+) -> None:
     """Keeps the shards in ``store`` for the next time, in place of those kept before.
 
-    ``taken`` has a row a photo, and the columns of ``INDEX_SCHEMA``.
+    Args:
+        taken: a row a photo, and the columns of ``INDEX_SCHEMA``.
+        shards: how many of them there are so far, if there will be more; then what was kept before
+            stays, too. Those that were kept on the way are not looked at again.
     """
-    with whole(place(form, codec)) as temporary:
-        temporary.mkdir()
-        for file in store.iterdir():
-            link_or_copy(file, temporary / file.name)
+    kept, begun = _folders(form, codec)
+    begun.mkdir(parents=True, exist_ok=True)
+    for file in store.iterdir():
+        is_whole = shards is None or file.suffix == ".json" or int(file.stem) < shards
+        if is_whole and not (begun / file.name).exists():
+            link_or_copy(file, begun / file.name)
+    if shards is not None:
+        taken = taken.filter(pl.col("image") < shards * SHARD_ROWS)
+    with whole(begun / INDEX) as temporary:
         taken.select(INDEX_SCHEMA.names()).sink_parquet(
-            temporary / INDEX, compression="lz4", statistics=False, row_group_size=ROW_GROUP
+            temporary, compression="lz4", statistics=False, row_group_size=ROW_GROUP
         )
+    if shards is None:
+        _replace(kept, begun)
+
+
+def _folders(form: Form, codec: Codec) -> tuple[Path, Path]:
+    """Of what was kept in the end, and of what a run keeps on its way there."""
+    kept = place(form, codec)
+    return kept, kept.with_name(f"{kept.name}.begun")
+
+
+def _replace(kept: Path, begun: Path) -> None:
+    shutil.rmtree(kept, ignore_errors=True)
+    begun.rename(kept)
 
 
 def place(form: Form, codec: Codec) -> Path:

@@ -1,5 +1,6 @@
 """From the rows of a listing to photos in the image store, and to records."""
 
+import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -8,7 +9,7 @@ import polars as pl
 
 from stages.ingest import addresses, decode_cache, records
 from stages.ingest.decode_cache import NO_STATE, STATE
-from stages.ingest.images import ImageWriter, Known, UnreadablePhoto
+from stages.ingest.images import SHARD_ROWS, ImageWriter, Known, UnreadablePhoto
 from stages.ingest.listing import LISTED, LabelList, LabelLists, Listing
 from stages.ingest.missing import Hints
 from stages.ingest.params import Ingest
@@ -18,6 +19,7 @@ from stages.ingest.shards import write_all
 from stages.ingest.spool import Spool
 from stages.progress import Progress
 
+SECONDS_BETWEEN_KEEPING = 600
 # What opening a photo has shown, the one at this row of a part of the listing.
 SEEN = pl.Schema(
     {
@@ -56,6 +58,7 @@ def take_in(
     rejected: list[Rejected] = []
     decoded = 0
     first = 0  # row of the part
+    kept = time.monotonic()
     with (
         ImageWriter(store, params.form, params.store, cache.store) as writer,
         Progress("ingest", listing.total - len(listing.rejected), "photos") as progress,
@@ -83,6 +86,10 @@ def take_in(
             columns = pl.DataFrame(seen, SEEN, orient="row")
             taken.extend(rows[columns["at"]].hstack(columns))
             first += len(rows)
+            if time.monotonic() - kept > SECONDS_BETWEEN_KEEPING:
+                kind = params.form, params.store
+                decode_cache.keep(store, taken.scan(), *kind, shards=first // SHARD_ROWS)
+                kept = time.monotonic()
     return taken, decoded, rejected
 
 

@@ -1,11 +1,13 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from stages.ingest import decode_cache, images, records
+from stages.ingest import decode_cache, images, intake, records, spool
 from stages.ingest.form import Form
 
 
@@ -58,3 +60,38 @@ def test_an_index_of_another_store_counts_as_nothing(kept: Path) -> None:
     index = pl.read_parquet(kept / "index.parquet")
     index.with_columns(pl.col("image") + 1).write_parquet(kept / "index.parquet")
     assert decode_cache.load(Form(16), "raw") is decode_cache.EMPTY
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    in_tmp: Path,
+    ingest: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(spool, "PART", 600)  # rows after which it may be time to keep them
+    monkeypatch.setattr(intake, "SECONDS_BETWEEN_KEEPING", 0)
+    keep, kept = decode_cache.keep, []
+
+    def killed_at_the_third(*what: Any, shards: int | None = None) -> None:
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        keep(*what, shards=shards)
+        kept.append(shards)
+
+    with monkeypatch.context() as until, pytest.raises(KeyboardInterrupt):
+        until.setattr(decode_cache, "keep", killed_at_the_third)
+        ingest("digits", {})
+    assert kept == [1, 2]
+    capsys.readouterr()
+    ingest("digits", {})
+    photos = len(records.read())
+    assert f"{photos:,} photos, {photos - 2 * 512:,} decoded" in capsys.readouterr().out
+    assert not list(decode_cache.place(Form(16), "raw").parent.glob("*.begun"))
+    assert len(decode_cache.load(Form(16), "raw")) == photos
+
+
+def test_a_run_that_was_killed_early_leaves_what_was_kept(kept: Path) -> None:
+    shutil.copytree(kept, kept.with_name(f"{kept.name}.begun"))
+    index = pl.read_parquet(kept / "index.parquet")
+    index.head(2).write_parquet(kept.with_name(f"{kept.name}.begun") / "index.parquet")
+    assert len(decode_cache.load(Form(16), "raw")) == 4
