@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from benchmarks.child import Failed, rows_of
 from benchmarks.table import HEADER, Options, add_options, machine
 
-# In the order of the pipeline. Six are run alone: benchmarks.coco18, which compares how good
-# networks are and takes an hour, benchmarks.backbones, .coverage, .schedule, .search and .soak.
+# In the order of the pipeline. Seven are run alone: benchmarks.coco18, which compares how good
+# networks are and takes an hour, benchmarks.archives, .backbones, .coverage, .schedule, .search and
+# .soak.
 BENCHMARKS = (
     *("ingest", "tables", "text", "split", "loading", "gpu", "learning", "features", "unknown"),
     *("doubts", "next", "store", "threshold", "predict", "runtimes", "serve", "pipeline", "memory"),

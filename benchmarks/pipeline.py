@@ -20,11 +20,10 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.table import Options, Row, in_turn, main
-from benchmarks.workspace import ROOT, Workspace
+from benchmarks.workspace import ROOT, SOMEONE, Workspace, start_project
 
 TOY_STAGES = 7
 IDLE = "from prefect import flow; flow(lambda: 1, name='idle')()"
-SOMEONE = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org"]
 MOST_SECONDS = 3  # that a changed threshold may take longer than a changed line of the toy
 CHANGES: dict[str, Any] = {
     "ingest": {"image_size": 48},
@@ -165,20 +164,6 @@ def make_project(folder: Path, workspace: Workspace) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(workspace.folder / "params.yaml", folder)
-
-
-def start_project(folder: Path) -> None:
-    """An empty project, with this checkout's settings of DVC."""
-    folder.mkdir()
-    for command in (
-        ["git", "init", "--quiet"],
-        # DVCLive wants a commit.
-        ["git", *SOMEONE, "commit", "--quiet", "--allow-empty", "--message", "Start"],
-        [sys.executable, "-m", "dvc", "init", "--quiet"],
-    ):
-        subprocess.run(command, cwd=folder, check=True)
-    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
 
 
 if __name__ == "__main__":

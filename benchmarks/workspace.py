@@ -1,6 +1,7 @@
 """A temporary folder in which the real stages run on so many photos."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from experiments.params import overlay
 from stages.params import load
 
 ROOT = Path(__file__).parents[1]
+SOMEONE = ["-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org"]
 
 
 class Workspace:
@@ -109,3 +111,17 @@ def write_lists(folder: Path, names: list[str], options: Options, test: float) -
         ("test.csv", ["ImageID,Caption", *unknown[:shown]]),
     ):
         (folder / file).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def start_project(folder: Path) -> None:
+    """An empty project, with this checkout's settings of DVC."""
+    folder.mkdir()
+    for command in (
+        ["git", "init", "--quiet"],
+        # DVCLive wants a commit.
+        ["git", *SOMEONE, "commit", "--quiet", "--allow-empty", "--message", "Start"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")

@@ -132,6 +132,10 @@ def update(root: Path, file: str, lock: IO[str] | None = None) -> None:
                 "it by its full path"
             )
         _transfer(f"dvc update {file}", root, ["update", "--", file], lock)
+        if (stage.deps[0].def_fs_config or {}).get("version_aware"):
+            # Or the experiment would not find them: DVC keeps versions of a bucket in a place of
+            # their own, which an update leaves out.
+            _transfer(f"dvc fetch {file}", root, ["fetch", "--", file], lock)
     elif missing:
         raise Transient(
             f"{file} tracks what is neither in DVC's cache nor in a remote: dvc push it from where "

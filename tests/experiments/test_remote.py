@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
@@ -207,6 +208,33 @@ def test_photos_that_are_imported_are_updated(retraining_project: Toy) -> None:
     imported.write_text(imported.read_text().replace(str(source), "../source"))
     retraining_project.commit("relative")
     assert run()[1].startswith("raw.dvc imports from ../source/photos, which is another place")
+
+
+@pytest.mark.parametrize("how", ["--no-download", "--to-remote", "--version-aware"])
+def test_photos_that_are_imported_from_a_bucket(
+    how: str, retraining_project: Toy, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    bucket = boto3.client("s3")
+    versions = {"Status": "Enabled" if how == "--version-aware" else "Suspended"}
+    bucket.put_bucket_versioning(Bucket="models", VersioningConfiguration=versions)
+    bucket.put_object(Bucket="models", Key="photos/1.json", Body="1")
+    add_remote(retraining_project, "folder", s3)
+    track(retraining_project, "import-url", how, "s3://models/photos", "raw")
+    was_downloaded = how == "--version-aware"
+    assert (retraining_project.folder / "raw").exists() == was_downloaded
+    assert run()[0] == "Promoted"
+    bucket.put_object(Bucket="models", Key="photos/1.json", Body="2")
+    bucket.put_object(Bucket="models", Key="photos/2.json", Body="3")
+    assert run()[0] == "Promoted"
+    assert in_use(retraining_project) == 2.5
+    # As it was: of what has been overwritten since, only versions still tell, or the remote.
+    elsewhere = clone(retraining_project)
+    if how != "--no-download":
+        elsewhere.dvc("pull", "raw.dvc")
+        assert (elsewhere.folder / "raw" / "1.json").read_text() == "1"
 
 
 def test_photos_of_another_repository_are_updated(retraining_project: Toy, tmp_path: Path) -> None:
