@@ -90,8 +90,8 @@ def taken(options: Options, rows: int, address: str) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="tagloom-") as name:
         changes = {"ingest": {"image_size": TINY}}
         workspace = Workspace(Path(name), rows, options, changes, repeat=rows // FILES)
-        for number in range(FILES):  # under all of their names
-            photo = workspace.folder / "raw/photos" / f"{number}.jpg"
+        photos = (workspace.folder / "raw/photos").iterdir()
+        for photo in {each.stat().st_ino: each for each in photos}.values():  # of all of its names
             with Image.open(photo) as image:
                 image.resize((TINY, TINY)).save(photo)
         workspace.environment["RAY_ADDRESS"] = address
