@@ -197,7 +197,7 @@ def unpacked(archive: Path) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    index, files = packed.IndexWriter(archive), folder / packed.FILES
+    index, files = packed.IndexWriter(folder, archive), folder / packed.FILES
     files.mkdir(parents=True)
     parent = files
     for member in _members(archive):
@@ -216,15 +216,13 @@ def _unpack(archive: Path, folder: Path) -> None:
         if (files / path).parent != parent:
             parent = (files / path).parent
             parent.mkdir(parents=True, exist_ok=True)
-        with (files / path).open("wb") as file:
-            if content is None:
-                file.truncate(member.size)
-            else:
-                with content:
-                    shutil.copyfileobj(content, file, 1 << 20)
+        (files / path).unlink(missing_ok=True)  # of two of one name the last counts
+        if content:
+            with content, (files / path).open("wb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)
         if is_photo:
             index.add(path, member.place)
-    index.write(folder)
+    index.write()
 
 
 def _members(archive: Path) -> Iterator[Member]:
