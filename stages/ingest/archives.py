@@ -122,12 +122,14 @@ def _is_archive(name: str) -> bool:
 
 
 def _archives_on(root: Path, path: str) -> Iterator[str]:
-    """Yields the archives on the way to ``root/path``, as paths below the root."""
+    """Yields the archives on the way to ``root/path``, a path or a pattern, seen from the root."""
     on_the_way = [PurePosixPath(path), *PurePosixPath(path).parents]
     for each in map(str, on_the_way):
         _check_is_here(root / each)
-        if _is_archive(each) and sources.below(root, each).is_file():
-            yield each
+        if _is_archive(each):
+            named = sources.below(root, each)
+            found = [named] if named.is_file() else root.glob(each)
+            yield from (str(file.relative_to(root)) for file in found if file.is_file())
 
 
 def _link(
