@@ -122,12 +122,14 @@ def _is_archive(name: str) -> bool:
 
 
 def _archives_on(root: Path, path: str) -> Iterator[str]:
-    """Yields the archives on the way to ``root/path``, as paths below the root."""
+    """Yields the archives on the way to ``root/path``, a path or a pattern, seen from the root."""
     on_the_way = [PurePosixPath(path), *PurePosixPath(path).parents]
     for each in map(str, on_the_way):
         _check_is_here(root / each)
-        if _is_archive(each) and sources.below(root, each).is_file():
-            yield each
+        if _is_archive(each):
+            named = sources.below(root, each)
+            found = [named] if named.is_file() else root.glob(each)
+            yield from (str(file.relative_to(root)) for file in found if file.is_file())
 
 
 def _link(
@@ -197,7 +199,7 @@ def unpacked(archive: Path) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    index, files = packed.IndexWriter(archive), folder / packed.FILES
+    index, files = packed.IndexWriter(folder, archive), folder / packed.FILES
     files.mkdir(parents=True)
     parent = files
     for member in _members(archive):
@@ -216,15 +218,13 @@ def _unpack(archive: Path, folder: Path) -> None:
         if (files / path).parent != parent:
             parent = (files / path).parent
             parent.mkdir(parents=True, exist_ok=True)
-        with (files / path).open("wb") as file:
-            if content is None:
-                file.truncate(member.size)
-            else:
-                with content:
-                    shutil.copyfileobj(content, file, 1 << 20)
+        (files / path).unlink(missing_ok=True)  # of two of one name the last counts
+        if content:
+            with content, (files / path).open("wb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)
         if is_photo:
             index.add(path, member.place)
-    index.write(folder)
+    index.write()
 
 
 def _members(archive: Path) -> Iterator[Member]:

@@ -112,6 +112,14 @@ def test_folders_in_a_tar_with_links(photo: Photo, ingest: Ingest) -> None:
     assert sorted(records.read()["labels"].to_list()) == [["cat", "dog"], ["dog"]]
 
 
+def test_several_archives_by_a_pattern(photo: Photo, ingest: Ingest) -> None:
+    Path("raw/photos.csv").write_text(TABLE)
+    write_zip(Path("raw/photos-1.zip"), {"jpg/1.jpg": photo(1)})
+    write_zip(Path("raw/photos-2.zip"), {"jpg/2.jpg": photo(2)})
+    ingest("table", {"photos": "photos-*.zip/jpg"}, max_rejected=0)
+    assert taken() == LABELS
+
+
 def test_an_archive_of_a_delivery(photo: Photo, ingest: Ingest) -> None:
     for folder, name in ((Path("raw"), "1.jpg"), (Path("raw/deliveries/may"), "2.jpg")):
         folder.mkdir(parents=True, exist_ok=True)

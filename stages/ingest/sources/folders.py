@@ -130,6 +130,8 @@ def _state(path: str, number: int) -> tuple[int, int, int]:
         state = os.stat(path)
     except OSError:  # a link to nothing: said where photos are opened
         return -1, number, -number
+    if not state.st_size and (photo := packed.Packed().find(os.path.realpath(path))):
+        return -1, number, photo.place.size  # each is a file of its own
     return state.st_dev, state.st_ino, state.st_size
 
 
