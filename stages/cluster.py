@@ -13,7 +13,8 @@ import platform
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from stages import UserError
 
@@ -29,8 +30,9 @@ RETRIES = 3  # of a piece whose worker or node was lost
 _is_worker = False
 
 
-class Done(NamedTuple):
-    """Stands among pieces for one that needs no core: its result."""
+@dataclass(eq=False)
+class Done:
+    """Stands among pieces for one that needs no core: its result, whatever that is."""
 
     result: Any
 
