@@ -29,10 +29,12 @@ from stages.train.start import build_network, check, describe
 def main() -> None:
     params = read(Train)
     if not distributed.is_joined():
-        # A frozen backbone's features are computed in pieces, and what is left is learnt here.
-        if params.devices == "cluster" and not features.are_constant(params):
-            nodes.launch()
-            return
+        if params.devices == "cluster":
+            nodes.check()
+            # Features of a frozen backbone are computed there in pieces, the rest is learnt here.
+            if not features.are_constant(params):
+                nodes.launch()
+                return
         if (devices := distributed.count(params.devices)) > 1:
             distributed.launch(devices)
             return

@@ -18,6 +18,15 @@ from stages.train import distributed
 FORWARDED = ("DVC", "TAGLOOM_CACHE")  # what variables begin with that nodes are told
 
 
+def check() -> None:
+    """Raises a ``UserError`` where nothing says which cluster ``train.devices`` means."""
+    if not cluster.is_asked_for():
+        raise UserError(
+            "train.devices is cluster, and nothing says which: set RAY_ADDRESS (docs/cluster.md), "
+            "or train.devices to auto"
+        )
+
+
 def launch() -> None:
     """Runs the stage on all nodes; where one is lost, on those that are left.
 
@@ -25,14 +34,9 @@ def launch() -> None:
     there are go on after the last whole epoch.
 
     Raises:
-        UserError: there is no cluster, or none of it is left.
+        UserError: none of the cluster is left.
         SystemExit: a process failed, and has said why.
     """
-    if not cluster.is_asked_for():
-        raise UserError(
-            "train.devices is cluster, and nothing says which: set RAY_ADDRESS (docs/cluster.md), "
-            "or train.devices to auto"
-        )
     nodes = node_processes.nodes()
     for _ in range(len(nodes)):
         # Here, so that it outlives each of the nodes; anew, for it knows who is gone.

@@ -25,9 +25,13 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield started
 
 
-def test_a_cluster_that_nothing_names(prepared: Path, params, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_cluster_that_nothing_names(
+    prepared: Path, params, monkeypatch: pytest.MonkeyPatch, freeze: bool
+):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    params({"train.devices": "cluster"})
+    still = {"train.freeze": freeze, "train.augment.shift": 0}
+    params({"train.devices": "cluster"} | still)
     with pytest.raises(UserError, match="RAY_ADDRESS"):
         main()
 
