@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -43,6 +44,7 @@ def test_a_node_that_is_lost(
     with stage() as run:
         _wait_for(_checkpoints, run)
         (lost,) = two_nodes.worker_nodes
+        _lose(lost)
         two_nodes.remove_node(lost, allow_graceful=False)
         output, errors = run.communicate(timeout=300)
     assert run.returncode == 0, output + errors
@@ -58,6 +60,17 @@ def test_a_node_that_is_lost(
     assert written()["validation"] == pytest.approx(figures["validation"], abs=1e-3)
     for name, expected in load_file(WEIGHTS).items():
         assert torch.allclose(weights[name], expected, atol=1e-4), name
+
+
+def _lose(node: Any) -> None:
+    """Ends all that runs on a node of this machine at once, as where the node loses its power.
+
+    Left to find out for themselves, the processes that train have seconds to come to their end.
+    """
+    (raylet,) = node.all_processes["raylet"]
+    parent = psutil.Process(raylet.process.pid)
+    for process in (parent, *parent.children(recursive=True)):
+        process.kill()
 
 
 def test_an_error_on_a_node_is_said_once(prepared: Path, params, two_nodes: Any):
