@@ -64,9 +64,23 @@ def alone(folder: Path) -> Iterator[None]:
     One that ends, however it does, lets the next one in.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    lock = folder.with_name(f"{folder.name}.lock")
+    while True:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(lock, file.fileno()):  # else who had it has taken it away
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samefile(path, descriptor)
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

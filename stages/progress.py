@@ -29,16 +29,21 @@ class Progress:
     """Counts up to ``total``, with figures beside the count (``show(loss=0.31)``).
 
     Use it as a context manager, or ``track`` for a plain loop.
+
+    Args:
+        before: how many of them were done before; the rate is that of the others.
     """
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
+    def __init__(self, what: str, total: int, unit: str, before: int = 0) -> None:
         self.what, self.total, self.unit = what, total, unit
-        self._done = 0
+        self._done = self._before = before
         self._figures: dict[str, Any] = {}
         self._started = self._last_line = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(desc=what, total=total, unit=f" {unit}", dynamic_ncols=True)
+            self._bar = tqdm(
+                desc=what, total=total, initial=before, unit=f" {unit}", dynamic_ncols=True
+            )
 
     def __enter__(self) -> "Progress":
         return self
@@ -67,7 +72,7 @@ class Progress:
         if not (self.total and _writes_lines.get()):
             return
         self._last_line = time.monotonic()
-        rate = self._done / max(self._last_line - self._started, 1e-9)
+        rate = (self._done - self._before) / max(self._last_line - self._started, 1e-9)
         figures = "".join(f", {name} {value}" for name, value in self._figures.items())
         print(
             f"{self.what}: {self._done:,} of {self.total:,} {self.unit} ({rate:,.0f}/s){figures}",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from benchmarks.nodes import nodes
-from stages import UserError, cluster
+from stages import UserError, cluster, resumable
 from stages.bundle.model import BATCHES, load_model
 from stages.ingest import records
 from stages.ingest.images import SHARD_ROWS, ImageStore
@@ -266,6 +267,17 @@ def test_photos_in_cells_are_opened_there_as_here(two_nodes: Any, project: Proje
     assert "531 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
 
 
+def test_photos_in_an_archive_are_opened_there_as_here(two_nodes: Any, project: Project):
+    with ZipFile(project[0] / "raw/photos.zip", "w") as archive:
+        for number in range(SHARD_ROWS + 20):
+            photo = photo_of(number)
+            archive.writestr(f"{number}.jpg", photo[:200] if number == 3 else photo)
+    configure(project, "kaggle-csv", PHOTOS | {"photos": "photos.zip"})
+    list_photos(project, range(SHARD_ROWS + 20))
+    assert "531 photos, 531 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+    assert "531 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
+
+
 @pytest.mark.parametrize("lost", ["worker", "node"])
 def test_what_is_lost_while_shards_are_written(two_nodes: Any, project: Project, lost: str):
     files = [photo_of(number, (900, 700)) for number in range(20)]
@@ -319,7 +331,7 @@ def test_features_are_the_same_bytes(
         monkeypatch.setenv("RAY_ADDRESS", address)
         monkeypatch.setenv("TAGLOOM_CACHE", f"cache{len(computed)}")
         train()
-        kept = sorted(Path(f"cache{len(computed)}").rglob("features.npy"))
+        kept = sorted(Path(f"cache{len(computed)}").rglob(resumable.ROWS))
         computed.append([(path.parent.name, path.read_bytes()) for path in kept])
     assert len(computed[0]) == 2
     assert computed[0] == computed[1]

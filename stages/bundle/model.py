@@ -111,16 +111,21 @@ class Model:
         """
         parts = [np.empty((0, len(self.bundle.labels)), np.float32)]
         with Progress(what, len(rows), "photos") as progress:
-            if self.origin and cluster.is_asked_for():
-                common = self.origin, store.folder, batch_size
-                pieces = rows.iter_slices(batch_size * BATCHES)
-                answers = cluster.spread(_ask_piece, common, pieces)
-            else:
-                answers = self._ask(rows, store, batch_size)
-            for part in answers:
+            for part in self.answers(rows, store, batch_size):
                 parts.append(part)
                 progress.advance(len(part))
         return np.concatenate(parts)
+
+    def answers(
+        self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int
+    ) -> Iterator[np.ndarray]:
+        """``probabilities`` of photos of the data set in parts, each of some whole batches; by a
+        cluster where one is asked for.
+        """
+        if self.origin and cluster.is_asked_for():
+            common = self.origin, store.folder, batch_size
+            return cluster.spread(_ask_piece, common, rows.iter_slices(batch_size * BATCHES))
+        return self._ask(rows, store, batch_size)
 
     def _ask(
         self, rows: "pl.DataFrame", store: "ImageStore", batch_size: int

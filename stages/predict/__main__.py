@@ -1,6 +1,5 @@
 """predict: what the bundle answers for photos of the test set and of the holdout."""
 
-import time
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +11,9 @@ from stages.files import write_csv
 from stages.ingest import records
 from stages.ingest.images import ImageStore
 from stages.network.allocation import keep_freed_memory
-from stages.network.network import memory_for
 from stages.network.probabilities import probability_table, write_probabilities
 from stages.params import read
+from stages.predict.answers import answers
 from stages.predict.figures import measure
 from stages.predict.params import Predict
 from stages.predict.sheet import NOBODY, draw_sheet
@@ -32,15 +31,13 @@ def main() -> None:
     model, store = load_model(), ImageStore()
     label_names = model.bundle.labels
 
-    started = time.perf_counter()
-    with memory_for("predict.batch_size", params.batch_size):
-        probabilities = model.ask(asked, store, params.batch_size, "predict")
-    seconds = time.perf_counter() - started
+    with answers(model, asked, store, params.batch_size) as (probabilities, seconds):
+        predicted = model.decide(probabilities)
+        labels = records.label_lists(predicted, label_names)
+        table = probability_table(asked["id"], asked["labels"], probabilities, asked["unknown"])
+        write_probabilities(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
+        measured = measure(asked, probabilities, predicted, label_names, seconds)
 
-    predicted = model.decide(probabilities)
-    labels = records.label_lists(predicted, label_names)
-    table = probability_table(asked["id"], asked["labels"], probabilities, asked["unknown"])
-    write_probabilities(table.with_columns(labels.alias("predicted")), label_names, PREDICTIONS)
     separator = records.separator(label_names)
     if separator != " ":
         print(f"predict: label names hold blanks, so {separator} is between labels in {SUBMISSION}")
@@ -49,7 +46,6 @@ def main() -> None:
     if asked.is_empty():
         print(f"predict: {NOBODY}")
     draw_sheet(asked, labels, store)
-    measured = measure(asked, probabilities, predicted, label_names, seconds)
     metrics.write("predict", {"model": str(BUNDLE), **measured})
     names = [name for name in metrics.HEADLINE if name in measured]
     metrics.write("holdout", {f"holdout_{name}": measured[name] for name in names})

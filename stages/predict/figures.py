@@ -31,7 +31,7 @@ def measure(
     """
     measured: dict[str, Any] = {
         "photos": len(probabilities),
-        "photos_per_second": round(len(probabilities) / seconds, 1),
+        "photos_per_second": round(len(probabilities) / seconds, 1) if seconds else 0.0,
         "labels_per_photo": float(predicted.sum(axis=1).mean()) if len(probabilities) else 0.0,
     }
     labelled = asked["labels"].is_not_null()

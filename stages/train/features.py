@@ -6,8 +6,6 @@ under a key of all that decides what they are. With ``train.views``, augmentatio
 the features of several views of each photo are kept, and an epoch learns from one of them.
 """
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import nn
 
 import stages.network
-from stages import cluster
-from stages.files import alone, cache_folder, digest, whole, write_json
+from stages import cluster, resumable
+from stages.files import cache_folder, digest
 from stages.ingest import images
 from stages.ingest.images import ImageStore
 from stages.ingest.records import RECORDS
@@ -32,7 +29,6 @@ from stages.network.description import Description
 from stages.network.nets.classifier import Classifier
 from stages.network.network import fingerprint, prepared
 from stages.network.precision import autocast
-from stages.progress import Progress
 from stages.train.augment import augment
 from stages.train.distributed import Group
 from stages.train.params import Train
@@ -43,7 +39,6 @@ View = Callable[[Batch, int], Batch]
 # A backbone and the folder of the store; photos at once, the precision and what is seen of them.
 Common = tuple[nn.Module, Path, int, str, View]
 Piece = tuple[int, np.ndarray]  # the place of the first photo among all, and rows of the store
-FEATURES = "features.npy"
 BATCHES = 2  # that a core of a cluster takes at once
 
 
@@ -91,9 +86,12 @@ def in_place_of_photos(
         _compute, backbone, Rows(store, photos, None, None), params.batch_size, precision
     )
     views = _views(params, description)
+    folder = cache_folder("features")
     with group.first("features"):
         kept = [
-            _kept(digest(key, name), len(photos), partial(compute, view))
+            resumable.array(
+                folder / digest(key, name)[:32], len(photos), partial(compute, view), "features"
+            )
             for name, view in views.items()
         ]
     features = [each for each, _ in kept]
@@ -138,45 +136,19 @@ def _views(params: Train, description: Description) -> dict[str, View]:
     return views
 
 
-def _kept(
-    key: str, rows: int, compute: Callable[[], Iterator[np.ndarray]]
-) -> tuple[np.ndarray, float]:
-    """What ``compute`` gives, in parts, of so many rows; and the seconds that it took once.
-
-    Written part by part, and read-only through a memory map: (rows, features), float32.
-    """
-    folder = cache_folder("features") / key[:32]
-    with alone(folder):  # of experiments that want the same, one computes it
-        if not folder.exists():
-            started, done = time.perf_counter(), 0
-            with whole(folder) as temporary, Progress("features", rows, "photos") as progress:
-                temporary.mkdir()
-                kept = None
-                for part in compute():
-                    if kept is None:
-                        shape = rows, part.shape[1]
-                        kept = open_memmap(temporary / FEATURES, "w+", np.float32, shape)
-                    kept[done : done + len(part)] = part
-                    done += len(part)
-                    progress.advance(len(part))
-                write_json(temporary / "seconds.json", time.perf_counter() - started)
-    seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
-    return np.load(folder / FEATURES, mmap_mode="r"), seconds
-
-
 def _compute(
-    backbone: nn.Module, rows: Rows, batch_size: int, precision: str, view: View
+    backbone: nn.Module, rows: Rows, batch_size: int, precision: str, view: View, first: int
 ) -> Iterator[np.ndarray]:
-    """The backbone's features of a view of each row's photo, in parts: float32 (n, features)."""
+    """The backbone's features of a view of each photo from that row on: float32 (n, features)."""
     backbone.eval()
     assert rows.store is not None
     is_on_cpu = next(backbone.parameters()).device.type == "cpu"
     common = backbone, rows.store.folder, batch_size, precision, view
     if is_on_cpu and cluster.is_asked_for():
-        starts = range(0, len(rows), batch_size * BATCHES)
+        starts = range(first, len(rows), batch_size * BATCHES)
         pieces = ((start, rows.images[start : start + starts.step]) for start in starts)
         return cluster.spread(_of_piece, common, pieces)
-    return _of_batches(common, (0, rows.images))
+    return _of_batches(common, (first, rows.images[first:]))
 
 
 def _of_piece(common: Common, piece: Piece) -> np.ndarray:

@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +13,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from stages import metrics
+from stages import metrics, resumable
+from stages.bundle.model import Model
+from stages.files import cache_folder
 from stages.ingest import records
 from stages.network.probabilities import read_label_names, read_probabilities
 from stages.predict.__main__ import PREDICTIONS, SUBMISSION, main
@@ -64,6 +68,31 @@ def test_the_batch_size_changes_nothing(trained: Path, params):
     main()
     again = read_probabilities(PREDICTIONS)["probabilities"].to_numpy()
     assert np.allclose(first, again, atol=1e-6)
+
+
+def test_a_killed_run_goes_on_with_the_rest(trained: Path, params, monkeypatch: pytest.MonkeyPatch):
+    params({"predict.batch_size": 7})
+    main()
+    expected = PREDICTIONS.read_bytes()
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_KEEPING", 0)
+    probabilities, asked = Model.probabilities, []
+
+    def until(model: Model, batch: int, *given: Any) -> np.ndarray:
+        if len(asked) == batch:
+            raise KeyboardInterrupt
+        answers = probabilities(model, *given)
+        asked.append(len(answers))
+        return answers
+
+    for batch in (2, 3):
+        monkeypatch.setattr(Model, "probabilities", partialmethod(until, batch))
+        with pytest.raises(KeyboardInterrupt):
+            main()
+    monkeypatch.setattr(Model, "probabilities", partialmethod(until, -1))
+    main()
+    assert asked == [7] * 5 + [5]
+    assert PREDICTIONS.read_bytes() == expected
+    assert not list(cache_folder("predict").iterdir())
 
 
 def test_metrics_count_only_photos_whose_labels_are_known(trained: Path):

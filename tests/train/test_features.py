@@ -1,13 +1,17 @@
 """Features of a frozen backbone are computed once and give what the photos themselves give."""
 
+import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages import UserError
+from stages import UserError, resumable
 from stages.files import cache_folder
 from stages.ingest import records
 from stages.ingest.images import ImageStore
@@ -34,7 +38,7 @@ FROZEN = {
 
 
 def kept() -> list[Path]:
-    return list(cache_folder("features").glob("*/features.npy"))
+    return list(cache_folder("features").glob(f"*/{resumable.ROWS}"))
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -132,12 +136,41 @@ def test_another_head_finds_them_and_pays_their_time_again(prepared: Path, param
     main()
     (file,) = kept()
     made = file.stat().st_mtime_ns
-    (file.parent / "seconds.json").write_text("1000.0")
+    (file.parent / resumable.STATE).write_text("[160, 1000.0]")
     params(FROZEN | {"train.dropout": 0.4, "train.lr": 1e-3, "train.loss.name": "focal"})
     main()
     assert kept() == [file]
     assert file.stat().st_mtime_ns == made
     assert written()["seconds"] >= 1000  # rounded to a tenth, and training takes less
+
+
+def test_a_killed_run_goes_on_with_the_rest(
+    prepared: Path, params, monkeypatch: pytest.MonkeyPatch
+):
+    params(FROZEN)
+    main()
+    (file,) = kept()
+    expected = file.read_bytes()
+    shutil.rmtree(file.parent)
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_KEEPING", 0)
+    of_batches, computed = features._of_batches, []
+
+    def until(batch: int, *given: Any) -> Iterator[np.ndarray]:
+        for part in of_batches(*given):
+            if len(computed) == batch:
+                raise KeyboardInterrupt
+            computed.append(len(part))
+            yield part
+
+    for batch in (2, 3):
+        monkeypatch.setattr(features, "_of_batches", partial(until, batch))
+        with pytest.raises(KeyboardInterrupt):
+            main()
+    monkeypatch.setattr(features, "_of_batches", partial(until, -1))
+    main()
+    assert kept() == [file]
+    assert file.read_bytes() == expected
+    assert sum(computed) == 160
 
 
 def test_other_weights_have_other_features(prepared: Path, params):
