@@ -52,7 +52,7 @@ class Work:
 # What ingest's head takes for a row ``cluster`` prints; a profile of 400,000 rows says that 40 % of
 # it is while pieces are under way. The head of features holds three numbers a photo.
 RAW, JPEG, READ = 150_528, 15_400, 15_000  # bytes a photo, as it is stored and as its file is
-HEAD = {"head": 22e-6, "alone": 33e-6, "memory": 86.0}
+HEAD = {"head": 20e-6, "alone": 31e-6, "memory": 51.0}
 WORKS = {
     "ingest": Work(512, 1 / 814, moved=READ + RAW, **HEAD),
     "ingest, `store: jpeg`": Work(512, 1 / 814 + 3e-4, moved=READ + JPEG, **HEAD),
