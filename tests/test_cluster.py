@@ -274,6 +274,7 @@ def test_photos_in_an_archive_are_opened_there_as_here(two_nodes: Any, project: 
             archive.writestr(f"{number}.jpg", photo[:200] if number == 3 else photo)
     configure(project, "kaggle-csv", PHOTOS | {"photos": "photos.zip"})
     list_photos(project, range(SHARD_ROWS + 20))
+    time.sleep(2.1)
     assert "531 photos, 531 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
     assert "531 photos, 0 decoded, 1 rows set aside" in ingest(project, two_nodes.address)
 
