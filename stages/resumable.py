@@ -1,6 +1,7 @@
 """Arrays that take hours to compute, kept part by part: a killed run goes on with the rest."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -56,8 +57,7 @@ def _finish(
     with Progress(what, rows, "photos", done) as progress:
         for part in compute(done):
             if kept is None:
-                shape = rows, *part.shape[1:]
-                kept = open_memmap(folder / ROWS, "w+", np.float32, shape)
+                kept = _room_for(folder / ROWS, (rows, *part.shape[1:]))
             kept[done : done + len(part)] = part
             done += len(part)
             progress.advance(len(part))
@@ -66,6 +66,19 @@ def _finish(
                 kept.flush()  # first, so that what the state counts is there
                 write_json(folder / STATE, [done, before + now - started])
                 last = now
+
+
+def _room_for(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A file for such an array; an ``OSError`` where the disk has no room for it.
+
+    Else it would take its room as it is written to, and a disk that is full then ends the process
+    without a word.
+    """
+    array = open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _state(folder: Path) -> tuple[int, float]:

@@ -77,6 +77,12 @@ def test_what_was_not_kept_yet_is_computed_again(
     assert seen == [4, 6, 8]
 
 
+def test_a_disk_without_room_for_it_says_so_at_once(small_disk: Path) -> None:
+    whole = np.zeros((100, 2**18), np.float32)  # 100 MB
+    with pytest.raises(OSError, match="No space left"):
+        resumable.array(small_disk / "kept", len(whole), lambda first: iter([whole[:1]]), "test")
+
+
 def test_who_has_it_keeps_it_when_it_is_removed(tmp_path: Path) -> None:
     rows, _ = array(tmp_path, parts())
     resumable.remove(tmp_path / "deep" / "kept")
