@@ -1,5 +1,6 @@
 """What tests of every room share: real photos where there are any, small parameters and data."""
 
+import gc
 import json
 import os
 import shutil
@@ -128,6 +129,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="TAGLOOM_SHARED names no folder of photos"))
         if item.get_closest_marker("gpu") and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; to look through it for garbage would take a second each time."""
+    gc.freeze()
 
 
 def has_gpu() -> bool:
