@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,24 @@ def test_one_process_at_a_time_and_none_waits_for_a_dead_one(tmp_path: Path) -> 
                 other.wait(0.5)
             one.kill()
             assert other.stdout.readline() == "works\n"
+
+
+def test_none_comes_in_beside_one_that_waited(tmp_path: Path) -> None:
+    """Who leaves takes the lock's file away, at which others wait already."""
+    inside, most = [], []
+
+    def visit() -> None:
+        for _ in range(50):
+            with files.alone(tmp_path / "kept"):
+                inside.append(None)
+                time.sleep(0.001)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=visit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 200
+    assert not list(tmp_path.iterdir())
