@@ -4,7 +4,8 @@
 through what a project takes it through: a step of training on real photos, a bundle, its ONNX graph
 beside PyTorch, heat maps. It prints a table of its own, and ends with 1 where the two runtimes
 differ by more than ``stages.bundle.keep`` allows, or there is no heat map. Names and ``--sizes``
-choose others: ``python -m benchmarks.backbones timm/eva02_tiny_patch14_224 --sizes 224``.
+choose others: ``python -m benchmarks.backbones timm/eva02_tiny_patch14_224 --sizes 224``; so does
+``--pooling attention``, for which a backbone has to give the features of each place.
 """
 
 import argparse
@@ -91,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backbones", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"default: {' '.join(FAMILIES.values())}")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS")
+    parser.add_argument("--pooling", choices=["backbone", "attention"], default="backbone")
     given = parser.parse_args()
     shared = os.environ.get("TAGLOOM_SHARED")
     named = {name: name for name in given.names} or FAMILIES
@@ -101,18 +103,18 @@ def main() -> None:
         for family, name in named.items():
             for size in given.sizes or OTHERS.get(name, SIZES):
                 what = family if family == name else f"{family}, {name}"
-                outcome = outcome_of(name, size, files)
+                outcome = outcome_of(name, size, files, given.pooling)
                 print(f"| {what} | {size} | {outcome} |", flush=True)
                 failed += [] if outcome.holds else [f"{name} at {size}"]
     if failed:
         sys.exit(f"not as they should be: {', '.join(failed)}")
 
 
-def outcome_of(name: str, size: int, files: list[Path]) -> Outcome:
+def outcome_of(name: str, size: int, files: list[Path], pooling: str) -> Outcome:
     """Takes a backbone for photos of ``size`` pixels through all of it."""
     device = torch.device("cpu")
     torch.manual_seed(0)
-    plain = s0(name)
+    plain = s0(name).model_copy(update={"pooling": pooling})
     still = plain.augment.model_copy(update=dict.fromkeys(CHANGES, 0) | {"crop": None})
     with tempfile.TemporaryDirectory(prefix="tagloom-") as folder:
         rows = fill(files, Path(folder, "images"), size)

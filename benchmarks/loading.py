@@ -237,6 +237,7 @@ def describe(params: Train, labels: list[str], stored_size: int) -> Description:
         backbone=params.backbone,
         stored_size=stored_size,
         crop=params.augment.crop,
+        pooling=params.pooling,
         feature_norm=params.feature_norm,
         fusion=params.fusion,
         dropout=params.dropout,

@@ -92,7 +92,8 @@ def _reads_by_transformer(p: Values) -> bool:
 EFFECTS = [
     Effect(
         "train.backbone train.weights train.freeze train.unfreeze train.views "
-        "train.feature_norm train.augment.* train.test_time_flip train.compile train.progressive",
+        "train.pooling train.feature_norm train.augment.* train.test_time_flip train.compile "
+        "train.progressive",
         "image in train.inputs",
         _has_input("image"),
     ),

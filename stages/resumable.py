@@ -30,7 +30,7 @@ def array(
         what: is done, for the progress.
 
     Returns:
-        float32 (rows, …), read-only, mapped from disk.
+        (rows, …), of the type of the parts, read-only, mapped from disk.
     """
     with alone(folder):
         if not folder.exists():
@@ -57,7 +57,7 @@ def _finish(
     with Progress(what, rows, "photos", done) as progress:
         for part in compute(done):
             if kept is None:
-                kept = _room_for(folder / ROWS, (rows, *part.shape[1:]))
+                kept = _room_for(folder / ROWS, (rows, *part.shape[1:]), part.dtype)
             kept[done : done + len(part)] = part
             done += len(part)
             progress.advance(len(part))
@@ -68,13 +68,13 @@ def _finish(
                 last = now
 
 
-def _room_for(path: Path, shape: tuple[int, ...]) -> np.memmap:
+def _room_for(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
     """A file for such an array; an ``OSError`` where the disk has no room for it.
 
     Else it would take its room as it is written to, and a disk that is full then ends the process
     without a word.
     """
-    array = open_memmap(path, "w+", np.float32, shape)
+    array = open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

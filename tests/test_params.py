@@ -174,6 +174,12 @@ def test_wrong_values_are_told_by_name(
         ({"weights": "imagenet"}, "called pretrained"),
         ({"weights": "pretrained", "backbone": "small_cnn"}, "there are none for train.backbone"),
         ({"weights": "a.pth", "backbone": "plain_cnn"}, "there are none for train.backbone"),
+        ({"pooling": "attention"}, "train.pooling is attention, but train.backbone small_cnn"),
+        (
+            {"pooling": "attention", "backbone": "timm/x", "inputs": "image+caption"}
+            | {"fusion": "concat"},
+            "train.pooling is attention, but with train.fusion concat",
+        ),
         ({"unfreeze": 2, "freeze": False}, "train.unfreeze is 2, but nothing is frozen"),
         ({"text__encoder": "transformer", "text__transformer": None}, "names none; give a folder"),
         (

@@ -47,7 +47,10 @@ class InferenceModule(nn.Module):
     def ask_features(
         self, inputs: dict[str, np.ndarray], precision: str = "fp32"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """``ask``, and what the last layers see: float32 (n, features); not of the mirror image."""
+        """``ask``, and what the last layers see: float32 (n, features); not of the mirror image.
+
+        Of a photo's places it is the mean.
+        """
         seen: list[torch.Tensor] = []
         heads = self.network.fusion.heads
         hooks = [
@@ -58,7 +61,8 @@ class InferenceModule(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return probabilities, torch.cat(seen[: len(heads)], dim=1).float().cpu().numpy()
+        means = [part.mean(dim=1) if part.dim() == 3 else part for part in seen[: len(heads)]]
+        return probabilities, torch.cat(means, dim=1).float().cpu().numpy()
 
     def forward(
         self, photos: torch.Tensor | None = None, words: torch.Tensor | None = None

@@ -48,7 +48,8 @@ def find(backbone: nn.Module, input_size: int) -> list[Layer]:
     layer must lie in the later half of the run.
 
     Args:
-        backbone: in eval mode; maps (n, 3, input_size, input_size) to (n, features).
+        backbone: in eval mode; maps (n, 3, input_size, input_size) to (n, features), or to
+            (n, places, features).
 
     Returns:
         The layers; none for a backbone that keeps no maps.
@@ -111,7 +112,7 @@ def _counts(features: torch.Tensor, edge: GradientEdge, layer: Layer) -> bool:
     if not layer.prefix:
         return True
     # Not the plain sum, which is always the same behind layer norm.
-    mixed = features @ torch.linspace(-1, 1, features.shape[1], device=features.device)
+    mixed = features @ torch.linspace(-1, 1, features.shape[-1], device=features.device)
     (gradient,) = torch.autograd.grad(mixed.sum(), [edge], retain_graph=True)
     return bool(layer.maps(gradient).any())
 

@@ -114,7 +114,7 @@ def _features(
     store: ImageStore,
     mirrored: bool = False,
 ) -> np.ndarray:
-    """The backbone's features of the photos or their mirror images, float32 (photos, features)."""
+    """The backbone's features of the photos or their mirror images, float32 (photos, …)."""
     assert network.backbone is not None
     network.eval()
     device = next(network.parameters()).device

@@ -40,7 +40,8 @@ class Batch:
     Attributes:
         images: (n, 3, height, width) in channels-last memory: uint8 as stored, float once
             ``stages.train.augment`` has prepared it; None where photos are not looked at.
-        features: float32 (n, features) of a frozen backbone, in place of ``images``; else None.
+        features: float32 (n, features) of a frozen backbone, or of places float16
+            (n, places, features), in place of ``images``; else None.
         words: int64 (n, length of the longest caption), padded with 0; None without captions.
         lengths: int64 (n,), words of each caption, on the CPU, where packing needs them.
         targets: float32 (n, labels); None where labels are not known.
@@ -91,8 +92,9 @@ class Rows:
         words: int64 (rows, maximum length) from ``Vocabulary.encode`` or ``Tokens.encode``; None
             without captions.
         targets: float32 (rows, labels); None where labels are not known.
-        features: float32 (photos, features) for each view of the photos, computed once, in their
-            place; the first is of the photos as they are.
+        features: float32 (photos, features), or of places float16 (photos, places, features), for
+            each view of the photos, computed once, in their place; the first is of the photos as
+            they are.
         known: bool (rows, labels), which of ``targets`` are known, the others being 0; None: all.
         mirror_features: as one of ``features``, of the mirror images.
         views: int (rows,), which view each row shows; None: the first.
@@ -198,7 +200,7 @@ class Rows:
         )
 
     def _features(self, chunk: np.ndarray) -> np.ndarray:
-        """Of the view that each row of ``chunk`` shows: float32 (n, features)."""
+        """Of the view that each row of ``chunk`` shows, (n, …)."""
         assert self.features is not None
         photos = self.images[chunk]
         features: np.ndarray = self.features[0][photos]

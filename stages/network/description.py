@@ -114,7 +114,7 @@ class Description:
         native_size: of the photos its weights were trained on, in pixels; None: not known.
         architecture: of a backbone that has its configuration beside its weights, what timm
             builds: its ``name`` and ``options``; None: the name of the backbone says it.
-        feature_norm, fusion, dropout: as in ``train``.
+        feature_norm, fusion, dropout, pooling: as in ``train``.
         flip: whether the answer is the mean over the photo and its mirror image.
         precision: as in ``train.precision``: thresholds suit the probabilities they were found on.
         text: the caption encoder's options, as in ``train.text``.
@@ -140,10 +140,16 @@ class Description:
     interpolation: str = "bilinear"
     native_size: Annotated[Positive, Field(le=2**16)] | None = None
     architecture: Annotated[dict[str, Any], _as(Architecture)] | None = None
+    pooling: Literal["backbone", "attention"] = "backbone"
 
     @property
     def sees_images(self) -> bool:
         return "image" in self.inputs
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the last layer is given the features of each place of a photo."""
+        return self.pooling == "attention"
 
     @property
     def reads_captions(self) -> bool:

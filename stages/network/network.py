@@ -23,10 +23,11 @@ from stages.ingest.images import ImageStore
 from stages.network.batches import Batch, Rows
 from stages.network.description import TRANSFORMER, WEIGHTS, Description, read_description
 from stages.network.embeddings import read_vectors
-from stages.network.nets import backbones, torchvision_backbones, transformer
+from stages.network.nets import backbones, timm_backbones, torchvision_backbones, transformer
 from stages.network.nets.caption import CaptionEncoder
 from stages.network.nets.classifier import Classifier, Encoder
 from stages.network.nets.fusion import Concat, Experts, Late, Output, Product
+from stages.network.nets.places import PlaceAttention
 from stages.network.nets.transformer import TransformerEncoder
 from stages.network.nets.weights import no_more_than, shapes_of
 from stages.network.precision import autocast
@@ -94,13 +95,14 @@ def _assemble(
     auxiliary_outputs: int = 0,
     check: Callable[[nn.Module], None] = lambda backbone: None,
 ) -> Classifier:
+    _check_places(description)
     backbone, image = None, 0
     norm: nn.Module = nn.Identity()
     pretrained: list[nn.Module] = [captions] if isinstance(captions, TransformerEncoder) else []
     if description.sees_images:
         backbone, image = backbones.build(
             *(description.backbone, description.input_size, weights, auxiliary_outputs),
-            *(description.architecture, check),
+            *(description.architecture, check, description.has_places),
         )
         pretrained += [backbone] if weights != "none" else []
         # Backbones differ a hundredfold in the scale of their features; a rate suits one scale.
@@ -119,17 +121,29 @@ def _assemble(
     )
 
 
+def _check_places(description: Description) -> None:
+    """That what gives the places of a photo, and what is given them, can; as ``Train`` has it."""
+    joined = description.reads_captions and description.fusion not in EXPERTS
+    gives = description.backbone.startswith(timm_backbones.PREFIX)
+    if description.sees_images and description.has_places and (joined or not gives):
+        raise UserError(
+            f"train.pooling attention does not go with train.backbone {description.backbone} and "
+            f"train.fusion {description.fusion}"
+        )
+
+
 def _fusion(description: Description, image: int, caption: int) -> Concat | Experts:
     """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
     outputs, dropout = len(description.labels), description.dropout
+    head = PlaceAttention if image and description.has_places else nn.Linear
     if image and caption and description.fusion in EXPERTS:
-        return EXPERTS[description.fusion](image, caption, outputs, dropout)
+        return EXPERTS[description.fusion](image, caption, outputs, dropout, head)
     between: nn.Module = nn.Identity()
     if image and caption and description.fusion == "concat-relu":
         between = nn.ReLU()
     elif image and caption and description.fusion == "concat-batchnorm":
         between = nn.BatchNorm1d(image + caption)
-    return Concat(image + caption, outputs, dropout, between)
+    return Concat(image + caption, outputs, dropout, between, head)
 
 
 def weights_of(network: Classifier) -> dict[str, torch.Tensor]:

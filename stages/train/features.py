@@ -73,7 +73,8 @@ def in_place_of_photos(
     photos = np.unique(np.concatenate([training.images, validation.images]))
     key = digest(
         fingerprint(backbone),
-        f"{description.backbone} {description.crop} {description.mean} {description.std}",
+        f"{description.backbone} {description.pooling} {description.crop}",
+        f"{description.mean} {description.std}",
         f"{store.form} {store.codec} {precision} {params.batch_size}",
         f"{torch.__version__} {version('torchvision')} {version('timm')}",
         sha256(photos.tobytes()).hexdigest(),
@@ -139,7 +140,7 @@ def _views(params: Train, description: Description) -> dict[str, View]:
 def _compute(
     backbone: nn.Module, rows: Rows, batch_size: int, precision: str, view: View, first: int
 ) -> Iterator[np.ndarray]:
-    """The backbone's features of a view of each photo from that row on: float32 (n, features)."""
+    """The backbone's features of a view of each photo from that row on, as of ``_of_batches``."""
     backbone.eval()
     assert rows.store is not None
     is_on_cpu = next(backbone.parameters()).device.type == "cpu"
@@ -159,7 +160,10 @@ def _of_piece(common: Common, piece: Piece) -> np.ndarray:
 
 @torch.inference_mode()
 def _of_batches(common: Common, piece: Piece) -> Iterator[np.ndarray]:
-    """Features, float32 (n, features), of each batch of photos."""
+    """Features of each batch of photos, (n, features) or (n, places, features).
+
+    They are float32, those of places, which take so many times the room, float16.
+    """
     backbone, folder, batch_size, precision, view = common
     start, images = piece
     device = next(backbone.parameters()).device
@@ -168,4 +172,6 @@ def _of_batches(common: Common, piece: Piece) -> Iterator[np.ndarray]:
     for number, batch in enumerate(rows.batches(batch_size, device)):
         photos = view(batch, start + number * batch_size).images
         with context():
-            yield backbone(photos).float().cpu().numpy()
+            features = backbone(photos)
+        kept = torch.float16 if features.dim() == 3 else torch.float32
+        yield features.to(kept).cpu().numpy()

@@ -20,6 +20,7 @@ from stages.params import (
 
 Devices = Literal["auto", "cluster"] | int
 OWN_BACKBONES = ("small_cnn", "plain_cnn")  # those of no library
+TIMM = "timm/"  # how the names of timm's begin
 
 
 class Text(Section):
@@ -140,6 +141,7 @@ class Train(Section):
     freeze: bool
     unfreeze: Count
     views: Annotated[int, Field(ge=2)] | None
+    pooling: Literal["backbone", "attention"]
     feature_norm: Literal["none", "layer", "batch"]
     fusion: Literal["concat", "concat-relu", "concat-batchnorm", "late", "product"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -193,6 +195,23 @@ class Train(Section):
             raise ValueError(
                 f"train.weights is {self.weights}, but there are none for train.backbone "
                 f"{self.backbone}; set train.weights to none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _places_are_given_and_asked(self) -> "Train":
+        if self.pooling == "backbone" or self.inputs == "caption":
+            return self
+        if not self.backbone.startswith(TIMM):
+            raise ValueError(
+                f"train.pooling is attention, but train.backbone {self.backbone} pools by itself; "
+                f"take one of timm's, {TIMM}NAME, or set train.pooling to backbone"
+            )
+        if self.inputs == "image+caption" and self.fusion not in ("late", "product"):
+            raise ValueError(
+                f"train.pooling is attention, but with train.fusion {self.fusion} photo and "
+                "caption have one last layer, and a caption has no places; set train.fusion to "
+                "product or late, or train.pooling to backbone"
             )
         return self
 

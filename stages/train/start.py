@@ -66,6 +66,7 @@ def describe(params: Train, label_names: list[str], form: Form) -> Description:
         depth=form.depth,
         fit=form.fit,
         crop=params.augment.crop,
+        pooling=params.pooling,
         feature_norm=params.feature_norm,
         fusion=params.fusion,
         dropout=params.dropout,

@@ -54,8 +54,12 @@ def described(inputs: str, text: dict[str, Any] | None = None, **more: Any) -> D
             **{"backbone": "timm/test_vit2", "mean": (0.5,) * 3, "std": (0.5,) * 3},
             **{"feature_norm": "batch", "flip": True},
         ),
+        described(
+            "image+caption",
+            **{"backbone": "timm/test_convnext", "pooling": "attention", "fusion": "product"},
+        ),
     ],
-    ids=["gru", "lstm-late", "caption", "timm"],
+    ids=["gru", "lstm-late", "caption", "timm", "attention"],
 )
 def test_as_onnx_it_says_what_it_says_in_torch(description: Description):
     answer, inputs = built(description)

@@ -45,6 +45,24 @@ def test_it_is_timms_network_without_its_head(name: str, features: int):
     assert torch.equal(ours(PHOTOS), theirs(PHOTOS))
 
 
+@pytest.mark.parametrize(
+    ("name", "places", "features"),
+    [
+        ("test_vit", lambda tokens: tokens[:, 1:], 64),  # the first is the class token
+        ("test_convnext", lambda maps: maps.flatten(2).transpose(1, 2), 64),
+        ("swin_tiny_patch4_window7_224", lambda maps: maps.flatten(1, 2), 768),  # channels last
+    ],
+)
+def test_it_gives_the_places_of_a_photo(name: str, places, features: int):
+    torch.manual_seed(0)
+    ours, count = backbones.build(f"timm/{name}", 64, has_places=True)
+    torch.manual_seed(0)
+    options = {} if name == "test_convnext" else {"img_size": 64}
+    theirs = timm.create_model(name, num_classes=0, global_pool="", **options).eval()
+    assert count == features
+    assert torch.equal(ours(PHOTOS), places(theirs(PHOTOS)))
+
+
 def test_all_of_a_frozen_one_can_thaw():
     backbone, features = backbones.build("timm/test_vit", 64)
     head = Concat(features, 2, 0.0, nn.Identity())

@@ -59,6 +59,17 @@ def test_kept_features_train_the_same_network(prepared: Path, params, monkeypatc
     assert kept() == files
 
 
+def test_features_of_places_are_kept_in_half_the_room(prepared: Path, params, monkeypatch):
+    params(FROZEN | {"train.backbone": "timm/test_convnext", "train.pooling": "attention"})
+    main()
+    (file,) = kept()
+    assert np.load(file, mmap_mode="r").dtype == np.float16
+    with_features = written()["validation"]["loss"]
+    monkeypatch.setattr(features, "are_constant", lambda params: False)
+    main()
+    assert written()["validation"]["loss"] == pytest.approx(with_features, 1e-3)
+
+
 VIEWS = FROZEN | {"train.views": 3, "train.augment.resized_crop": [0.3, 1]}
 
 

@@ -30,6 +30,7 @@ def build(
     auxiliary_outputs: int = 0,
     architecture: Mapping[str, Any] | None = None,
     check: Callable[[nn.Module], None] = lambda backbone: None,
+    has_places: bool = False,
 ) -> tuple[nn.Module, int]:
     """Builds a backbone that maps (n, 3, input_size, input_size) to (n, features).
 
@@ -45,6 +46,7 @@ def build(
             0: none.
         architecture: of the last two kinds of names, as from ``preprocessing``.
         check: looks at the backbone before a photo goes through it, which takes memory.
+        has_places: of timm's: it maps to (n, places, features).
 
     Returns:
         The backbone and its number of features.
@@ -63,7 +65,9 @@ def build(
     # Only an architecture is built: nothing is asked of a hub for a name that has none.
     _check_name(name if architecture is None else timm_backbones.PREFIX + architecture["name"])
     try:
-        return _create(name, input_size, weights, auxiliary_outputs, architecture, check)
+        return _create(
+            name, input_size, weights, auxiliary_outputs, architecture, check, has_places
+        )
     except MISFITS as error:
         fitting = _fitting(name, input_size, auxiliary_outputs, architecture)
         raise _misfit(name, input_size, error, fitting) from error
@@ -76,10 +80,11 @@ def _create(
     auxiliary_outputs: int,
     architecture: Mapping[str, Any] | None,
     check: Callable[[nn.Module], None] = lambda backbone: None,
+    has_places: bool = False,
 ) -> tuple[nn.Module, int]:
     """A backbone of a library that has seen photos, and its number of features."""
     if name.startswith(timm_backbones.PREFIX):
-        network = timm_backbones.create(name, input_size, weights, architecture)
+        network = timm_backbones.create(name, input_size, weights, architecture, has_places)
     else:
         network = torchvision_backbones.create(name, input_size, weights, auxiliary_outputs)
     check(network)
@@ -88,7 +93,7 @@ def _create(
         if auxiliary_outputs:  # heads at work in training only may need larger photos
             copy.deepcopy(network).train()(photos)
         features = network.eval()(photos)
-    return network, features.shape[1]
+    return network, features.shape[-1]
 
 
 def _fitting(

@@ -21,8 +21,9 @@ class Classifier(nn.Module):
     """Features of the photo and features of the caption, joined to a logit for each label.
 
     Args:
-        backbone: maps (n, 3, h, w) to (n, features); None: photos are not looked at.
-        norm: of the photo's features.
+        backbone: maps (n, 3, h, w) to (n, features), or to (n, places, features); None: photos are
+            not looked at.
+        norm: of the features of a photo, or of a place.
         captions: None: captions are not read.
         fusion: maps the features to an ``Output``.
         caption_dropout: fraction of the captions left out while training on both, so that the
@@ -92,11 +93,13 @@ class Classifier(nn.Module):
         auxiliary: list[torch.Tensor] = []
         given: torch.Tensor | None = None
         if self.backbone is not None:
-            seen = batch.features
+            seen = None if batch.features is None else batch.features.float()
             if batch.images is not None:
                 seen = self.backbone(batch.images)
             image, *auxiliary = seen if isinstance(seen, tuple) else (seen,)
-            features.append(None if image is None else self.norm(image).float())
+            if image is not None:
+                image = self.norm(image.flatten(0, -2)).view_as(image).float()
+            features.append(image)
         if self.captions is not None:
             assert batch.words is not None
             # A photo without a caption has features of zero, as one whose caption is left out.

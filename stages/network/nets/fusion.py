@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from stages.network.nets.places import FeatureDropout
+
 MOST_WEIGHT = 5.0  # of an expert; where it never errs, the loss would want it without end
 
 
@@ -25,12 +27,23 @@ class Output(NamedTuple):
 
 
 class Concat(nn.Module):
-    """The features side by side → ``between`` → dropout → linear."""
+    """The features side by side → ``between`` → dropout → a last layer.
 
-    def __init__(self, features: int, outputs: int, dropout: float, between: nn.Module) -> None:
+    Args:
+        head: the kind of the last layer: that of a photo alone may be given its places.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        dropout: float,
+        between: nn.Module,
+        head: type[nn.Linear] = nn.Linear,
+    ) -> None:
         super().__init__()
-        self.between, self.dropout = between, nn.Dropout(dropout)
-        self.head = nn.Linear(features, outputs)
+        self.between, self.dropout = between, FeatureDropout(dropout)
+        self.head = head(features, outputs)
 
     @property
     def heads(self) -> list[nn.Linear]:
@@ -57,12 +70,22 @@ class Experts(nn.Module):
     Each learns by its own loss, so that it becomes what it would have become alone. Where one of
     the inputs is missing, the other decides. How much each counts in the answer to both is no
     parameter, for both know the training rows too well: it is ``fit`` to validation rows.
+
+    Args:
+        head: the kind of the photo's last layer, which may be given its places.
     """
 
-    def __init__(self, image: int, caption: int, outputs: int, dropout: float) -> None:
+    def __init__(
+        self,
+        image: int,
+        caption: int,
+        outputs: int,
+        dropout: float,
+        head: type[nn.Linear] = nn.Linear,
+    ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.image, self.caption = nn.Linear(image, outputs), nn.Linear(caption, outputs)
+        self.dropout = FeatureDropout(dropout)
+        self.image, self.caption = head(image, outputs), nn.Linear(caption, outputs)
 
     @property
     def heads(self) -> list[nn.Linear]:
@@ -86,7 +109,7 @@ class Experts(nn.Module):
         raise NotImplementedError
 
     def forward(self, features: list[torch.Tensor | None], given: torch.Tensor) -> Output:
-        """Features of the photo and of the caption, float32 (n, …) each → logits.
+        """Features of the photo, or of its places, and of the caption, float32 (n, …) → logits.
 
         Args:
             features: those of the photo are None where it is missing.
@@ -108,8 +131,15 @@ class Late(Experts):
 
     share: torch.Tensor
 
-    def __init__(self, image: int, caption: int, outputs: int, dropout: float) -> None:
-        super().__init__(image, caption, outputs, dropout)
+    def __init__(
+        self,
+        image: int,
+        caption: int,
+        outputs: int,
+        dropout: float,
+        head: type[nn.Linear] = nn.Linear,
+    ) -> None:
+        super().__init__(image, caption, outputs, dropout, head)
         self.register_buffer("share", torch.tensor(0.5))
 
     def join(self, image: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
@@ -139,8 +169,15 @@ class Product(Experts):
     prior: torch.Tensor
     weights: torch.Tensor
 
-    def __init__(self, image: int, caption: int, outputs: int, dropout: float) -> None:
-        super().__init__(image, caption, outputs, dropout)
+    def __init__(
+        self,
+        image: int,
+        caption: int,
+        outputs: int,
+        dropout: float,
+        head: type[nn.Linear] = nn.Linear,
+    ) -> None:
+        super().__init__(image, caption, outputs, dropout, head)
         self.register_buffer("prior", torch.zeros(outputs))
         self.register_buffer("weights", torch.tensor([0.5, 0.5]))
 

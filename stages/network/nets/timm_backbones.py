@@ -13,6 +13,7 @@ from torch import nn
 
 from stages import UserError
 from stages.files import project_root
+from stages.network.nets.places import give_places
 from stages.network.nets.weights import first_line, load_state, reach, read_state
 
 PREFIX = "timm/"
@@ -36,7 +37,11 @@ def is_known(name: str) -> bool:
 
 
 def create(
-    name: str, input_size: int, weights: str, architecture: Mapping[str, Any] | None
+    name: str,
+    input_size: int,
+    weights: str,
+    architecture: Mapping[str, Any] | None,
+    has_places: bool = False,
 ) -> nn.Module:
     """A model that ends in its features; arguments as of ``backbones.build``.
 
@@ -68,6 +73,10 @@ def create(
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         state = read_state(weights)
         load_state(network, adapt(state, network) if adapt else state, name, weights)
+    if has_places:
+        unpooled: Any = network  # with what all of timm's have, and torch's annotations do not know
+        unpooled.reset_classifier(0, "")
+        give_places(network, getattr(network, "head_hidden_size", unpooled.num_features))
     return network
 
 
