@@ -35,7 +35,7 @@ from stages.train.checkpoint import Checkpoint
 from stages.train.distributed import ALONE
 from stages.train.loop import Figures, fit, predict
 from stages.train.params import Train
-from stages.train.start import build_network, describe
+from stages.train.start import build_network, check, describe
 
 PHOTOS, TRIALS = 600, 30  # of a whole run; a third of the photos validate
 EPOCHS = 9  # of a trial that runs to its end
@@ -110,8 +110,9 @@ def best(search: Search, budget: int, is_random: bool = False) -> float:
 
 def learn(report: Callable[[Figures], None]) -> float:
     """Trains as ``params.yaml`` says; the micro-F1 of validation's rows."""
-    params = read(Train)
     names, store = records.read_label_names(), ImageStore()
+    captions = folds.rows_of(records.read(), folds.read(), "train")["caption"]
+    params = check(read(Train), captions, store.size)
     description = describe(params, names, store.form)
     torch.manual_seed(params.seed)
     network, words = build_network(params, description, ALONE)

@@ -135,15 +135,16 @@ def _check_places(description: Description) -> None:
 def _fusion(description: Description, image: int, caption: int) -> Concat | Experts:
     """What joins ``image`` features of the photo and ``caption`` of the caption; 0: not there."""
     outputs, dropout = len(description.labels), description.dropout
-    head = PlaceAttention if image and description.has_places else nn.Linear
+    layer = PlaceAttention if image and description.has_places else nn.Linear
     if image and caption and description.fusion in EXPERTS:
-        return EXPERTS[description.fusion](image, caption, outputs, dropout, head)
+        heads = layer(image, outputs), nn.Linear(caption, outputs)
+        return EXPERTS[description.fusion](*heads, dropout)
     between: nn.Module = nn.Identity()
     if image and caption and description.fusion == "concat-relu":
         between = nn.ReLU()
     elif image and caption and description.fusion == "concat-batchnorm":
         between = nn.BatchNorm1d(image + caption)
-    return Concat(image + caption, outputs, dropout, between, head)
+    return Concat(layer(image + caption, outputs), dropout, between)
 
 
 def weights_of(network: Classifier) -> dict[str, torch.Tensor]:

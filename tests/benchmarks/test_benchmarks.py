@@ -64,7 +64,7 @@ def test_ten_families_of_backbones_are_taken_through_everything():
     assert all(timm_backbones.is_known(name) for name in FAMILIES.values())
 
 
-@pytest.mark.parametrize("name", ["tables", "text", "threshold"])
+@pytest.mark.parametrize("name", ["search", "tables", "text", "threshold"])
 def test_a_benchmark_of_made_up_data_runs(name: str):
     found = list(import_module(f"benchmarks.{name}").rows(TINY))
     assert found

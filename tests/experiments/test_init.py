@@ -204,6 +204,11 @@ def test_few_photos_are_seen_in_several_views(monkeypatch) -> None:
         for each in ((500, False), (5000, False), (500, True))
     )
     assert [each.values.get("train.views") for each in (few, many, captioned)] == [8, None, None]
+    poolings = [each.values.get("train.pooling", "backbone") for each in (few, many, captioned)]
+    assert poolings == ["backbone", "attention", "attention"]
+    assert "1.3 GB" in "".join(many.reasons)
+    huge = recipe(10**6, True, template(), "pretrained").values
+    assert (huge["ingest.image_size"], huge.get("train.pooling")) == (224, None)
     assert "captions" in captioned.reasons[0]
     assert "7 minutes" in few.reasons[-1]
 

@@ -49,7 +49,7 @@ def test_known_answer(frozen: bool):
     pick = nn.Conv2d(3, 2, 1, bias=False)
     pick.weight.data = torch.tensor([[1.0, 0, 0], [0, 1, 0]])[:, :, None, None]
     backbone = nn.Sequential(pick, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = Classifier(backbone, nn.Identity(), None, Concat(2, 3, 0.0, nn.Identity()))
+    network = Classifier(backbone, nn.Identity(), None, Concat(nn.Linear(2, 3), 0.0, nn.Identity()))
     network.fusion.head.weight.data = torch.tensor([[3.0, 0], [-1, 2], [-1, -1]])
     network.requires_grad_(not frozen).eval()
     red = torch.tensor([[1.0, 0], [0, 0]])
@@ -169,7 +169,10 @@ def test_known_answer_of_tokens():
             return tokens[:, 1:].mean(dim=1)
 
     network = Classifier(
-        nn.Sequential(Tokens(), Mean()), nn.Identity(), None, Concat(3, 2, 0.0, nn.Identity())
+        nn.Sequential(Tokens(), Mean()),
+        nn.Identity(),
+        None,
+        Concat(nn.Linear(3, 2), 0.0, nn.Identity()),
     )
     network.fusion.head.weight.data = torch.tensor([[3.0, 0, 0], [-1, 2, 0]])
     network.eval()

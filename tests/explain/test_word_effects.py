@@ -37,7 +37,7 @@ def spotting(inputs: str) -> tuple[Classifier, Description, vocabulary.Vocabular
     described = factories.description(inputs, labels=2, words=KNOWN)
     spotter = factories.Spotter(2)
     backbone, image = backbones.build("small_cnn", 64) if described.sees_images else (None, 0)
-    head = Concat(image + 2, 2, 0.0, nn.Identity())
+    head = Concat(nn.Linear(image + 2, 2), 0.0, nn.Identity())
     head.head.weight.data[:, image:] = torch.tensor([[3.0, 0], [-1, 2]])
     network = Classifier(backbone, nn.Identity(), spotter, head)
     return network.eval(), described, vocabulary.from_json(described.vocabulary)

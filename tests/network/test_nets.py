@@ -52,7 +52,7 @@ PUBLISHED = {
 
 def image_classifier(name: str, size: int, outputs: int, **options) -> Classifier:
     backbone, features = backbones.build(name, size, auxiliary_outputs=outputs)
-    head = Concat(features, outputs, 0.0, nn.Identity())
+    head = Concat(nn.Linear(features, outputs), 0.0, nn.Identity())
     return Classifier(backbone, nn.Identity(), None, head, **options)
 
 
@@ -320,11 +320,11 @@ def test_word_vectors_that_cannot_be_used_say_why(tmp_path, content, message):
 
 
 JOINTS = {
-    "concat": Concat(132, 3, 0.1, nn.Identity()),
-    "concat-relu": Concat(132, 3, 0.1, nn.ReLU()),
-    "concat-batchnorm": Concat(132, 3, 0.1, nn.BatchNorm1d(132)),
-    "late": Late(128, 4, 3, 0.1),
-    "product": Product(128, 4, 3, 0.1),
+    "concat": Concat(nn.Linear(132, 3), 0.1, nn.Identity()),
+    "concat-relu": Concat(nn.Linear(132, 3), 0.1, nn.ReLU()),
+    "concat-batchnorm": Concat(nn.Linear(132, 3), 0.1, nn.BatchNorm1d(132)),
+    "late": Late(nn.Linear(128, 3), nn.Linear(4, 3), 0.1),
+    "product": Product(nn.Linear(128, 3), nn.Linear(4, 3), 0.1),
 }
 
 
@@ -397,7 +397,10 @@ def test_experts_know_nothing_of_each_other(name: str):
 
 def test_late_fusion_averages_probabilities_and_the_product_adds_evidence():
     image, caption = torch.randn(2, 4, 3).unbind()
-    late, product = Late(128, 4, 3, 0.0), Product(128, 4, 3, 0.0)
+    late, product = (
+        Late(nn.Linear(128, 3), nn.Linear(4, 3), 0.0),
+        Product(nn.Linear(128, 3), nn.Linear(4, 3), 0.0),
+    )
     assert set(late.state_dict()) - set(product.state_dict()) == {"share"}  # as in older bundles
     late.share.fill_(0.3)
     expected = 0.3 * image.sigmoid() + 0.7 * caption.sigmoid()

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import log_loss
+from torch import nn
 
 from stages.ingest.images import ImageStore
 from stages.network.batches import Rows
@@ -172,7 +173,8 @@ def test_experts_are_joined_by_what_is_known(store: ImageStore, fusion: str):
 
 
 def test_experts_that_never_err_have_finite_weights():
-    product, truth = Product(2, 2, 3, 0.0), torch.rand(9, 3).double().round()
+    product = Product(nn.Linear(2, 3), nn.Linear(2, 3), 0.0)
+    truth = torch.rand(9, 3).double().round()
     product.fit(2 * truth - 1, 2 * truth - 1, truth, torch.ones_like(truth))
     assert torch.equal(product.weights, torch.full((2,), MOST_WEIGHT))
 

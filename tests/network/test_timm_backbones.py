@@ -65,7 +65,7 @@ def test_it_gives_the_places_of_a_photo(name: str, places, features: int):
 
 def test_all_of_a_frozen_one_can_thaw():
     backbone, features = backbones.build("timm/test_vit", 64)
-    head = Concat(features, 2, 0.0, nn.Identity())
+    head = Concat(nn.Linear(features, 2), 0.0, nn.Identity())
     network = Classifier(backbone, nn.Identity(), None, head, frozen=True)
     parts = backbones.parts(backbone)
     for thawed, learns in ((1, False), (len(parts), True)):

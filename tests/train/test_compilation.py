@@ -22,7 +22,10 @@ def network() -> Classifier:
     torch.manual_seed(0)
     backbone, features = backbones.build("small_cnn", 16)
     return Classifier(
-        backbone, torch.nn.Identity(), None, Concat(features, 3, 0.0, torch.nn.Identity())
+        backbone,
+        torch.nn.Identity(),
+        None,
+        Concat(torch.nn.Linear(features, 3), 0.0, torch.nn.Identity()),
     )
 
 

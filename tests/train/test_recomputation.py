@@ -19,7 +19,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     torch.manual_seed(0)
     backbone, features = backbones.build("small_cnn", 16)
     encoder, _ = transformer.pretrained(str(tiny_bert.write(tmp_path_factory.mktemp("bert"))))
-    fusion = Concat(features + encoder.features, 3, 0.2, torch.nn.Identity())
+    fusion = Concat(torch.nn.Linear(features + encoder.features, 3), 0.2, torch.nn.Identity())
     return Classifier(backbone, torch.nn.Identity(), encoder, fusion)
 
 

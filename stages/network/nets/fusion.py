@@ -27,23 +27,11 @@ class Output(NamedTuple):
 
 
 class Concat(nn.Module):
-    """The features side by side → ``between`` → dropout → a last layer.
+    """The features side by side → ``between`` → dropout → ``head``, the last layer."""
 
-    Args:
-        head: the kind of the last layer: that of a photo alone may be given its places.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        outputs: int,
-        dropout: float,
-        between: nn.Module,
-        head: type[nn.Linear] = nn.Linear,
-    ) -> None:
+    def __init__(self, head: nn.Linear, dropout: float, between: nn.Module) -> None:
         super().__init__()
-        self.between, self.dropout = between, FeatureDropout(dropout)
-        self.head = head(features, outputs)
+        self.between, self.dropout, self.head = between, FeatureDropout(dropout), head
 
     @property
     def heads(self) -> list[nn.Linear]:
@@ -72,20 +60,12 @@ class Experts(nn.Module):
     parameter, for both know the training rows too well: it is ``fit`` to validation rows.
 
     Args:
-        head: the kind of the photo's last layer, which may be given its places.
+        image, caption: the last layer of each.
     """
 
-    def __init__(
-        self,
-        image: int,
-        caption: int,
-        outputs: int,
-        dropout: float,
-        head: type[nn.Linear] = nn.Linear,
-    ) -> None:
+    def __init__(self, image: nn.Linear, caption: nn.Linear, dropout: float) -> None:
         super().__init__()
-        self.dropout = FeatureDropout(dropout)
-        self.image, self.caption = head(image, outputs), nn.Linear(caption, outputs)
+        self.dropout, self.image, self.caption = FeatureDropout(dropout), image, caption
 
     @property
     def heads(self) -> list[nn.Linear]:
@@ -131,15 +111,8 @@ class Late(Experts):
 
     share: torch.Tensor
 
-    def __init__(
-        self,
-        image: int,
-        caption: int,
-        outputs: int,
-        dropout: float,
-        head: type[nn.Linear] = nn.Linear,
-    ) -> None:
-        super().__init__(image, caption, outputs, dropout, head)
+    def __init__(self, image: nn.Linear, caption: nn.Linear, dropout: float) -> None:
+        super().__init__(image, caption, dropout)
         self.register_buffer("share", torch.tensor(0.5))
 
     def join(self, image: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
@@ -169,16 +142,9 @@ class Product(Experts):
     prior: torch.Tensor
     weights: torch.Tensor
 
-    def __init__(
-        self,
-        image: int,
-        caption: int,
-        outputs: int,
-        dropout: float,
-        head: type[nn.Linear] = nn.Linear,
-    ) -> None:
-        super().__init__(image, caption, outputs, dropout, head)
-        self.register_buffer("prior", torch.zeros(outputs))
+    def __init__(self, image: nn.Linear, caption: nn.Linear, dropout: float) -> None:
+        super().__init__(image, caption, dropout)
+        self.register_buffer("prior", torch.zeros(image.out_features))
         self.register_buffer("weights", torch.tensor([0.5, 0.5]))
 
     def join(self, image: torch.Tensor, caption: torch.Tensor) -> torch.Tensor:
