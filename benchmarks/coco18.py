@@ -6,9 +6,10 @@
 The published systems are cut down to what a machine without GPU and model hub can do: their
 backbones become EfficientNet-Lite0 with ImageNet weights, frozen, its features normalised and
 not augmented, of photos as large as ours; TinyBERT becomes MiniLM, GloVe and WordNet's lemmas
-become vectors from scratch and stems. How photo and caption meet, loss, optimiser, schedule, batch size and epochs stay theirs.
-Ours has the same backbone, frozen, and in rows of their own one that learns, with fewer seeds. With
-``--learn`` all backbones learn, with each system's own augmentation: hours of a GPU.
+become vectors from scratch and stems. How photo and caption meet, loss, optimiser, schedule, batch
+size and epochs stay theirs. Ours has the same backbone, frozen, and in rows of their own one that
+learns, with fewer seeds. With ``--learn`` all backbones learn, with each system's own augmentation:
+hours of a GPU.
 
 Finished runs are kept under ``--keep``; the same command goes on from there.
 """

@@ -17,7 +17,7 @@ from tests.network import tiny_bert
 
 yaml = YAML(typ="safe", pure=True)
 FOLDER = ROOT / "presets"
-SEARCHES = [FOLDER / "sweeps/search.yaml"]
+SEARCHES = [FOLDER / "sweeps" / name for name in ("photo.yaml", "search.yaml")]
 SWEEPS = sorted(set((FOLDER / "sweeps").glob("*.yaml")) - set(SEARCHES))
 PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - {*SWEEPS, *SEARCHES})
 OWN = parameters.load(ROOT / "params.yaml")
@@ -122,6 +122,7 @@ def cut_down(file: Path, folder: Path, transformer: Path) -> dict[str, Any]:
     values = {key: value for key, value in small.items() if key not in text}
     if FIRST[text.get(KEY)] != file:
         values[KEY] = small[KEY]
+        values["train.pooling"] = "backbone"  # small_cnn has no other
     for key in ("ingest.image_size", "train.batch_size", "vocab.normalize"):
         values[key] = small.get(key, "none")
     values["train.weights"] = "none"
