@@ -50,7 +50,7 @@ REGULARISATION = (1, 4, 10, 30)
 SIZE = 320  # pixels; those of coco18 have no more
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # a key by what it is: dicts within have no hash
 class System:
     """A row of the table: a preset, what is different from it, and whether its backbone learns."""
 

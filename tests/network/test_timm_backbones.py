@@ -63,6 +63,12 @@ def test_it_gives_the_places_of_a_photo(name: str, places, features: int):
     assert torch.equal(ours(PHOTOS), places(theirs(PHOTOS)))
 
 
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "coat_tiny"])
+def test_one_that_always_pools_says_so(name: str):
+    with torch.device("meta"), pytest.raises(UserError, match=f"{name} always pools"):
+        backbones.build(f"timm/{name}", 224, has_places=True)
+
+
 def test_all_of_a_frozen_one_can_thaw():
     backbone, features = backbones.build("timm/test_vit", 64)
     head = Concat(nn.Linear(features, 2), 0.0, nn.Identity())

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from stages import UserError
+
 SHARE = 0.3  # of the evidence of the strongest places, beside the mean of all
 
 
@@ -34,20 +36,25 @@ class FeatureDropout(nn.Dropout):
         return features * super().forward(torch.ones_like(features[:, :1]))
 
 
-def give_places(backbone: nn.Module, features: int) -> None:
+def give_places(backbone: nn.Module, features: int, refusal: str) -> None:
     """Has a backbone that ends in maps, (n, ``features``, h, w), give (n, places, ``features``).
 
     Maps may have their channels last, and a transformer's tokens are places already, but for those
-    that are of none.
+    that are of none. What ends in anything else raises a ``UserError`` with ``refusal`` when it is
+    given a photo.
     """
     prefix = getattr(backbone, "num_prefix_tokens", 0)
     # A hook, not a module around it: the weights keep their names.
-    backbone.register_forward_hook(partial(_places, features=features, prefix=prefix))
+    backbone.register_forward_hook(
+        partial(_places, features=features, prefix=prefix, refusal=refusal)
+    )
 
 
 def _places(
-    module: nn.Module, _: object, maps: torch.Tensor, features: int, prefix: int
+    module: nn.Module, _: object, maps: torch.Tensor, features: int, prefix: int, refusal: str
 ) -> torch.Tensor:
+    if not torch.is_tensor(maps) or maps.dim() not in (3, 4):
+        raise UserError(refusal)
     if maps.dim() == 3:
         return maps[:, prefix:]
     return (maps if maps.shape[-1] == features else maps.permute(0, 2, 3, 1)).flatten(1, 2)

@@ -17,6 +17,10 @@ from stages.network.nets.places import give_places
 from stages.network.nets.weights import first_line, load_state, reach, read_state
 
 PREFIX = "timm/"
+NO_PLACES = (
+    "train.pooling is attention, but train.backbone {name} always pools, and gives no places; set "
+    "train.pooling to backbone, or take another backbone"
+)
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as models on the hub call theirs
 
 
@@ -49,7 +53,7 @@ def create(
     resampled to ``input_size`` by timm.
 
     Raises:
-        UserError: the weights cannot be had or do not fit.
+        UserError: the weights cannot be had or do not fit, or it gives no places.
         ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError: it cannot take photos
             of that size.
     """
@@ -74,10 +78,21 @@ def create(
         state = read_state(weights)
         load_state(network, adapt(state, network) if adapt else state, name, weights)
     if has_places:
-        unpooled: Any = network  # with what all of timm's have, and torch's annotations do not know
-        unpooled.reset_classifier(0, "")
-        give_places(network, getattr(network, "head_hidden_size", unpooled.num_features))
+        _give_places(network, name)
     return network
+
+
+def _give_places(network: Any, name: str) -> None:
+    """Takes the pooling off a model, as all of timm's name it; a ``UserError`` where one cannot."""
+    try:
+        network.reset_classifier(0, "")
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(NO_PLACES.format(name=name)) from error
+    give_places(
+        network,
+        getattr(network, "head_hidden_size", network.num_features),
+        NO_PLACES.format(name=name),
+    )
 
 
 def preprocessing(name: str) -> dict[str, Any]:
