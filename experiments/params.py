@@ -91,7 +91,7 @@ def _reads_by_transformer(p: Values) -> bool:
 
 EFFECTS = [
     Effect(
-        "train.backbone train.weights train.freeze train.unfreeze train.views "
+        "train.backbone train.weights train.freeze train.unfreeze train.frozen_layers train.views "
         "train.pooling train.feature_norm train.augment.* train.test_time_flip train.compile "
         "train.progressive",
         "image in train.inputs",
@@ -138,7 +138,8 @@ EFFECTS = [
         "train.momentum train.weight_decay train.clip train.accumulate train.recompute "
         "train.compile train.shuffle train.decay train.ema train.early_stopping train.metric "
         "train.schedule.* train.loss.unknown "
-        f"train.freeze train.unfreeze train.views train.dropout train.text.*dropout {MOVES}",
+        f"train.freeze train.unfreeze train.frozen_layers train.views train.dropout "
+        f"train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,
     ),

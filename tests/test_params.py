@@ -181,6 +181,7 @@ def test_wrong_values_are_told_by_name(
             "train.pooling is attention, but with train.fusion concat",
         ),
         ({"unfreeze": 2, "freeze": False}, "train.unfreeze is 2, but nothing is frozen"),
+        ({"frozen_layers": 2, "freeze": True}, "train.frozen_layers is 2, but train.freeze"),
         ({"text__encoder": "transformer", "text__transformer": None}, "names none; give a folder"),
         (
             {

@@ -42,7 +42,7 @@ MB = 2**20  # bytes; the sizes that the studies publish count so
 
 
 def new_network(
-    description: Description, weights: str = "none", freeze: bool = False
+    description: Description, weights: str = "none", freeze: bool = False, frozen_layers: int = 0
 ) -> tuple[Classifier, Words | None]:
     """A network to be trained, and what makes numbers of captions for it (None: it reads none).
 
@@ -52,6 +52,7 @@ def new_network(
     Args:
         weights: of the backbone, as in ``train.weights``.
         freeze: whether the backbone stays as it is.
+        frozen_layers: of the backbone, from the photo on, that stay as they are.
 
     Raises:
         UserError: the backbone, the weights, the transformer or the word vectors cannot be had, or
@@ -59,7 +60,16 @@ def new_network(
     """
     encoder, words = _encoder(description) if description.reads_captions else (None, None)
     outputs = 0 if freeze else len(description.labels)
-    return _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs), words
+    network = _assemble(description, encoder, weights, freeze, auxiliary_outputs=outputs)
+    if frozen_layers and network.backbone is not None:
+        layers = len(backbones.parts(network.backbone))
+        if frozen_layers >= layers:
+            raise UserError(
+                f"train.frozen_layers is {frozen_layers}, but {description.backbone} has {layers} "
+                "layers; set a lower number, or train.freeze to true, so that none learns"
+            )
+        network.unfreeze(layers - frozen_layers)
+    return network, words
 
 
 def _encoder(description: Description) -> tuple[Encoder, Words]:

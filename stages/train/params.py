@@ -140,6 +140,7 @@ class Train(Section):
     weights: str
     freeze: bool
     unfreeze: Count
+    frozen_layers: Count
     views: Annotated[int, Field(ge=2)] | None
     pooling: Literal["backbone", "attention"]
     feature_norm: Literal["none", "layer", "batch"]
@@ -221,6 +222,15 @@ class Train(Section):
             raise ValueError(
                 f"train.unfreeze is {self.unfreeze}, but nothing is frozen; set train.freeze to "
                 "true, or train.unfreeze to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_in_one_way(self) -> "Train":
+        if self.frozen_layers and self.freeze:
+            raise ValueError(
+                f"train.frozen_layers is {self.frozen_layers}, but train.freeze keeps all of "
+                "them as they are; set train.freeze to false, or train.frozen_layers to 0"
             )
         return self
 

@@ -87,7 +87,9 @@ def build_network(
         UserError: it cannot be built, or is larger than ``train.max_mb``.
     """
     with group.first("build"):  # weights may have to be downloaded
-        network, words = new_network(description, params.weights, params.freeze)
+        network, words = new_network(
+            description, params.weights, params.freeze, params.frozen_layers
+        )
     megabytes = size_mb(network)
     if megabytes > params.max_mb:
         raise UserError(

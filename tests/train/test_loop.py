@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from stages import metrics
+from stages import UserError, metrics
 from stages.ingest.images import ImageStore
 from stages.network.batches import Rows
 from stages.network.description import Description
@@ -96,7 +96,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             vocabulary=vocabulary.to_json(words), **described,
         )  # fmt: skip
         torch.manual_seed(params.seed)
-        network, _ = new_network(description, params.weights, params.freeze)
+        network, _ = new_network(description, params.weights, params.freeze, params.frozen_layers)
         parts = (np.arange(32), np.arange(32, PHOTOS))
         numbers = torch.from_numpy(words.encode(captions))
         truth = torch.from_numpy(targets if known is None else targets & known).float()
@@ -291,6 +291,17 @@ def test_a_frozen_backbone_thaws_from_the_top_a_part_at_a_time(train):
     below = [False] * (len(parts) - 2)
     none, one, two = [*below, False, False], [*below, False, True], [*below, True, True]
     assert learnt == [none, none, one, one, two, two]
+
+
+def test_the_first_layers_stay_as_they_are(train):
+    before = train(changed(freeze=True, epochs=1)).network.backbone
+    after = train(changed(frozen_layers=1, epochs=1)).network.backbone
+    pairs = zip(backbones.parts(before), backbones.parts(after), strict=True)
+    learnt = [not same(a.state_dict(), b.state_dict()) for a, b in pairs]
+    assert learnt == [False] + [True] * (len(learnt) - 1)
+    count = len(learnt)
+    with pytest.raises(UserError, match=rf"train\.frozen_layers is {count}, .* {count} layers"):
+        train(changed(frozen_layers=count))
 
 
 @pytest.mark.parametrize("changes", [{"fusion": "product"}, {"ema": 0.5}])

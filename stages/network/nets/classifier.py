@@ -68,7 +68,7 @@ class Classifier(nn.Module):
         return [*self.fusion.heads, *auxiliary]
 
     def unfreeze(self, count: int) -> None:
-        """Lets the ``count`` topmost parts of a frozen backbone learn, and no others."""
+        """Lets the ``count`` topmost parts of the backbone learn, and no others."""
         assert self.backbone is not None
         parts = backbones.parts(self.backbone)
         below = len(parts) - count
