@@ -51,7 +51,8 @@ def _finish(
     folder: Path, rows: int, compute: Callable[[int], Iterator[np.ndarray]], what: str
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    done, before = _state(folder)
+    # Whoever clears the cache of what is large may leave the state behind.
+    done, before = _state(folder) if (folder / ROWS).exists() else (0, 0.0)
     kept = open_memmap(folder / ROWS, "r+") if done else None
     started = last = time.perf_counter()
     with Progress(what, rows, "photos", done) as progress:

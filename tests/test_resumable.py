@@ -50,6 +50,14 @@ def test_computed_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["kept"]
 
 
+def test_what_was_done_and_is_gone_is_done_again(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        array(tmp_path, parts(end=4))
+    (tmp_path / "deep/kept.begun/rows.npy").unlink()
+    rows, _ = array(tmp_path, parts())
+    assert np.array_equal(rows, WHOLE)
+
+
 def test_goes_on_after_each_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
     for end in (0, 4, 8):
