@@ -104,7 +104,7 @@ def questions(captions: bool) -> Iterator[Question]:
     """The most valuable first."""
     yield Question(named("photo alone, all recipes", PHOTO), "aim", 0.80)
     if captions:
-        yield Question(named("photo and caption, all recipes", overlay(PHOTO, BOTH)), "aim", 0.86)
+        yield Question(named("photo and caption, all recipes", PHOTO | BOTH), "aim", 0.86)
         yield Question(named("caption alone, MiniLM", CAPTION), "on two cores", 0.823)
     plain = overlay(PHOTO, PLAIN)
     yield Question(named("photo alone, none of the recipes, 8 epochs", plain), "aim", 0.80)
