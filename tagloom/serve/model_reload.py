@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -153,7 +154,8 @@ async def _output(root: Path, *command: str) -> bytes:
     try:
         output, errors = await process.communicate()
     except asyncio.CancelledError:
-        process.terminate()
+        with suppress(ProcessLookupError):  # it has just ended
+            process.terminate()
         await process.wait()
         raise
     if process.returncode:

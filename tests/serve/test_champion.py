@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +78,18 @@ def test_each_champion_comes_in_use(project: Path, tmp_path: Path):
         assert "models/bundle of v0.0.3" in health["problem"]
         assert health["model"] == second
     assert [path.name for path in champion.folder.parent.iterdir()] == ["bundle"]
+
+
+def test_the_end_is_heard_while_a_command_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    begin = asyncio.create_subprocess_exec
+
+    async def has_ended(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await begin(*command, **options)
+        await process.wait()
+        await asyncio.sleep(0.1)  # until its pipes are closed, too
+        asyncio.current_task().cancel()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", has_ended)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(Champion(tmp_path, tmp_path / "bundle").fetch())
