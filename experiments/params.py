@@ -138,7 +138,7 @@ EFFECTS = [
         "train.momentum train.weight_decay train.clip train.accumulate train.recompute "
         "train.compile train.shuffle train.decay train.ema train.early_stopping train.metric "
         "train.schedule.* train.loss.unknown "
-        f"train.freeze train.unfreeze train.frozen_layers train.views train.dropout "
+        "train.freeze train.unfreeze train.frozen_layers train.views train.dropout "
         f"train.text.*dropout {MOVES}",
         "train.epochs of 1 or more",
         lambda p: p["train.epochs"] > 0,

@@ -24,6 +24,7 @@ from stages.train.distributed import ALONE
 from stages.train.loop import Diverged, Result, fit, predict
 from stages.train.params import Train
 from stages.train.run_metrics import left_out, outcome
+from stages.train.start import build_network
 from stages.vocab import vocabulary
 from stages.vocab.vocabulary import Vocabulary
 from tests.conftest import ROOT
@@ -299,9 +300,17 @@ def test_the_first_layers_stay_as_they_are(train):
     pairs = zip(backbones.parts(before), backbones.parts(after), strict=True)
     learnt = [not same(a.state_dict(), b.state_dict()) for a, b in pairs]
     assert learnt == [False] + [True] * (len(learnt) - 1)
-    count = len(learnt)
+
+
+def test_the_stage_freezes_as_many_layers_as_it_is_told_to(train):
+    description = train(changed(epochs=1)).description
+    network, _ = build_network(changed(frozen_layers=2), description, ALONE)
+    parts = backbones.parts(network.backbone)
+    learning = [any(w.requires_grad for w in part.parameters()) for part in parts]
+    assert learning == [False] * 2 + [True] * (len(parts) - 2)
+    count = len(parts)
     with pytest.raises(UserError, match=rf"train\.frozen_layers is {count}, .* {count} layers"):
-        train(changed(frozen_layers=count))
+        build_network(changed(frozen_layers=count), description, ALONE)
 
 
 @pytest.mark.parametrize("changes", [{"fusion": "product"}, {"ema": 0.5}])
