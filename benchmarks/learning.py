@@ -82,6 +82,7 @@ PLAIN: dict[str, Any] = {
 BOTH: dict[str, Any] = {
     "inputs": "image+caption",
     "backbone": "timm/tf_efficientnet_lite0",
+    "text": {"frozen_layers": 3},
     "transformer_lr": 0.06,
     "epochs": 16,
 }

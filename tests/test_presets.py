@@ -17,7 +17,7 @@ from tests.network import tiny_bert
 
 yaml = YAML(typ="safe", pure=True)
 FOLDER = ROOT / "presets"
-SEARCHES = [FOLDER / "sweeps" / name for name in ("photo.yaml", "search.yaml")]
+SEARCHES = [FOLDER / "sweeps" / name for name in ("both.yaml", "photo.yaml", "search.yaml")]
 SWEEPS = sorted(set((FOLDER / "sweeps").glob("*.yaml")) - set(SEARCHES))
 PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - {*SWEEPS, *SEARCHES})
 OWN = parameters.load(ROOT / "params.yaml")
