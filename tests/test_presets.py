@@ -9,15 +9,23 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from experiments.params import check_overrides, flatten, merge, overlay
+from experiments.init import FEW, recipe
+from experiments.params import check_effects, check_overrides, flatten, merge, overlay
 from experiments.search import read_search
+from experiments.template import template
+from stages import UserError
 from stages import params as parameters
 from tests.conftest import ROOT, SMALL
 from tests.network import tiny_bert
 
 yaml = YAML(typ="safe", pure=True)
 FOLDER = ROOT / "presets"
-SEARCHES = [FOLDER / "sweeps" / name for name in ("both.yaml", "photo.yaml", "search.yaml")]
+# By search, the preset that it begins with.
+SEARCHES = {
+    FOLDER / "sweeps" / "both.yaml": FOLDER / "best.yaml",
+    FOLDER / "sweeps" / "photo.yaml": FOLDER / "photo.yaml",
+    FOLDER / "sweeps" / "search.yaml": None,
+}
 SWEEPS = sorted(set((FOLDER / "sweeps").glob("*.yaml")) - set(SEARCHES))
 PRESETS = sorted(set(FOLDER.rglob("*.yaml")) - {*SWEEPS, *SEARCHES})
 OWN = parameters.load(ROOT / "params.yaml")
@@ -51,16 +59,43 @@ def points(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield merge(changes, nested(dict(zip(grid, values, strict=True))))
 
 
+@pytest.fixture(scope="session")
+def projects() -> list[dict[str, Any]]:
+    """What ``tagloom init`` makes of ``params.yaml``, but for few photos without captions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.init.seconds_a_photo", lambda *_: 0.01)
+        recipes = [recipe(count, count < FEW, template(), "w.pth") for count in (FEW - 1, FEW + 1)]
+    return [overlay(OWN, nested(each.values)) for each in recipes]
+
+
 @pytest.mark.parametrize("file", PRESETS, ids=name)
-def test_a_preset_is_sound_and_says_why(file: Path):
+def test_a_preset_is_sound_and_says_why(file: Path, projects: list[dict[str, Any]]):
     changes = load(file)
     check_overrides(OWN, changes)
-    defaults, values = flatten(OWN), flatten(changes)
-    assert not [key for key, value in values.items() if defaults[key] == value]
+    values, everywhere = flatten(changes), [flatten(each) for each in (OWN, *projects)]
+    assert not [k for k, v in values.items() if all(params[k] == v for params in everywhere)]
     assert not {"ingest.source", "ingest.root"} & values.keys()  # these are the user's
     first, *lines = file.read_text("utf-8").splitlines()
     assert first.startswith("# ")
     assert not [line for line in lines if not line.endswith(":") and "# " not in line]
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=name)
+def test_a_preset_learns_in_a_project_as_it_does_here(file: Path, projects: list[dict[str, Any]]):
+    here = flatten(overlay(OWN, load(file)))
+    for project in projects:
+        check_overrides(project, load(file))
+        there = flatten(overlay(project, load(file)))
+        others = [key for key in here if key.startswith("train.") and here[key] != there[key]]
+        assert not [key for key in others if counts(key, here) and counts(key, there)]
+
+
+def counts(key: str, values: dict[str, Any]) -> bool:
+    try:
+        check_effects(values, {key: values[key]})
+    except UserError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=name)
@@ -78,10 +113,11 @@ def test_a_sweep_is_presets_times_a_grid_and_every_point_is_sound(file: Path):
 @pytest.mark.parametrize("file", SEARCHES, ids=name)
 def test_every_end_of_a_search_is_sound(file: Path):
     assert file.read_text("utf-8").startswith("# ")
-    search = read_search(ROOT, str(file))
+    search, preset = read_search(ROOT, str(file)), SEARCHES[file]
+    begins = overlay(OWN, load(preset)) if preset else OWN
     points = search.points()
     for changes in points:
-        check_overrides(OWN, nested(changes))
+        check_overrides(begins, nested(changes))
     assert all(any(key in point for point in points) for key in search.space)
 
 
